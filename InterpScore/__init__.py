@@ -1,0 +1,34 @@
+"""InterpScore: how interpretable the single units of a vision network are, in numbers that hold up.
+
+Importing a metric loads NumPy, SciPy's special functions and pandas, and nothing heavier.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "calculate_selectivity_score": "selectivity",
+    "calculate_causality_score": "causality",
+    "calculate_robustness_score": "robustness",
+    "calculate_human_consistency_score": "human_alignment",
+    "calculate_interpretability_score": "aggregated_measure",
+    "calculate_interpretability_metrics": "layer_scores",
+    "run_interpretability_benchmark": "benchmark",
+    "BenchmarkResult": "results",
+    "ScoringOptions": "options",
+    "InterpScoreError": "errors",
+    "InputError": "errors",
+    "OutputError": "errors",
+    "MissingScoreWarning": "errors",
+    "TableWarning": "errors",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"InterpScore.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'InterpScore' has no attribute {name!r}")

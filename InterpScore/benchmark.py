@@ -1,0 +1,294 @@
+"""The benchmark: every neuron of a map scored, with intervals, tests, ranks and provenance.
+
+Shapes: U neurons of the run, I images, B draws.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from InterpScore.aggregated_measure import weighted_components
+from InterpScore.arrays import Bools, Floats
+from InterpScore.components import Block, beside_scores, blocks_of, components, expected_under_null, reasons_missing
+from InterpScore.errors import InputError, TableWarning
+from InterpScore.experiment_table import ExperimentTable, load_experiment_table, nearest, unit_column
+from InterpScore.human_alignment import permutation_p_value
+from InterpScore.neuron_map import read_neuron_map
+from InterpScore.options import COMPONENTS, ScoringOptions, scoring_options
+from InterpScore.results import COLUMNS, BenchmarkResult
+from InterpScore.statistics import RatingDesign, adjusted_p_values, competition_ranks, percentile_interval, permuted_within
+from InterpScore.table_files import sha256_of
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
+def run_interpretability_benchmark(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    neuron_map: str | os.PathLike[str] | Mapping[Any, str],
+    *,
+    causality: str | os.PathLike[str] | pd.DataFrame | None = None,
+    protocol: str = "seed",
+    progress: Progress | None = None,
+    **options: Any,
+) -> BenchmarkResult:
+    """Score every neuron of a map on an experiment table.
+
+    Args:
+        data: experiment table, a CSV or Parquet file or a DataFrame (Data/README.md).
+        neuron_map: neuron → concept, a JSON file or a mapping such as `{89: "cat"}`.
+        causality: measured effects, one row an image (Data/README.md), where the table has none.
+        protocol: `seed`, or `published` for the conventions of the 2025 study.
+        progress: called now and then during resampling.
+        **options: the fields of `InterpScore.options.ScoringOptions`; they override the protocol.
+
+    Returns:
+        One row a neuron, best first, with its signature. A neuron that cannot be scored keeps its
+        row: NaN, with the reason in `Notes`.
+
+    Raises:
+        InputError: with every problem of the input; also when no neuron at all can be scored.
+
+    Source: METRICS.md.
+    """
+    chosen = scoring_options(protocol, **options)
+    concept_of = read_neuron_map(neuron_map)
+    table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality)
+    run = _Run(table, concept_of, chosen, progress or (lambda *_: None))
+    frame = run.frame()
+    inputs = {"data": data, "neuron_map": neuron_map, "causality": causality}
+    for message in run.remarks:
+        warnings.warn(message, TableWarning, stacklevel=2)
+    return BenchmarkResult(frame, _signature(inputs, table, concept_of, chosen), run.remarks)
+
+
+class _Run:
+    """One pass over a table: point estimates, then resampling, then the frame."""
+
+    def __init__(self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: Progress) -> None:
+        self.table, self.concept_of, self.options, self.progress = table, concept_of, options, progress
+        self.design: RatingDesign = table.rating_design(options.recognised_at)
+        self.sample = self.design.unit_weights()
+        self.blocks = list(blocks_of(table, concept_of, options))
+        self.remarks = list(table.remarks)
+        if table.simulated:
+            self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
+        self.reasons: list[dict[str, str]] = [{} for _ in concept_of]
+        unscored = self._unscored()
+        if not self.blocks:
+            raise InputError([f"{table.source}: no neuron of the map can be scored", *unscored.values()])
+        for neuron, reason in unscored.items():
+            self.reasons[neuron] = {"not scored": reason}
+            self.remarks.append(f"neuron {list(concept_of)[neuron]}: {reason}")
+        self.point = self._gather(partial(components, draws=self.sample, sample=self.sample), 1)
+        for block in self.blocks:
+            mine = {name: values[block.neurons] for name, values in self.point.items()}
+            for neuron, reasons in zip(block.neurons, reasons_missing(block, mine, self.sample), strict=True):
+                self.reasons[neuron] = reasons
+        self._fill(self.point)
+        self.columns: dict[str, Any] = {}
+        self.null: dict[str, Floats] = {}
+        self.lost_H: Floats = np.zeros(len(concept_of))
+
+    def frame(self) -> pd.DataFrame:
+        """The ranked table."""
+        options = self.options
+        present = np.isfinite(np.stack([self.point[k] for k in COMPONENTS]))
+        score = self._combine([self.point[k] for k in COMPONENTS], present, options.weights)
+        self.columns |= {k: self.point[k][:, 0] for k in COMPONENTS}
+        self.columns |= {"InterpScore": score[:, 0], "Rank": competition_ranks(score)[:, 0]}
+        self._describe()
+        if options.resamples:
+            self._permute()
+            self._bootstrap(present)
+        for name in ("S", "H"):
+            p = self.columns.setdefault(f"{name}_p", np.full(len(self.concept_of), np.nan))
+            self.columns[f"{name}_p_adjusted"] = adjusted_p_values(p, options.adjust)
+        self._compare(present[:, :, 0])
+        return self._assemble()
+
+    def _unscored(self) -> dict[int, str]:
+        """Neurons that the table cannot speak of, with the reason and the nearest match."""
+        scored = {int(n) for block in self.blocks for n in block.neurons}
+        out: dict[int, str] = {}
+        for neuron, (unit, concept) in enumerate(self.concept_of.items()):
+            if neuron in scored:
+                continue
+            if unit not in self.table.units:
+                near = nearest(unit_column("activation", unit), [unit_column("activation", other) for other in self.table.units_of_file])
+                out[neuron] = f"no column {unit_column('activation', unit)}{near}"
+            else:
+                out[neuron] = f"the table never shows the concept '{concept}'{nearest(concept, self.table.concepts)}"
+        return out
+
+    def _gather(self, work: Callable[[Block], Mapping[str, Floats]], n_draws: int) -> dict[str, Floats]:
+        """Run something on every block and lay the results out by neuron, `(U, B)`; NaN elsewhere."""
+        out: dict[str, Floats] = {}
+        for block in self.blocks:
+            for name, values in work(block).items():
+                whole = out.setdefault(name, np.full((len(self.concept_of), n_draws), np.nan))
+                whole[block.neurons] = values
+        return out
+
+    def _fill(self, values: dict[str, Floats]) -> None:
+        """Put the protocol's stand-in where a scored neuron has no value."""
+        scored = np.concatenate([block.neurons for block in self.blocks])
+        for name, fill in self.options.fill_missing.items():
+            values[name][scored] = np.where(np.isnan(values[name][scored]), fill, values[name][scored])
+
+    def _describe(self) -> None:
+        ceilings: dict[str, float] = {}
+
+        def one(block: Block) -> dict[str, Floats]:
+            if block.concept not in ceilings:
+                reliability = self.design.split_half_reliability(np.flatnonzero(block.counted_I), seed=self.options.seed)
+                ceilings[block.concept] = float(np.sqrt(reliability)) if reliability > 0 else float("nan")
+            point = {name: values[block.neurons] for name, values in self.point.items()}
+            beside = beside_scores(block, point, self.sample, ceilings[block.concept])
+            return {name: np.broadcast_to(values, len(block.neurons))[:, None] for name, values in beside.items()}
+
+        self.columns |= {name: values[:, 0] for name, values in self._gather(one, 1).items()}
+
+    def _permute(self) -> None:
+        """Expectation of S and R under the matched null, and the p-value of H."""
+        options, table, n_draws = self.options, self.table, self.options.resamples
+        totals, done = {name: np.zeros(len(self.concept_of)) for name in ("S", "R")}, 0
+        for order_IB in permuted_within(table.level_I, n_draws, options.seed + 1):
+            null = self._gather(partial(expected_under_null, order_IB=order_IB, sample=self.sample), order_IB.shape[1])
+            for name, total in totals.items():
+                total += null[name].sum(axis=1)
+            done += order_IB.shape[1]
+            self.progress("permutations", done, n_draws)
+        self.null = {name: total / n_draws for name, total in totals.items()}
+        rated = self.sample.rating_IB[:, 0] > 0
+        rates = np.divide(self.sample.score_IB[:, 0], self.sample.rating_IB[:, 0], out=np.zeros(len(rated)), where=rated)
+        strata = np.where(rated, table.cell_I, -1)
+        p = np.full(len(self.concept_of), np.nan)
+        batches = [rates[order_IB] for order_IB in permuted_within(strata, n_draws, options.seed + 2)]
+        for block in self.blocks:
+            counted = block.counted_I & rated
+            high = block.activation_UI[:, counted] > self.point["threshold"][block.neurons]
+            p[block.neurons] = permutation_p_value(high, rates[counted], (batch[counted] for batch in batches))
+        self.columns["H_p"] = p
+
+    def _bootstrap(self, present: Bools) -> None:
+        """Intervals of everything, from the same draws for all neurons."""
+        options, n_draws = self.options, self.options.resamples
+        excess_present = self._excess()
+        kept: dict[str, Floats] = {}
+        start = 0
+        for draws in self.design.bootstrap(n_draws, options.seed):
+            stop = start + draws.image_IB.shape[1]
+            batch = self._gather(partial(components, draws=draws, sample=self.sample), stop - start)
+            lost_H = np.isnan(batch["H"]).sum(axis=1)
+            self._fill(batch)
+            excess = [batch["S"] - self.null["S"][:, None], batch["R"] - self.null["R"][:, None], batch["H"] - batch["H_base"]]
+            one = {name: batch[name] for name in COMPONENTS}
+            one["InterpScore"] = self._combine([batch[name] for name in COMPONENTS], present, options.weights)
+            one["I_excess"] = self._combine(excess, excess_present, self._excess_weights())
+            for name, values in one.items():
+                kept.setdefault(name, np.empty((len(self.concept_of), n_draws)))[:, start:stop] = values
+            self.lost_H = self.lost_H + lost_H
+            start = stop
+            self.progress("resamples", start, n_draws)
+        for name, values in kept.items():
+            self._interval(name, values)
+        self._interval("Rank", competition_ranks(kept["InterpScore"]))
+        for neuron, lost in enumerate(self.lost_H / n_draws):
+            if lost > 0.01 and present[3, neuron, 0]:
+                self.reasons[neuron]["H interval"] = f"from the {1 - lost:.0%} of resamples in which an image lies above the threshold"
+
+    def _combine(self, parts: list[Floats], present: Bools, weights: Sequence[float]) -> Floats:
+        return weighted_components(np.stack(parts), present, weights, self.options.on_missing)
+
+    def _excess_weights(self) -> tuple[float, float, float]:
+        weight_S, _, weight_R, weight_H = self.options.weights
+        return weight_S, weight_R, weight_H
+
+    def _excess(self) -> Bools:
+        """S, R and H above chance and their weighted mean; returns which of them are there."""
+        point = self.columns
+        parts = {
+            "S_excess": point["S"] - self.null["S"],
+            "R_excess": point["R"] - self.null["R"],
+            "H_excess": point["H"] - point["H_base"],
+        }
+        there: Bools = np.isfinite(np.stack(list(parts.values())))[:, :, None]
+        combined = self._combine([part[:, None] for part in parts.values()], there, self._excess_weights())
+        self.columns |= {**parts, "I_excess": combined[:, 0]}
+        return there
+
+    def _interval(self, name: str, draws_UB: Floats) -> None:
+        self.columns[f"{name}_low"], self.columns[f"{name}_high"] = percentile_interval(draws_UB, self.options.confidence)
+
+    def _compare(self, present_KU: Floats) -> None:
+        """Say when scores rest on different components."""
+        scored = np.unique(np.concatenate([block.neurons for block in self.blocks]))
+        weights = np.array(self.options.weights)
+        for k, name in enumerate(COMPONENTS):
+            have = present_KU[k, scored]
+            if weights[k] > 0 and have.any() and not have.all():
+                lacking = [list(self.concept_of)[n] for n in scored[~have]]
+                self.remarks.append(f"{name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable")
+
+    def _assemble(self) -> pd.DataFrame:
+        columns, alpha = self.columns, self.options.min_p_value
+        for name in ("S", "H"):
+            p = columns[f"{name}_p_adjusted"]
+            columns[f"{name}_significant"] = [None if np.isnan(value) else bool(value <= alpha) for value in p]
+        frame = pd.DataFrame({"Neuron": list(self.concept_of), "Concept": list(self.concept_of.values())})
+        extra = sorted(set(columns) - set(COLUMNS))
+        for name in [name for name in COLUMNS if name in columns or name == "Notes"] + extra:
+            if name == "Notes":
+                frame[name] = [self._notes(neuron) for neuron in range(len(frame))]
+            elif name.startswith(("n_", "Rank")):
+                frame[name] = pd.Series(columns[name]).round().astype("Int64")
+            else:
+                frame[name] = columns[name]
+        return frame.sort_values("InterpScore", ascending=False, kind="stable", na_position="last").reset_index(drop=True)
+
+    def _notes(self, neuron: int) -> str:
+        notes = [f"{name}: {reason}" for name, reason in self.reasons[neuron].items()]
+        for name, claim in (("S", "selective"), ("H", "recognised above its concept's other images")):
+            p = self.columns[f"{name}_p_adjusted"][neuron]
+            if np.isfinite(p):
+                notes.append(f"{claim} (p={p:.2g})" if p <= self.options.min_p_value else f"not significantly {claim} (p={p:.2g})")
+        return "; ".join(notes)
+
+
+def _signature(inputs: Mapping[str, Any], table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Any]:
+    files = {name: {"path": str(value), "sha256": sha256_of(value)} for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
+    packages = {"interpscore": _version("interpscore"), "python": platform.python_version()}
+    packages |= {name: _version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
+    return {
+        "formula": "I = sum(w_k X_k) / sum(w_k), k in S, C, R, H",
+        "versions": packages,
+        "options": options.as_dict(),
+        "inputs": files,
+        "n": {
+            "neurons": len(concept_of),
+            "images": len(table.images),
+            "ratings": len(table.score_R),
+            "participants": len(np.unique(table.participant_R)),
+            "concepts": len(table.concepts),
+        },
+        "participants_simulated": table.simulated,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

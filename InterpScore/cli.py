@@ -1,0 +1,237 @@
+"""`interpscore score` and `interpscore sanity`: arguments in, table or checks out."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from InterpScore.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from InterpScore.results import BenchmarkResult
+
+LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
+_LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
+_SHOWN_NEURONS = 40
+
+
+class ListOptionsCommand(TyperCommand):
+    """A command whose list options may be quoted or not: `--weights "1 1 1 1"`, `--weights 1 1 1 1`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, join_list_options(args))
+
+
+def join_list_options(arguments: list[str]) -> list[str]:
+    """Gather the numbers that follow a list option into its one value.
+
+    >>> join_list_options(["--weights", "1", "1", "0", "0", "out.csv"])
+    ['--weights', '1 1 0 0', 'out.csv']
+    """
+    joined: list[str] = []
+    gathering = False
+    for argument in arguments:
+        if gathering and _LIST_ITEM.match(argument) and not Path(argument).is_file():
+            joined[-1] = f"{joined[-1]} {argument}" if joined[-1] not in LIST_OPTIONS else joined[-1]
+            if joined[-1] in LIST_OPTIONS:
+                joined.append(argument)
+        else:
+            gathering = argument in LIST_OPTIONS
+            joined.append(argument)
+    return joined
+
+
+score_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+sanity_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+OUR_OPTIONS = "Options of InterpScore"
+
+
+@score_app.command(cls=ListOptionsCommand, no_args_is_help=True)
+def score(
+    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row a rating, with ground_truth, level, soft_correct and activation_<neuron> columns.")],
+    neuron_map: Annotated[Path, typer.Argument(help='Neuron map, JSON: {"89": "trump", "355": "puppies"}.')],
+    results: Annotated[Path, typer.Argument(help="CSV to write. The same numbers and their provenance go to a .json beside it.")],
+    clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
+    threshold_percentile: Annotated[float | None, typer.Option(help="H: an activation is high above this quantile of the clean images of other concepts, a fraction.", show_default="0.95")] = None,
+    recognizable_levels: Annotated[str | None, typer.Option(help='R: levels to average over, "3 4 5"; the clean one is the baseline.', show_default="3 4 5; published: 1 2 3 5")] = None,
+    min_p_value: Annotated[float | None, typer.Option(help="An adjusted p-value counts as significant up to this.", show_default="0.05")] = None,
+    human_score_col: Annotated[str | None, typer.Option(help="Column with the recognition score: true/false, 0/1 or a fraction.", show_default="soft_correct")] = None,
+    weights: Annotated[str | None, typer.Option(help='Weights of S, C, R and H, "0.3 0.3 0.2 0.2".', show_default="0.3 0.3 0.2 0.2; published: equal")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    protocol: Annotated[Literal["seed", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "seed",
+    selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
+    on_missing: Annotated[Literal["renormalise", "nan", "zero"] | None, typer.Option(help="A missing component is left out with its weight, makes the score NaN, or counts as 0.", show_default="renormalise", rich_help_panel=OUR_OPTIONS)] = None,
+    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations; 0 gives point estimates only.", show_default="2000", rich_help_panel=OUR_OPTIONS)] = None,
+    confidence: Annotated[float | None, typer.Option(help="Coverage of the intervals, a fraction.", show_default="0.95", rich_help_panel=OUR_OPTIONS)] = None,
+    adjust: Annotated[Literal["bh", "by", "holm", "none"] | None, typer.Option(help="Correction of p-values over all neurons of the run.", show_default="bh", rich_help_panel=OUR_OPTIONS)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
+    unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
+    level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
+    causality: Annotated[Path | None, typer.Option(help="Measured effects, CSV or Parquet: one row an image, ablation_effect_<neuron> and amplification_effect_<neuron>.", rich_help_panel=OUR_OPTIONS)] = None,
+) -> None:  # fmt: skip
+    """Score and rank neurons: selectivity, causality, robustness and human alignment, with intervals.
+
+    [bold]interpscore score data.csv neuron_map.json results.csv[/bold]
+
+    Missing is never zero: a neuron that cannot be scored keeps its row, with the reason in Notes.
+    """
+    from InterpScore.benchmark import run_interpretability_benchmark
+    from InterpScore.results import result_paths
+    from InterpScore.table_files import check_writable
+
+    for written in result_paths(results):
+        for read in (data, neuron_map, causality):
+            if read is not None and written.resolve() == read.resolve():
+                raise InputError(f"{results}: would overwrite the input {read}; expected another name")
+    check_writable(results)
+    with _progress(quiet) as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the result carries them, and they are printed below
+        result = run_interpretability_benchmark(
+            data, neuron_map, causality=causality, protocol=protocol, progress=progress,
+            clean_level=clean_level, threshold_percentile=threshold_percentile,
+            recognizable_levels=_items(recognizable_levels), level_kinds=_kinds(level_kinds),
+            min_p_value=min_p_value, human_score_col=human_score_col, weights=_items(weights),
+            selectivity=selectivity, on_missing=on_missing, resamples=resamples, confidence=confidence,
+            adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis,
+        )  # fmt: skip
+    csv_path, json_path = result.save(results)
+    if not quiet:
+        _print_ranking(result)
+        print(f"Written: {csv_path} and {json_path}")
+
+
+def _items(text: str | None) -> list[str] | None:
+    return None if text is None else text.replace(",", " ").split()
+
+
+def _kinds(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    pairs = [item.split("=", 1) for item in text.replace(",", " ").split()]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"--level-kinds: found {text!r}; expected pairs such as 4=synthetic")
+    return {level: kind for level, kind in pairs}
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield advance
+
+
+def _print_ranking(result: BenchmarkResult) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    frame, counts = result.table, result.signature["n"]
+    options = result.signature["options"]
+    for warning in result.warnings:
+        console.print(f"[yellow]note:[/yellow] {warning}" if console.is_terminal else f"note: {warning}", markup=console.is_terminal)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Rank", "Neuron", "Concept", "S", "C", "R", "H", "InterpScore", "Excess"):
+        grid.add_column(name, justify="left" if name == "Concept" else "right", no_wrap=True)
+    for _, row in frame.head(_SHOWN_NEURONS).iterrows():
+        with_interval = [_with_interval(row, name) for name in ("S", "C", "R", "H", "InterpScore", "I_excess")]
+        grid.add_row(_rank(row), str(row["Neuron"]), str(row["Concept"]), *with_interval)
+    console.print(grid)
+    if len(frame) > _SHOWN_NEURONS:
+        print(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
+    print(
+        f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
+        f"{counts['participants']} participants; protocol {options['protocol']}; "
+        + (f"{options['confidence']:.0%} intervals from {options['resamples']} resamples" if options["resamples"] else "point estimates only")
+    )
+    missing = frame[["S", "C", "R", "H"]].isna()
+    for name in missing.columns[missing.any()]:
+        notes = frame.loc[missing[name], "Notes"].str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0].dropna().unique()
+        print(f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {notes[0] if len(notes) else 'see Notes'}")
+
+
+def _rank(row: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(row["Rank"]):
+        return "–"
+    low, high = row.get("Rank_low"), row.get("Rank_high")
+    return f"{row['Rank']}" if low is None or pd.isna(low) else f"{row['Rank']}\n{low}–{high}"
+
+
+def _with_interval(row: Any, name: str) -> str:
+    """A value with its interval beneath it: `0.286` over `.23–.34`."""
+    import math
+
+    value = row.get(name, math.nan)
+    if math.isnan(value):
+        return "–"
+    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
+    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f}\n{_short(low)}–{_short(high)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".replace("0.", ".", 1)
+
+
+@sanity_app.command()
+def sanity(
+    simulations: Annotated[int, typer.Option(min=50, help="Simulated studies behind the coverage of intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulations.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the checks to this CSV.")] = None,
+) -> None:
+    """Put the metrics before units whose truth is known: noise, planted concepts, wrong labels.
+
+    Each check is run for the seed protocol, the published one and our variants, with its figure and
+    its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
+    """
+    from InterpScore.sanity import failures, run_sanity_checks
+    from InterpScore.table_files import check_writable, write_together
+
+    if output is not None:
+        check_writable(output)
+    with _progress(quiet=False) as progress:
+        checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress)
+    _print_checks(checks)
+    failed = failures(checks)
+    print(f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}")
+    if output is not None:
+        write_together({output: checks.to_csv(index=False, lineterminator="\n")})
+    raise typer.Exit(1 if len(failed) else 0)
+
+
+def _print_checks(checks: pd.DataFrame) -> None:
+    """Each check once, the ways of scoring beneath it, each with its verdict and figure."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    for (section, check, expected), rows in checks.groupby(["section", "check", "expected"], sort=False):
+        console.print(f"[bold]{section}  {escape(check)}[/bold]  [dim](expected: {escape(expected)})[/dim]")
+        for row in rows.itertuples():
+            verdict = "[green]pass[/green] " if row.passed else "[bold red]FAIL[/bold red] " if row.required else "[yellow]fails[/yellow]"
+            console.print(f"     {row.variant:<13} {verdict} {escape(row.figure)}")

@@ -1,0 +1,65 @@
+"""The command `interpscore`: every room's sub-commands, found by entry point and loaded when used."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from InterpScore.errors import InputError, InterpScoreError
+
+ENTRY_POINT_GROUP = "interpscore.commands"
+WRONG_INPUT = 2
+
+
+class RoomCommands(TyperGroup):
+    """Sub-commands named by the entry points of `interpscore.commands`; each is a `typer.Typer`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(_rooms())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = _rooms().get(cmd_name)
+        return typer.main.get_command(found.load()) if found else None
+
+
+def _rooms() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+app = typer.Typer(cls=RoomCommands, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+
+
+@app.callback()
+def interpscore() -> None:
+    """Measure how interpretable the single units of vision networks are."""
+
+
+def main() -> None:
+    """Entry point of the command `interpscore`."""
+    run(app)
+
+
+def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
+    """Run a command and exit: each error is one line a problem on stderr, exit code 2 for wrong input."""
+    try:
+        code = program(args=arguments, standalone_mode=False)
+    except InterpScoreError as error:
+        problems = error.problems if isinstance(error, InputError) else [str(error)]
+        fail(problems)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.TyperException as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        fail([f"{' '.join(message.split())} (see --help)"])
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(problems: list[str]) -> None:
+    """Print each problem as one line and exit with the code for wrong input."""
+    for problem in problems:
+        print(f"error: {' '.join(str(problem).splitlines())}", file=sys.stderr)
+    sys.exit(WRONG_INPUT)

@@ -1,0 +1,68 @@
+"""What can go wrong, as a tree.
+
+InterpScoreError
+├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
+└── OutputError                      a result that cannot be written; exit code 2
+
+MissingScoreWarning                  a score is NaN, and why
+TableWarning                         the table can be scored, but the reader should know something
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class InterpScoreError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class InputError(InterpScoreError, ValueError):
+    """Wrong input. `problems` holds one line for each thing that is wrong."""
+
+    def __init__(self, problems: str | Iterable[object]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else [str(p) for p in problems]
+        super().__init__("\n".join(self.problems))
+
+
+class OutputError(InterpScoreError):
+    """A result that cannot be written where it was asked for."""
+
+
+class MissingScoreWarning(UserWarning):
+    """A score is NaN; the message says why."""
+
+
+class TableWarning(UserWarning):
+    """Something about the input that changes how the result should be read."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, with its place.
+
+    `row` is counted as a spreadsheet does: the header is row 1.
+    """
+
+    source: str
+    found: str
+    expected: str
+    column: str | None = None
+    row: int | None = None
+    more: int = 0
+
+    def __str__(self) -> str:
+        place = [self.source]
+        if self.column is not None:
+            place.append(f"column '{self.column}'")
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        again = f" (and {self.more} more like it)" if self.more else ""
+        return f"{', '.join(place)}: {self.found}; expected {self.expected}{again}"
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as it can stand in one line of a message."""
+    text = repr(str(value))
+    return text if len(text) <= limit else text[: limit - 2] + "…'"

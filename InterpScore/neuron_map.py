@@ -1,0 +1,56 @@
+"""The neuron map: which unit stands for which concept, `{"89": "trump"}`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from InterpScore.errors import InputError, Problem, shown
+from InterpScore.table_files import read_json_object
+
+EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
+
+
+def normalised(concept: str) -> str:
+    """A concept as it is compared: case and surrounding space do not matter."""
+    return " ".join(concept.split()).casefold()
+
+
+def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> dict[str, str]:
+    """Read and check a neuron map.
+
+    Args:
+        neuron_map: a path to a JSON object, or a mapping, from neuron to concept.
+
+    Returns:
+        Neuron (as text, as in the column `activation_<neuron>`) → concept, in the order given.
+
+    Raises:
+        InputError: not JSON, not an object, empty, a neuron twice, a concept that is no word.
+
+    >>> read_neuron_map({89: "cat", 156: " dog "})
+    {'89': 'cat', '156': 'dog'}
+    """
+    if isinstance(neuron_map, Mapping):
+        return _checked("the neuron map", neuron_map.items())
+    return _checked(str(neuron_map), read_json_object(neuron_map, EXPECTED))
+
+
+def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    concepts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, concept in pairs:
+        neuron = str(key).strip()
+        if not neuron:
+            problems.append(Problem(source, "a neuron without a name", "its number, as in activation_<number>"))
+        elif neuron in concepts:
+            problems.append(Problem(source, f"neuron {neuron} stands more than once", "each neuron once"))
+        elif not isinstance(concept, str) or not concept.strip():
+            problems.append(Problem(source, f"neuron {neuron} has the concept {shown(concept)}", "a word or phrase"))
+        concepts[neuron] = concept.strip() if isinstance(concept, str) else ""
+    if problems:
+        raise InputError(problems)
+    if not concepts:
+        raise InputError([Problem(source, "no neuron in it", EXPECTED)])
+    return concepts

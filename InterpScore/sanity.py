@@ -1,0 +1,352 @@
+"""Ground truth that the metrics must pass: noise, planted concepts, wrong labels, invariances.
+
+METRICS.md, section 7 (the checks that need no network). Each check is run side by side for three
+ways of scoring: `seed` (the default protocol), `published` (the 2025 study's conventions, ratings
+taken as independent) and `ours` (excess over chance, average precision, tests over images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from InterpScore.aggregated_measure import calculate_interpretability_score
+from InterpScore.arrays import Floats
+from InterpScore.benchmark import run_interpretability_benchmark
+from InterpScore.components import blocks_of, components
+from InterpScore.experiment_table import ExperimentTable
+from InterpScore.options import ScoringOptions, SelectivityName, scoring_options
+from InterpScore.selectivity import mann_whitney_p, selectivity, sides
+from InterpScore.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
+from InterpScore.statistics import DrawWeights, adjusted_p_values, percentile_interval
+
+VARIANTS = ("seed", "published", "ours")
+MUST_PASS = ("seed", "ours")
+COVERAGE = (0.93, 0.995)
+ALPHA = 0.05
+DROP = 0.001
+PREVALENCES = (0.5, 0.1, 0.01, 0.001)
+DESIGN = StudyDesign([f"concept {k}" for k in range(6)])
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one way of scoring: what was measured, what was expected, and the verdict."""
+
+    section: str
+    check: str
+    variant: str
+    figure: str
+    expected: str
+    passed: bool
+    required: bool
+
+
+def run_sanity_checks(simulations: int = 1000, seed: int = 0, progress: Progress | None = None) -> pd.DataFrame:
+    """Run every check.
+
+    Args:
+        simulations: simulated studies behind the coverage of intervals; a tenth of them behind the rest.
+        seed: of all simulations.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Returns:
+        One row a check and way of scoring: `section` of METRICS.md, `check`, `variant`, `figure`,
+        `expected`, `passed`, and whether passing is `required` (it is never of `published`, whose
+        failures are shown for comparison).
+    """
+    tell = progress or (lambda *_: None)
+    few = max(simulations // 10, 20)
+    steps: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("null p-values", lambda: check_null_p_values(few, seed)),
+        ("null scores", lambda: check_null_scores(few, seed)),
+        ("dose", lambda: check_dose(few, seed)),
+        ("causality", lambda: check_causality(seed)),
+        ("labels", lambda: check_labels(seed)),
+        ("invariance", lambda: check_invariance(seed)),
+        ("DeepDream", lambda: check_synthetic_level(seed)),
+        ("coverage", lambda: check_coverage(simulations, seed, tell)),
+    ]
+    checks: list[Check] = []
+    for done, (name, run) in enumerate(steps):
+        tell(f"checks ({name})", done, len(steps))
+        checks.extend(run())
+    tell("checks", len(steps), len(steps))
+    return pd.DataFrame([asdict(check) for check in checks]).sort_values("section", kind="stable").reset_index(drop=True)
+
+
+def check_null_p_values(studies: int, seed: int) -> Iterator[Check]:
+    """7.1: under the null, p-values are uniform and false discoveries at most nominal."""
+    from scipy.stats import kstest  # imported late: only the sanity checks need it
+
+    units_per_study = 20
+    design = replace(DESIGN, graded=True, participants=30)
+    p: dict[tuple[str, str], list[Floats]] = {}
+    false_discoveries: dict[str, list[bool]] = {"ours": [], "published": []}
+    for study in range(studies):
+        generator = np.random.default_rng((seed, 71, study))
+        units = {str(u): PlantedUnit(design.concepts[u % 6], noise="uniform" if u % 2 else "normal") for u in range(units_per_study)}
+        table = simulate_table(design, units, generator)
+        result = _benchmark(table, units, resamples=400, seed=study).sort_values("Neuron")
+        # The tests of a study share its ratings, so few neurons of each enter the test of uniformity of H.
+        p.setdefault(("S", "ours"), []).append(result["S_p"].to_numpy())
+        p.setdefault(("H", "ours"), []).append(result["H_p"].to_numpy()[:3])
+        naive_S, naive_H = _p_over_ratings(table, units)
+        p.setdefault(("S", "published"), []).append(naive_S)
+        p.setdefault(("H", "published"), []).append(naive_H[:3])
+        adjusted = np.concatenate([adjusted_p_values(result[f"{k}_p"].to_numpy(), "bh") for k in "SH"])
+        false_discoveries["ours"].append(bool((adjusted <= ALPHA).any()))
+        naive = np.concatenate([adjusted_p_values(values, "bh") for values in (naive_S, naive_H)])
+        false_discoveries["published"].append(bool((naive <= ALPHA).any()))
+    for name, what in (("S", "selectivity p-values under the null are uniform"), ("H", "alignment p-values under the null are uniform")):
+        for variant in ("ours", "published"):
+            values = np.concatenate(p[name, variant])
+            values = values[np.isfinite(values)]
+            ks = float(kstest(values, "uniform").pvalue)
+            below = float((values <= ALPHA).mean())
+            note = "" if variant == "ours" else ", ratings taken as independent"
+            figure = f"KS p = {ks:.2g}, {below:.1%} below .05 (n = {len(values)}{note})"
+            yield _check("7.1", what, variant, figure, "KS p > .001", ks > 0.001)
+    for variant in ("ours", "published"):
+        rate = float(np.mean(false_discoveries[variant]))
+        # Two families (S and H) are each held at 5%, so at most about 10% of null studies have a discovery.
+        allowed = 1 - (1 - ALPHA) ** 2
+        bound = allowed + 2.6 * np.sqrt(allowed * (1 - allowed) / studies)
+        figure = f"{rate:.1%} of {studies} null studies (S and H families)"
+        yield _check("7.1", "null studies with any discovery", variant, figure, f"≤ {bound:.1%}", rate <= bound)
+
+
+def check_null_scores(studies: int, seed: int) -> Iterator[Check]:
+    """7.1: a unit of noise scores 0, whatever its distribution."""
+    kinds = get_args(Noise)
+    scores: dict[tuple[str, str], list[float]] = {}
+    covers: dict[str, list[bool]] = {kind: [] for kind in kinds}
+    for study in range(studies):
+        units = {str(kind): PlantedUnit(DESIGN.concepts[0], noise=kind) for kind in kinds}
+        table = simulate_table(DESIGN, units, np.random.default_rng((seed, 72, study)))
+        ours = _benchmark(table, units, resamples=400, seed=study).set_index("Neuron")
+        published = _benchmark(table, units, protocol="published", resamples=0).set_index("Neuron")
+        for kind in kinds:
+            row = ours.loc[kind]
+            scores.setdefault((kind, "seed"), []).append(row["InterpScore"])
+            scores.setdefault((kind, "published"), []).append(published.loc[kind, "InterpScore"])
+            scores.setdefault((kind, "ours"), []).append(row["I_excess"])
+            if np.isfinite(row["I_excess"]):
+                covers[kind].append(bool(row["I_excess_low"] - 1e-9 <= 0 <= row["I_excess_high"] + 1e-9))
+    for kind in kinds:
+        for variant in VARIANTS:
+            mean = float(np.nanmean(scores[kind, variant]))
+            if variant == "ours":
+                inside = float(np.mean(covers[kind]))
+                figure = f"I_excess {mean:+.3f}; its interval covers 0 in {inside:.1%} of {len(covers[kind])}"
+                bound = COVERAGE[0] - 2.6 * np.sqrt(0.05 * 0.95 / studies)
+                yield _check("7.1", f"a {kind} unit scores 0", variant, figure, f"|mean| < .02, covers ≥ {bound:.0%}", abs(mean) < 0.02 and inside >= bound)
+            else:
+                yield _check("7.1", f"a {kind} unit scores 0", variant, f"InterpScore {mean:.3f}", "|mean| < .02", abs(mean) < 0.02, required=False)
+
+
+def check_dose(studies: int, seed: int) -> Iterator[Check]:
+    """7.2: S grows with the planted strength, and a unit of two concepts scores below a pure one."""
+    strengths = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+    concept, second = DESIGN.concepts[:2]
+    units = {f"{strength}": PlantedUnit(concept, strength) for strength in strengths}
+    units |= {"pure": PlantedUnit(concept, 3.0), "two": PlantedUnit(concept, 3.0, also={second: 3.0})}
+    tables = [simulate_table(DESIGN, units, np.random.default_rng((seed, 73, study))) for study in range(studies)]
+    for variant, options in _VARIANT_OPTIONS.items():
+        frames = [_benchmark(table, units, resamples=0, **options).set_index("Neuron") for table in tables]
+        means = [float(np.mean([frame.loc[f"{strength}", "S"] for frame in frames])) for strength in strengths]
+        rising = all(later > earlier for earlier, later in zip(means, means[1:], strict=False))
+        figure = "S = " + " ".join(f"{mean:.3f}" for mean in means) + f" at β = {' '.join(f'{s:g}' for s in strengths)}"
+        yield _check("7.2", "S grows with the planted strength β", variant, figure, "strictly", rising)
+        gap = [frame.loc["pure", "S"] - frame.loc["two", "S"] for frame in frames]
+        share = float(np.mean(np.array(gap) > 0))
+        yield _check("7.2", "a unit of two concepts scores below a pure one", variant, f"in {share:.0%} of {studies}, by {np.mean(gap):.3f}", "≥ 95%", share >= 0.95)
+
+
+def check_coverage(studies: int, seed: int, tell: Progress | None = None) -> Iterator[Check]:
+    """7.2: 95% intervals cover the truth."""
+    unit = PlantedUnit(DESIGN.concepts[0], strength=2.0, follows_ease=0.5)
+    options = scoring_options(seed=seed)
+    truth = true_scores(DESIGN, unit)
+    truth["InterpScore"] = calculate_interpretability_score(truth["S"], np.nan, truth["R"], truth["H"])
+    ways = {"seed": _crossed_draws, "published": _independent_draws}
+    covered = {(way, name): 0 for way in ways for name in truth}
+    for study in range(studies):
+        table = simulate_table(DESIGN, {"1": unit}, np.random.default_rng((seed, 74, study)))
+        for way, draws_of in ways.items():
+            for name, draws in draws_of(table, {"1": unit.concept}, replace(options, seed=study)).items():
+                low, high = percentile_interval(draws, 0.95)
+                covered[way, name] += int(low[0] <= truth[name] <= high[0])
+        if tell:
+            tell("coverage of intervals", study + 1, studies)
+    slack = 2.6 * np.sqrt(0.05 * 0.95 / studies) if studies < 1000 else 0.0
+    for name, value in truth.items():
+        for way in ways:
+            share = covered[way, name] / studies
+            note = "" if way == "seed" else ", ratings taken as independent"
+            figure = f"{share:.1%} of {studies} simulations{note}; truth {value:.3f}"
+            good = COVERAGE[0] - slack <= share < COVERAGE[1] + slack
+            yield _check("7.2", f"95% intervals of {name} cover the truth", way, figure, "93% to 99.5%", good)
+
+
+def check_causality(seed: int) -> Iterator[Check]:
+    """7.3, from effects in the table: selective but acausal, and causal but unselective."""
+    concept = DESIGN.concepts[0]
+    units = {"acausal": PlantedUnit(concept, 4.0, effect=0.0), "unselective": PlantedUnit(concept, 0.0, effect=1.0)}
+    table = simulate_table(DESIGN, units, np.random.default_rng((seed, 75)))
+    for variant, options in _VARIANT_OPTIONS.items():
+        frame = _benchmark(table, units, resamples=0, **options).set_index("Neuron")
+        S, C = frame.loc["acausal", ["S", "C"]]
+        low = 0.9 if options.get("selectivity") != "auprc" else 0.8
+        yield _check("7.3", "selective but acausal: S high, C = 0", variant, f"S = {S:.3f}, C = {C:.3g}", f"S > {low:g}, C = 0", low < S and C == 0)
+        S, C = frame.loc["unselective", ["S", "C"]]
+        chance = 0.5 if options.get("selectivity") != "auprc" else float(frame.loc["unselective", "prevalence"])
+        yield _check("7.3", "causal but unselective: C high, S at chance", variant, f"S = {S:.3f} (chance {chance:.3g}), C = {C:.3f}", "C > .5, S within .2 of chance", C > 0.5 and abs(S - chance) < 0.2)
+
+
+def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> Iterator[Check]:
+    """7.4: with half of the positive labels dropped, or as many added as there are, the score must fall.
+
+    The missing- and extra-labels tests of Oikarinen et al., for S, AUROC and average precision.
+    """
+    measures: dict[str, SelectivityName] = {"seed": "cles", "ours (AUROC)": "auroc", "ours (AP)": "auprc"}
+    for prevalence in PREVALENCES:
+        generator = np.random.default_rng((seed, 76))
+        shows = np.arange(n_images) < int(prevalence * n_images)
+        activation = (strength * shows + generator.standard_normal(n_images))[None]
+        dropped, added = shows.copy(), shows.copy()
+        dropped[: shows.sum() // 2] = False
+        added[shows.sum() : 2 * shows.sum()] = True
+        for what, labels in (("half of the labels missing", dropped), ("as many labels too many", added)):
+            if labels.all():
+                labels[-n_images // 4 :] = False  # at prevalence ½ flip half of the negatives: some must be left
+            for variant, measure in measures.items():
+                with_true, with_wrong = (float(selectivity(measure, activation, *sides(chosen))[0, 0]) for chosen in (shows, labels))
+                fall = with_true - with_wrong
+                figure = f"falls by {fall:.4f} from {with_true:.4f}"
+                check = f"{what}, prevalence {prevalence:g}"
+                yield _check("7.4", check, variant, figure, f"> {DROP}", fall > DROP, required=variant == "ours (AP)")
+
+
+def check_invariance(seed: int) -> Iterator[Check]:
+    """7.5: scale, order and duplicated ratings change nothing, intervals included."""
+    units = {"1": PlantedUnit(DESIGN.concepts[0], 1.5, follows_ease=0.4), "2": PlantedUnit(DESIGN.concepts[1], 0.5, noise="sparse")}
+    generator = np.random.default_rng((seed, 77))
+    frame = simulated_frame(simulate_table(DESIGN, units, generator))
+    activations = [name for name in frame if name.startswith("activation_")]
+    unequal = frame.loc[np.repeat(frame.index, generator.integers(1, 4, len(frame)))]
+    changed = {
+        "activations times 7.3": frame.assign(**{name: frame[name] * 7.3 for name in activations}),
+        "rows in another order": frame.sample(frac=1, random_state=seed),
+        "every rating twice": pd.concat([frame, frame]),
+    }
+    columns = [f"{k}{end}" for k in ("S", "R", "H", "InterpScore") for end in ("", "_low", "_high")]
+    concept_of = {unit: planted.concept for unit, planted in units.items()}
+
+    def scored(data: pd.DataFrame, protocol: str, **options: Any) -> Floats:
+        return np.asarray(_table(data, concept_of, protocol=protocol, resamples=300, **options)[columns].to_numpy(dtype=float))
+
+    for what, data in changed.items():
+        for variant in ("seed", "published"):
+            difference = float(np.nanmax(np.abs(scored(frame, variant) - scored(data, variant))))
+            yield _check("7.5", f"{what}: no score and no interval changes", variant, f"largest change {difference:.2g}", "< 1e-9", difference < 1e-9)
+    for variant in ("seed", "published"):
+        change = float(np.nanmax(np.abs(scored(frame, variant)[:, :1] - scored(unequal, variant)[:, :1])))
+        yield _check("7.5", "some ratings up to three times: no S changes", variant, f"largest change {change:.2g}", "< 1e-9", change < 1e-9)
+
+
+def check_synthetic_level(seed: int) -> Iterator[Check]:
+    """7.7: a unit that fires on DeepDream images only gains no H by it."""
+    kept = {5: 1.0, 3: 0.4, 4: 1.0}
+    design = replace(DESIGN, kept=kept, ease={5: 1.0, 3: -0.3, 4: 3.0})
+    units = {"dreamer": PlantedUnit(design.concepts[0], 8.0, only_at=4)}
+    table = simulate_table(design, units, np.random.default_rng((seed, 78)))
+    declared: dict[str, Any] = {"level_kinds": {4: "synthetic"}}
+    ways: dict[str, dict[str, Any]] = {"seed": declared, "published": {"protocol": "published"}, "ours": declared}
+    for variant, options in ways.items():
+        row = _benchmark(table, units, resamples=0, **options).iloc[0]
+        without = _benchmark(_without_level(table, 4), units, resamples=0, **options).iloc[0]
+        gain = float(np.nan_to_num(row["H"]) - np.nan_to_num(without["H"]))
+        figure = f"H {row['H']:.3f} with DeepDream images, {without['H']:.3f} without"
+        yield _check("7.7", "firing on DeepDream images alone gains no H", variant, figure, "no gain", gain <= 1e-9)
+
+
+_VARIANT_OPTIONS: dict[str, dict[str, Any]] = {"seed": {}, "published": {"protocol": "published"}, "ours": {"selectivity": "auprc"}}
+
+
+def _check(section: str, check: str, variant: str, figure: str, expected: str, passed: bool, required: bool | None = None) -> Check:
+    must = variant in MUST_PASS if required is None else required
+    return Check(section, check, variant, figure, expected, bool(passed), must)
+
+
+def _benchmark(table: ExperimentTable, units: Mapping[str, PlantedUnit], **options: Any) -> pd.DataFrame:
+    return _table(simulated_frame(table), {unit: planted.concept for unit, planted in units.items()}, **options)
+
+
+def _table(data: pd.DataFrame, concept_of: Mapping[str, str], **options: Any) -> pd.DataFrame:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the simulated participants are announced once, by the caller
+        return run_interpretability_benchmark(data, concept_of, **options).table
+
+
+def _without_level(table: ExperimentTable, level: int) -> ExperimentTable:
+    rated = table.level_I[table.image_R] != level
+    return replace(table, image_R=table.image_R[rated], participant_R=table.participant_R[rated], score_R=table.score_R[rated])
+
+
+def _crossed_draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Floats]:
+    """The intervals' draws of a single neuron as the benchmark makes them."""
+    return _draws(table, concept_of, options, table.rating_design(options.recognised_at).bootstrap(1000, options.seed))
+
+
+def _independent_draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Floats]:
+    """The same with every rating reweighted by itself, as if no image and no participant came back."""
+    generator = np.random.default_rng(options.seed)
+    weight_RB = generator.standard_exponential((len(table.score_R), 500))
+    n_images = len(table.images)
+
+    def by_image(values_RB: Floats) -> Floats:
+        order = np.argsort(table.image_R, kind="stable")
+        starts = np.searchsorted(table.image_R[order], np.arange(n_images))
+        return np.asarray(np.add.reduceat(values_RB[order], starts, axis=0))
+
+    recognised = (table.score_R >= options.recognised_at)[:, None]
+    rating_IB = by_image(weight_RB)
+    draws = DrawWeights(rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None]))
+    return _draws(table, concept_of, replace(options, unit_of_analysis="rating"), iter([draws]))
+
+
+def _draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, batches: Iterator[DrawWeights]) -> dict[str, Floats]:
+    sample = table.rating_design(options.recognised_at).unit_weights()
+    (block,) = blocks_of(table, concept_of, options)
+    parts = [components(block, draws, sample) for draws in batches]
+    out = {name: np.concatenate([part[name] for part in parts], axis=1) for name in ("S", "R", "H")}
+    out["InterpScore"] = calculate_interpretability_score(out["S"], np.nan, out["R"], out["H"])
+    return out
+
+
+def _p_over_ratings(table: ExperimentTable, units: Mapping[str, PlantedUnit]) -> tuple[Floats, Floats]:
+    """p-values of S and H as they come out when ratings are taken as independent."""
+    options = scoring_options("published")
+    p_S, p_H = [], []
+    for u, planted in enumerate(units.values()):
+        shown = table.images_of(planted.concept)[table.image_R]
+        clean = (table.level_I == options.clean_level)[table.image_R]
+        activation = table.activation_UI[u][table.image_R]
+        p_S.append(float(mann_whitney_p(activation[clean][None], shown[clean])[0]))
+        high = activation[shown] > np.quantile(activation[clean & ~shown], options.threshold_percentile)
+        p_H.append(float(mann_whitney_p(table.score_R[shown][None], high)[0]))
+    return np.array(p_S), np.array(p_H)
+
+
+def failures(checks: pd.DataFrame) -> pd.DataFrame:
+    """The checks that had to pass and did not."""
+    return checks[checks["required"].astype(bool) & ~checks["passed"].astype(bool)]

@@ -1,0 +1,182 @@
+"""Selectivity S: how far a unit's activation on its concept stands from that on other concepts.
+
+METRICS.md, section 1. Shapes: U units, N clean images, B draws.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr
+
+from InterpScore.arrays import Bools, Floats
+from InterpScore.options import MIN_IMAGES_PER_SIDE, SelectivityName
+from InterpScore.statistics import average_ranks, for_each_unit
+
+
+def calculate_selectivity_score(target_activations: ArrayLike, non_target_activations: ArrayLike) -> float:
+    """Common-language effect size of target against non-target activations, `S = Φ(g/√2)`.
+
+    Args:
+        target_activations: the unit's activation on each clean image of its concept.
+        non_target_activations: the same on the clean images of every other concept.
+
+    Returns:
+        In [0, 1]: the probability that a random target image activates the unit more than a random
+        other image, if both are normal with equal variance. ½ means no selectivity. NaN with fewer
+        than two images on a side. With no variance at all: ½ if the means agree, else 1 or 0.
+
+    Raises:
+        ValueError: an activation that is not a finite number.
+
+    Source: METRICS.md, section 1; Hedges 1981; McGraw & Wong 1992.
+
+    >>> round(calculate_selectivity_score([5, 6, 7], [1, 2, 3, 2]), 4)
+    0.9942
+    >>> calculate_selectivity_score([1, 1], [1, 1, 1])
+    0.5
+    """
+    target, other = _finite(target_activations, "target"), _finite(non_target_activations, "non_target")
+    is_target = np.arange(target.size + other.size) < target.size
+    clean = np.concatenate([target, other])[None]
+    return float(selectivity("cles", clean, *sides(is_target))[0, 0])
+
+
+def selectivity(
+    measure: SelectivityName,
+    clean_UN: Floats,
+    target_NB: Floats,
+    other_NB: Floats,
+    count_N: Floats | None = None,
+) -> Floats:
+    """The selectivity that enters the score, `(U, B)` in [0, 1]; NaN with fewer than two images a side.
+
+    Args:
+        measure: `cles` is S of METRICS.md; `auroc` and `auprc` take its place on request.
+        clean_UN: activation on every clean image, finite.
+        target_NB, other_NB: what each image counts for on its side in each draw, 0 on the other side.
+        count_N: what each image counts for in the sample that the draws reweight; without it the
+            weights are themselves such counts.
+    """
+    if measure == "cles":
+        return common_language_effect(hedges_g(clean_UN, target_NB, other_NB, count_N))
+    if min(_images_counted(target_NB), _images_counted(other_NB)) < MIN_IMAGES_PER_SIDE:
+        return np.full((len(clean_UN), target_NB.shape[1]), np.nan)
+    auroc, precision = ranked_separation(clean_UN, target_NB, other_NB)
+    return auroc if measure == "auroc" else precision
+
+
+def hedges_g(clean_UN: Floats, target_NB: Floats, other_NB: Floats, count_N: Floats | None = None) -> Floats:
+    """Standardised mean difference with Hedges' small-sample factor, `(U, B)`.
+
+    NaN with fewer than two images on a side; 0 or ±∞ where the pooled variance is zero.
+    """
+    if min(_images_counted(target_NB), _images_counted(other_NB)) < MIN_IMAGES_PER_SIDE:
+        return np.full((len(clean_UN), target_NB.shape[1]), np.nan)
+    mean_target, variance_target, n_target = _weighted_moments(clean_UN, target_NB, count_N)
+    mean_other, variance_other, n_other = _weighted_moments(clean_UN, other_NB, count_N)
+    pooled = ((n_target - 1) * variance_target + (n_other - 1) * variance_other) / (n_target + n_other - 2)
+    difference = mean_target - mean_other
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = np.where(difference == 0, 0.0, difference / np.sqrt(pooled))
+    return np.asarray(d * hedges_factor(n_target, n_other))
+
+
+def hedges_factor(n_target: Any, n_other: Any) -> Any:
+    """Hedges' correction `1 − 3/(4(n_X + n_other) − 9)`, which turns Cohen's d into g."""
+    return 1 - 3 / (4 * (n_target + n_other) - 9)
+
+
+def common_language_effect(g: Floats) -> Floats:
+    """`Φ(g/√2)`: an effect size as a probability of superiority under normality."""
+    return np.asarray(ndtr(g / np.sqrt(2)))
+
+
+def _weighted_moments(values_UN: Floats, weights_NB: Floats, count_N: Floats | None) -> tuple[Floats, Floats, Floats]:
+    """Mean and unbiased variance, both `(U, B)`, and the size of the sample, `(B,)`.
+
+    The variance divides by `1 − Σ(w²/count)/(Σw)²`: the sample variance when the weights are
+    counts, and unbiased under random reweighting. Values are centred first, and constant rows
+    exactly, so that no variance is made of rounding.
+    """
+    counted = weights_NB.any(axis=1)
+    values_UN, weights_NB = values_UN[:, counted], weights_NB[counted]
+    constant = np.ptp(values_UN, axis=1) == 0
+    centre_U1 = np.where(constant, values_UN[:, 0], values_UN.mean(axis=1))[:, None]
+    centred_UN = values_UN - centre_U1
+    total_B = weights_NB.sum(axis=0)
+    if count_N is None:
+        size_B, concentration_B = total_B, 1 / total_B
+    else:
+        size_B = np.full_like(total_B, count_N[counted].sum())
+        concentration_B = ((1 / count_N[counted]) @ weights_NB**2) / total_B**2
+    shift_UB = (centred_UN @ weights_NB) / total_B
+    spread_UB = ((centred_UN**2) @ weights_NB) / total_B - shift_UB**2
+    return centre_U1 + shift_UB, np.maximum(spread_UB, 0) / (1 - concentration_B), size_B
+
+
+def _images_counted(weights_NB: Floats) -> int:
+    return int(weights_NB.any(axis=1).sum())
+
+
+def ranked_separation(values_UN: Floats, target_NB: Floats, other_NB: Floats) -> tuple[Floats, Floats]:
+    """AUROC (exact, ties count ½) and average precision, both `(U, B)`; NaN where a side is empty.
+
+    Average precision is the mean over the target of the precision at its threshold, tied values
+    taken together; chance level is the prevalence of the target.
+    """
+    n_units, n_draws = len(values_UN), target_NB.shape[1]
+    auroc, precision = np.full((n_units, n_draws), np.nan), np.full((n_units, n_draws), np.nan)
+    target_B, other_B = target_NB.sum(axis=0), other_NB.sum(axis=0)
+
+    def one_unit(u: int) -> None:
+        order = np.argsort(-values_UN[u], kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(values_UN[u][order]) != 0])
+        hits, misses = target_NB[order], other_NB[order]
+        if len(starts) < len(order):
+            hits, misses = np.add.reduceat(hits, starts, axis=0), np.add.reduceat(misses, starts, axis=0)
+        hits_so_far, misses_so_far = np.cumsum(hits, axis=0), np.cumsum(misses, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            beaten = other_B - misses_so_far + misses / 2
+            auroc[u] = (hits * beaten).sum(axis=0) / (target_B * other_B)
+            share = np.where(hits > 0, hits_so_far / (hits_so_far + misses_so_far), 0)
+            precision[u] = np.where(other_B > 0, (hits * share).sum(axis=0) / target_B, np.nan)
+
+    if values_UN.shape[1]:
+        for_each_unit(one_unit, n_units)
+    return auroc, precision
+
+
+def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
+    """One-sided p that target images activate a unit more, `(U,)`.
+
+    Normal approximation with tie and continuity correction, as
+    `scipy.stats.mannwhitneyu(target, other, alternative="greater", method="asymptotic")`.
+    1 where every value is the same; NaN with fewer than two images on a side.
+    """
+    n, m = int(is_target_N.sum()), int((~is_target_N).sum())
+    if min(n, m) < MIN_IMAGES_PER_SIDE:
+        return np.full(len(clean_UN), np.nan)
+    ranks = average_ranks(clean_UN)
+    statistic = ranks[:, is_target_N].sum(axis=1) - n * (n + 1) / 2
+    total = n + m
+    # Σ rank² falls short of its tie-free value by Σ(t³ − t)/12, which is the tie correction.
+    spread = (ranks**2).sum(axis=1) - total * (total + 1) ** 2 / 4
+    deviation = np.sqrt(n * m / (total * (total - 1)) * np.maximum(spread, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (statistic - n * m / 2 - 0.5) / deviation
+    return np.where(deviation == 0, 1.0, ndtr(-z))
+
+
+def sides(is_target_N: Bools) -> tuple[Floats, Floats]:
+    """Weights `(N, 1)` of both sides in the single draw in which each image counts once."""
+    return is_target_N.astype(float)[:, None], (~is_target_N).astype(float)[:, None]
+
+
+def _finite(values: ArrayLike, name: str) -> Floats:
+    array = np.asarray(values, dtype=float).ravel()
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} activations: {int((~np.isfinite(array)).sum())} of {array.size} are not finite; expected numbers")
+    return array

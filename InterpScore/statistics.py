@@ -1,0 +1,256 @@
+"""Resampling and testing for many units at once.
+
+Shapes: U units, I images, N and M images of one side, P participants, R ratings, B draws.
+Activations are `(units, images)`, weights `(images, draws)`, results `(units, draws)`, so that one
+matrix product serves every unit and every draw. A draw is a bootstrap resample or a permutation;
+the point estimate is the single draw whose weights are all one. METRICS.md, section 6.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from InterpScore.arrays import Floats, Ints
+from InterpScore.options import Adjustment, ScoringOptions
+
+DRAW_BYTES = 32 * 2**20
+"""How much memory the weights of one batch of draws may take."""
+
+
+@dataclass(frozen=True)
+class DrawWeights:
+    """What each image counts for in each draw, all `(I, B)`.
+
+    A rating's weight is its image's times its participant's; ratings enter as totals by image.
+    """
+
+    image_IB: Floats
+    rating_IB: Floats
+    """Σ over the image's ratings of their weight."""
+    recognised_IB: Floats
+    """The same over the recognised ratings."""
+    score_IB: Floats
+    """The same, each rating times its score."""
+
+    def analysed(self, options: ScoringOptions) -> Floats:
+        """What an image's activation counts for: once, or once a rating."""
+        return self.image_IB if options.unit_of_analysis == "image" else self.rating_IB
+
+
+class RatingDesign:
+    """Who rated which image and how: the part of a study that draws reweight.
+
+    Args:
+        image_R: image of each rating, integers in [0, n_images).
+        participant_R: participant of each rating, integers from 0.
+        score_R: recognition in [0, 1].
+        cell_I: the cell each image belongs to (its concept and level), any integers.
+        recognised_at: a rating counts as recognised from this score on.
+    """
+
+    def __init__(self, image_R: Ints, participant_R: Ints, score_R: Floats, cell_I: Ints, recognised_at: float = 0.5) -> None:
+        self.n_images, self._cell_I = len(cell_I), cell_I
+        self.n_participants = int(participant_R.max()) + 1 if participant_R.size else 0
+        self._image_R, self._participant_R = image_R, participant_R
+        self._values = {"rating": np.ones(len(score_R)), "recognised": (score_R >= recognised_at).astype(float), "score": score_R}
+
+    def unit_weights(self) -> DrawWeights:
+        """The single draw in which every image and every participant counts once."""
+        totals = (np.bincount(self._image_R, weights=values, minlength=self.n_images) for values in self._values.values())
+        return DrawWeights(np.ones((self.n_images, 1)), *(total.astype(float)[:, None] for total in totals))
+
+    def bootstrap(self, n_draws: int, seed: int) -> Iterator[DrawWeights]:
+        """Crossed bootstrap of images × participants, in batches that fit in memory.
+
+        Images and participants get independent positive weights of mean 1, a rating the product of
+        both, so no draw loses a concept. Participants' weights are standard exponential (the
+        Bayesian bootstrap). Images' are gamma with shape `1 − 2/n`, n the size of their cell: the
+        exponential in large cells, and in small ones just wider, so that the variance of a cell's
+        mean is s²/n rather than s²(n−1)/(n(n+1)). The draws do not depend on how they are batched.
+        Owen 2007; Owen & Eckles 2012; Rubin 1981.
+        """
+        from scipy.sparse import csr_array  # imported late: only resampling needs it
+
+        shape = (self.n_images, max(self.n_participants, 1))
+        tables = [csr_array((values, (self._image_R, self._participant_R)), shape=shape) for values in self._values.values()]
+        of_images, of_participants = (np.random.default_rng((seed, stream)) for stream in (0, 1))
+        _, cell_I, size_of_cell = np.unique(self._cell_I, return_inverse=True, return_counts=True)
+        gamma_I = np.maximum(1 - 2 / size_of_cell[cell_I], 1 / 3)
+        for size in _batches(n_draws, shape[0] * 5 + shape[1] * 2):
+            image_IB = np.ascontiguousarray((of_images.gamma(gamma_I, size=(size, shape[0])) / gamma_I).T)
+            participant_PB = np.ascontiguousarray(of_participants.standard_exponential((size, shape[1])).T)
+            yield DrawWeights(image_IB, *(image_IB * (table @ participant_PB) for table in tables))
+
+    def split_half_reliability(self, images: Ints, n_splits: int = 100, seed: int = 0) -> float:
+        """Reliability of the images' recognition rates, by splitting the participants in two.
+
+        Pearson's r between the rates of both halves over the images that both halves rated, stepped
+        up by Spearman-Brown, averaged over random splits. NaN with fewer than three such images.
+        """
+        chosen = np.isin(self._image_R, images)
+        image_R, participant_R, score_R = self._image_R[chosen], self._participant_R[chosen], self._values["score"][chosen]
+        generator = np.random.default_rng(seed)
+        estimates = []
+        for _ in range(n_splits):
+            half_P = generator.permutation(self.n_participants) % 2
+            rates = []
+            for half in (0, 1):
+                mine = half_P[participant_R] == half
+                count = np.bincount(image_R[mine], minlength=self.n_images)[images]
+                total = np.bincount(image_R[mine], weights=score_R[mine], minlength=self.n_images)[images]
+                rates.append(np.divide(total, count, out=np.full(len(images), np.nan), where=count > 0))
+            both = np.isfinite(rates[0]) & np.isfinite(rates[1])
+            if both.sum() >= 3 and all(np.ptp(rate[both]) > 0 for rate in rates):
+                r = np.corrcoef(rates[0][both], rates[1][both])[0, 1]
+                estimates.append(2 * r / (1 + r) if r > -1 else -1.0)
+        return float(np.mean(estimates)) if estimates else float("nan")
+
+
+def permuted_within(strata_I: Ints, n_draws: int, seed: int) -> Iterator[Ints]:
+    """Random orders of the images that stay within their stratum, as `(I, b)` positions, in batches."""
+    generator = np.random.default_rng(seed)
+    strata = [np.flatnonzero(strata_I == stratum) for stratum in np.unique(strata_I)]
+    for size in _batches(n_draws, 4 * len(strata_I)):
+        position_IB = np.empty((len(strata_I), size), dtype=np.int64)
+        for members in strata:
+            position_IB[members] = generator.permuted(np.repeat(members[:, None], size, axis=1), axis=0)
+        yield position_IB
+
+
+def _batches(n_draws: int, numbers_per_draw: int) -> Iterator[int]:
+    size = max(1, DRAW_BYTES // (8 * max(numbers_per_draw, 1)))
+    for start in range(0, n_draws, size):
+        yield min(size, n_draws - start)
+
+
+def for_each_unit(work: Callable[[int], None], n_units: int) -> None:
+    """Run `work(u)` for every unit, on all cores (NumPy releases the interpreter lock)."""
+    if n_units < 16:
+        for u in range(n_units):
+            work(u)
+        return
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = np.array_split(np.arange(n_units), workers)
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda share: _run_share(work, share), shares))
+
+
+def _run_share(work: Callable[[int], None], share: Iterable[int]) -> None:
+    for u in share:
+        work(int(u))
+
+
+def weighted_quantile(values_UN: Floats, weights_NB: Floats, q: float, n: float | None = None) -> Floats:
+    """Quantile with linear interpolation of a sample in which value i stands `weights[i]` times.
+
+    With whole-number weights this is exactly `numpy.quantile` of the values written out that often
+    (type 7 of Hyndman & Fan 1996); other weights are scaled to sum to `n` first.
+
+    Args:
+        values_UN: `(U, N)`, finite.
+        weights_NB: `(N, B)`, not negative, each draw with a positive sum.
+        q: in [0, 1].
+        n: the size of the sample; by default the sum of each draw's weights must be whole.
+
+    Returns:
+        `(U, B)`.
+    """
+    n_units, n_values = values_UN.shape
+    total_B = weights_NB.sum(axis=0)
+    scaled_NB = weights_NB if n is None else weights_NB * (n / total_B)
+    size_B = total_B if n is None else np.full_like(total_B, n)
+    order_B = 1 + (size_B - 1) * q
+    low_B = np.clip(np.floor(order_B + 1e-9), 1, None)
+    fraction_B = np.clip(order_B - low_B, 0, 1)
+    high_B = np.minimum(low_B + 1, size_B)
+    # Ranked from the top, the value sought is the first whose weights above it leave `low` below.
+    above_low_B, above_high_B = size_B - low_B + 1e-9 * size_B, size_B - high_B + 1e-9 * size_B
+    first_guess = min(n_values, int(2.5 * (1 - q) * n_values) + 8)
+    quantile_UB = np.empty((n_units, weights_NB.shape[1]))
+
+    def one_unit(u: int) -> None:
+        descending = np.argsort(values_UN[u])[::-1]
+        for length in (first_guess, n_values):
+            kept = descending[:length]
+            cumulative_NB = np.cumsum(scaled_NB[kept], axis=0)
+            if length == n_values or (cumulative_NB[-1] > above_low_B).all():
+                break
+        ranked = values_UN[u][kept]
+        low = ranked[np.minimum((cumulative_NB <= above_low_B).sum(axis=0), length - 1)]
+        high = ranked[np.minimum((cumulative_NB <= above_high_B).sum(axis=0), length - 1)]
+        quantile_UB[u] = low + fraction_B * (high - low)
+
+    for_each_unit(one_unit, n_units)
+    return quantile_UB
+
+
+def weighted_mean(values_UN: Floats, weights_NB: Floats) -> Floats:
+    """Mean over images in every draw, `(U, B)`; NaN where the weights sum to zero."""
+    total_B = weights_NB.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((values_UN @ weights_NB) / total_B)
+
+
+def percentile_interval(draws_UB: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Lower and upper percentile of each unit's draws; draws that are NaN are left out."""
+    tail = (1 - confidence) / 2
+    if draws_UB.shape[1] == 0:
+        nothing = np.full(len(draws_UB), np.nan)
+        return nothing, nothing.copy()
+    low, high = np.quantile(draws_UB, [tail, 1 - tail], axis=1)
+    for u in np.flatnonzero(np.isnan(draws_UB).any(axis=1)):
+        finite = draws_UB[u][np.isfinite(draws_UB[u])]
+        if finite.size:
+            low[u], high[u] = np.quantile(finite, [tail, 1 - tail])
+    return low, high
+
+
+def adjusted_p_values(p_U: Floats, method: Adjustment) -> Floats:
+    """p-values adjusted for the number of tests; NaN stays NaN and does not count as a test.
+
+    `bh` Benjamini-Hochberg 1995 and `by` Benjamini-Yekutieli 2001 hold the false discovery rate,
+    `holm` Holm 1979 the family-wise error, `none` returns them as they are.
+
+    >>> adjusted_p_values(np.array([.01, .04, .03]), "bh").round(3).tolist()
+    [0.03, 0.04, 0.04]
+    """
+    adjusted = np.array(p_U, dtype=float)
+    tested = np.flatnonzero(np.isfinite(adjusted))
+    if method == "none" or tested.size == 0:
+        return adjusted
+    ascending = tested[np.argsort(adjusted[tested], kind="stable")]
+    n = len(ascending)
+    rank = np.arange(1, n + 1)
+    if method == "holm":
+        stepped = np.maximum.accumulate(adjusted[ascending] * (n - rank + 1))
+    else:
+        penalty = (1 / rank).sum() if method == "by" else 1.0
+        stepped = np.minimum.accumulate((adjusted[ascending] * n * penalty / rank)[::-1])[::-1]
+    adjusted[ascending] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def competition_ranks(scores_UB: Floats) -> Floats:
+    """Rank of each unit in every draw: 1 is the highest, ties share the best rank, NaN has none."""
+    return np.asarray(pd.DataFrame(scores_UB).rank(axis=0, method="min", ascending=False))
+
+
+def average_ranks(values_UN: Floats) -> Floats:
+    """Ranks along the last axis from 1, ties given their mean."""
+    return np.asarray(pd.DataFrame(values_UN.T).rank(axis=0, method="average")).T
+
+
+def spearman(x_UN: Floats, y: Floats) -> Floats:
+    """Spearman's rank correlation of each unit with `y` (`(N,)`, or `(U, N)`); NaN where either is constant or N < 3."""
+    if x_UN.shape[1] < 3:
+        return np.full(len(x_UN), np.nan)
+    x, y = (average_ranks(np.atleast_2d(values)) for values in (x_UN, y))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))

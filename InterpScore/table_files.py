@@ -1,0 +1,214 @@
+"""CSV, Parquet and JSON files: reading them without surprises, writing them all or nothing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from InterpScore.errors import InputError, OutputError, Problem, shown
+
+MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None")
+"""What counts as "no value" in a column of numbers. In a column of words these stay words."""
+
+
+def read_table(path: str | os.PathLike[str], wanted: Callable[[str], bool], numeric: Callable[[str], bool]) -> pd.DataFrame:
+    """Read the wanted columns of a CSV or Parquet file.
+
+    Args:
+        path: a `.csv` or `.parquet` file.
+        wanted: tells by name which columns to keep; the others are never converted.
+        numeric: tells by name which of them hold numbers. A numeric column of a CSV that holds
+            anything else comes back as words, so that the caller can name the cells.
+
+    Returns:
+        One row a data row, in the file's order; words are never turned into missing values.
+        `frame.attrs["columns"]` names every column of the file, wanted or not.
+
+    Raises:
+        InputError: no such file, empty, not a table, ragged rows, or the same column twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise InputError([Problem(str(path), what, "a CSV or Parquet table")])
+    if path.stat().st_size == 0:
+        raise InputError([Problem(str(path), "the file is empty", "a table with a header and rows")])
+    try:
+        is_parquet = path.suffix.lower() in (".parquet", ".pq")
+        frame, names = _read_parquet(path, wanted) if is_parquet else _read_csv(path, wanted, numeric)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a CSV or Parquet table") from None
+    frame.attrs["columns"] = names
+    return frame
+
+
+def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        _refuse_twins(path, names)
+        table = file.read(columns=[name for name in names if wanted(name)])
+        return table.to_pandas(split_blocks=True, self_destruct=True), names
+    except (pa.ArrowException, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+
+
+def _read_csv(path: Path, wanted: Callable[[str], bool], numeric: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    names = _csv_header(path)
+    _refuse_twins(path, names)
+    columns = [name for name in names if wanted(name)]
+
+    def read(types: Mapping[str, pa.DataType]) -> pa.Table:
+        return pc.read_csv(
+            path,
+            parse_options=pc.ParseOptions(newlines_in_values=True),
+            convert_options=pc.ConvertOptions(
+                include_columns=columns,
+                column_types=types,
+                null_values=list(MISSING_NUMBERS),
+                strings_can_be_null=False,
+            ),
+        )
+
+    words = dict.fromkeys(columns, pa.string())
+    try:
+        try:
+            table = read({**words, **{name: pa.float64() for name in columns if numeric(name)}})
+        except pa.ArrowInvalid as error:
+            if "conversion error" not in str(error):
+                raise
+            table = read(words)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(_csv_problem(path, len(names), error)) from None
+    return table.to_pandas(split_blocks=True, self_destruct=True), names
+
+
+def _csv_header(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: the header is not readable text ({error}); expected a CSV in UTF-8") from None
+    if not any(name.strip() for name in header):
+        raise InputError(f"{path}: the first line is blank; expected the names of the columns")
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        raise InputError(f"{path}: columns are not separated by commas (header {shown(header[0])}); expected a comma-separated table")
+    return header
+
+
+def _csv_problem(path: Path, n_columns: int, error: Exception) -> str:
+    """Say in which row a CSV that Arrow refused goes wrong."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for row, cells in enumerate(csv.reader(file), start=1):
+                if cells and len(cells) != n_columns:
+                    return str(Problem(str(path), f"{len(cells)} cells", f"{n_columns}, as the header has", row=row))
+    except UnicodeDecodeError as problem:
+        return f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start}); expected a CSV in UTF-8"
+    except csv.Error:
+        pass
+    return f"{path}: not a readable CSV table ({_first_line(error)})"
+
+
+def _refuse_twins(path: Path, names: Iterable[str]) -> None:
+    names = list(names)
+    twins = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twins:
+        raise InputError(Problem(str(path), "the name stands more than once in the header", "each column once", column=name) for name in twins)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+
+
+def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
+    """The (key, value) pairs of a JSON object, keys that stand twice included."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; expected {expected}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not JSON ({_first_line(error)}); expected {expected}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    if not isinstance(value, _Pairs):
+        raise InputError(f"{path}: found {shown(value)}; expected {expected}")
+    return list(value)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The pairs of a JSON object, as distinct from a JSON array."""
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise `OutputError` now rather than after the work when `path` cannot be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; expected an existing folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_together(contents: Mapping[Path, str]) -> None:
+    """Write several text files so that each is either the old one or the whole new one.
+
+    All are written beside their targets first and moved into place only when every one is complete.
+
+    Raises:
+        OutputError: disk full, no permission; the old files are untouched.
+    """
+    written: list[tuple[str, Path]] = []
+    try:
+        for path, text in contents.items():
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+            written.append((temporary, path))
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+        for temporary, path in written:
+            os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{error.filename or next(iter(contents))}: cannot be written ({error.strerror})") from None
+    finally:
+        for temporary, _ in written:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,11 @@
+#!/usr/bin/env python3
+"""The documented benchmark command: `python interpretability_score.py data.csv neuron_map.json results.csv`.
+
+The same as `interpscore score`.
+"""
+
+from InterpScore.cli import score_app
+from InterpScore.commands import run
+
+if __name__ == "__main__":
+    run(score_app)
