@@ -26,7 +26,13 @@ from InterpScore.human_alignment import permutation_p_value
 from InterpScore.neuron_map import read_neuron_map
 from InterpScore.options import COMPONENTS, ScoringOptions, scoring_options
 from InterpScore.results import COLUMNS, BenchmarkResult
-from InterpScore.statistics import RatingDesign, adjusted_p_values, competition_ranks, percentile_interval, permuted_within
+from InterpScore.statistics import (
+    RatingDesign,
+    adjusted_p_values,
+    competition_ranks,
+    percentile_interval,
+    permuted_within,
+)
 from InterpScore.table_files import sha256_of
 
 Progress = Callable[[str, int, int], None]
@@ -75,7 +81,9 @@ def run_interpretability_benchmark(
 class _Run:
     """One pass over a table: point estimates, then resampling, then the frame."""
 
-    def __init__(self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: Progress) -> None:
+    def __init__(
+        self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: Progress
+    ) -> None:
         self.table, self.concept_of, self.options, self.progress = table, concept_of, options, progress
         self.design: RatingDesign = table.rating_design(options.recognised_at)
         self.sample = self.design.unit_weights()
@@ -125,7 +133,10 @@ class _Run:
             if neuron in scored:
                 continue
             if unit not in self.table.units:
-                near = nearest(unit_column("activation", unit), [unit_column("activation", other) for other in self.table.units_of_file])
+                near = nearest(
+                    unit_column("activation", unit),
+                    [unit_column("activation", other) for other in self.table.units_of_file],
+                )
                 out[neuron] = f"no column {unit_column('activation', unit)}{near}"
             else:
                 out[neuron] = f"the table never shows the concept '{concept}'{nearest(concept, self.table.concepts)}"
@@ -151,7 +162,9 @@ class _Run:
 
         def one(block: Block) -> dict[str, Floats]:
             if block.concept not in ceilings:
-                reliability = self.design.split_half_reliability(np.flatnonzero(block.counted_I), seed=self.options.seed)
+                reliability = self.design.split_half_reliability(
+                    np.flatnonzero(block.counted_I), seed=self.options.seed
+                )
                 ceilings[block.concept] = float(np.sqrt(reliability)) if reliability > 0 else float("nan")
             point = {name: values[block.neurons] for name, values in self.point.items()}
             beside = beside_scores(block, point, self.sample, ceilings[block.concept])
@@ -171,7 +184,9 @@ class _Run:
             self.progress("permutations", done, n_draws)
         self.null = {name: total / n_draws for name, total in totals.items()}
         rated = self.sample.rating_IB[:, 0] > 0
-        rates = np.divide(self.sample.score_IB[:, 0], self.sample.rating_IB[:, 0], out=np.zeros(len(rated)), where=rated)
+        rates = np.divide(
+            self.sample.score_IB[:, 0], self.sample.rating_IB[:, 0], out=np.zeros(len(rated)), where=rated
+        )
         strata = np.where(rated, table.cell_I, -1)
         p = np.full(len(self.concept_of), np.nan)
         batches = [rates[order_IB] for order_IB in permuted_within(strata, n_draws, options.seed + 2)]
@@ -192,7 +207,11 @@ class _Run:
             batch = self._gather(partial(components, draws=draws, sample=self.sample), stop - start)
             lost_H = np.isnan(batch["H"]).sum(axis=1)
             self._fill(batch)
-            excess = [batch["S"] - self.null["S"][:, None], batch["R"] - self.null["R"][:, None], batch["H"] - batch["H_base"]]
+            excess = [
+                batch["S"] - self.null["S"][:, None],
+                batch["R"] - self.null["R"][:, None],
+                batch["H"] - batch["H_base"],
+            ]
             one = {name: batch[name] for name in COMPONENTS}
             one["InterpScore"] = self._combine([batch[name] for name in COMPONENTS], present, options.weights)
             one["I_excess"] = self._combine(excess, excess_present, self._excess_weights())
@@ -206,7 +225,9 @@ class _Run:
         self._interval("Rank", competition_ranks(kept["InterpScore"]))
         for neuron, lost in enumerate(self.lost_H / n_draws):
             if lost > 0.01 and present[3, neuron, 0]:
-                self.reasons[neuron]["H interval"] = f"from the {1 - lost:.0%} of resamples in which an image lies above the threshold"
+                self.reasons[neuron]["H interval"] = (
+                    f"from the {1 - lost:.0%} of resamples in which an image lies above the threshold"
+                )
 
     def _combine(self, parts: list[Floats], present: Bools, weights: Sequence[float]) -> Floats:
         return weighted_components(np.stack(parts), present, weights, self.options.on_missing)
@@ -229,7 +250,9 @@ class _Run:
         return there
 
     def _interval(self, name: str, draws_UB: Floats) -> None:
-        self.columns[f"{name}_low"], self.columns[f"{name}_high"] = percentile_interval(draws_UB, self.options.confidence)
+        self.columns[f"{name}_low"], self.columns[f"{name}_high"] = percentile_interval(
+            draws_UB, self.options.confidence
+        )
 
     def _compare(self, present_KU: Floats) -> None:
         """Say when scores rest on different components."""
@@ -239,7 +262,9 @@ class _Run:
             have = present_KU[k, scored]
             if weights[k] > 0 and have.any() and not have.all():
                 lacking = [list(self.concept_of)[n] for n in scored[~have]]
-                self.remarks.append(f"{name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable")
+                self.remarks.append(
+                    f"{name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable"
+                )
 
     def _assemble(self) -> pd.DataFrame:
         columns, alpha = self.columns, self.options.min_p_value
@@ -255,19 +280,31 @@ class _Run:
                 frame[name] = pd.Series(columns[name]).round().astype("Int64")
             else:
                 frame[name] = columns[name]
-        return frame.sort_values("InterpScore", ascending=False, kind="stable", na_position="last").reset_index(drop=True)
+        return frame.sort_values("InterpScore", ascending=False, kind="stable", na_position="last").reset_index(
+            drop=True
+        )
 
     def _notes(self, neuron: int) -> str:
         notes = [f"{name}: {reason}" for name, reason in self.reasons[neuron].items()]
         for name, claim in (("S", "selective"), ("H", "recognised above its concept's other images")):
             p = self.columns[f"{name}_p_adjusted"][neuron]
             if np.isfinite(p):
-                notes.append(f"{claim} (p={p:.2g})" if p <= self.options.min_p_value else f"not significantly {claim} (p={p:.2g})")
+                notes.append(
+                    f"{claim} (p={p:.2g})"
+                    if p <= self.options.min_p_value
+                    else f"not significantly {claim} (p={p:.2g})"
+                )
         return "; ".join(notes)
 
 
-def _signature(inputs: Mapping[str, Any], table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Any]:
-    files = {name: {"path": str(value), "sha256": sha256_of(value)} for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
+def _signature(
+    inputs: Mapping[str, Any], table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions
+) -> dict[str, Any]:
+    files = {
+        name: {"path": str(value), "sha256": sha256_of(value)}
+        for name, value in inputs.items()
+        if isinstance(value, str | os.PathLike)
+    }
     packages = {"interpscore": _version("interpscore"), "python": platform.python_version()}
     packages |= {name: _version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
     return {

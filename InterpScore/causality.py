@@ -44,7 +44,9 @@ def calculate_causality_score(df: pd.DataFrame, neuron_id: int | str, concept_na
     options = scoring_options()
     table = one_unit_table(df, activation_col, options.human_score_col, unit)
     chosen = table.images_of(concept_name) & (table.level_I == options.clean_level)
-    score = float(causality(table.ablation_UI[:, chosen], table.amplification_UI[:, chosen], np.ones((chosen.sum(), 1)))[0, 0])
+    score = float(
+        causality(table.ablation_UI[:, chosen], table.amplification_UI[:, chosen], np.ones((chosen.sum(), 1)))[0, 0]
+    )
     if np.isnan(score):
         reason = NOT_MEASURED if chosen.any() else f"no clean image of '{concept_name}'"
         warnings.warn(f"C of neuron {unit} is NaN: {reason}", MissingScoreWarning, stacklevel=2)

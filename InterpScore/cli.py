@@ -118,10 +118,10 @@ def _items(text: str | None) -> list[str] | None:
 def _kinds(text: str | None) -> dict[str, str] | None:
     if text is None:
         return None
-    pairs = [item.split("=", 1) for item in text.replace(",", " ").split()]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
+    pairs = [item.partition("=")[::2] for item in text.replace(",", " ").split()]
+    if not pairs or any(not kind for _, kind in pairs):
         raise InputError(f"--level-kinds: found {text!r}; expected pairs such as 4=synthetic")
-    return {level: kind for level, kind in pairs}
+    return dict(pairs)
 
 
 @contextmanager
@@ -153,7 +153,10 @@ def _print_ranking(result: BenchmarkResult) -> None:
     frame, counts = result.table, result.signature["n"]
     options = result.signature["options"]
     for warning in result.warnings:
-        console.print(f"[yellow]note:[/yellow] {warning}" if console.is_terminal else f"note: {warning}", markup=console.is_terminal)
+        console.print(
+            f"[yellow]note:[/yellow] {warning}" if console.is_terminal else f"note: {warning}",
+            markup=console.is_terminal,
+        )
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Rank", "Neuron", "Concept", "S", "C", "R", "H", "InterpScore", "Excess"):
         grid.add_column(name, justify="left" if name == "Concept" else "right", no_wrap=True)
@@ -166,12 +169,23 @@ def _print_ranking(result: BenchmarkResult) -> None:
     print(
         f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
         f"{counts['participants']} participants; protocol {options['protocol']}; "
-        + (f"{options['confidence']:.0%} intervals from {options['resamples']} resamples" if options["resamples"] else "point estimates only")
+        + (
+            f"{options['confidence']:.0%} intervals from {options['resamples']} resamples"
+            if options["resamples"]
+            else "point estimates only"
+        )
     )
     missing = frame[["S", "C", "R", "H"]].isna()
     for name in missing.columns[missing.any()]:
-        notes = frame.loc[missing[name], "Notes"].str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0].dropna().unique()
-        print(f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {notes[0] if len(notes) else 'see Notes'}")
+        notes = (
+            frame.loc[missing[name], "Notes"]
+            .str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0]
+            .dropna()
+            .unique()
+        )
+        print(
+            f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {notes[0] if len(notes) else 'see Notes'}"
+        )
 
 
 def _rank(row: Any) -> str:
@@ -200,7 +214,9 @@ def _short(value: float) -> str:
 
 @sanity_app.command()
 def sanity(
-    simulations: Annotated[int, typer.Option(min=50, help="Simulated studies behind the coverage of intervals.")] = 1000,
+    simulations: Annotated[
+        int, typer.Option(min=50, help="Simulated studies behind the coverage of intervals.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulations.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the checks to this CSV.")] = None,
 ) -> None:
@@ -218,7 +234,9 @@ def sanity(
         checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress)
     _print_checks(checks)
     failed = failures(checks)
-    print(f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}")
+    print(
+        f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}"
+    )
     if output is not None:
         write_together({output: checks.to_csv(index=False, lineterminator="\n")})
     raise typer.Exit(1 if len(failed) else 0)
@@ -233,5 +251,11 @@ def _print_checks(checks: pd.DataFrame) -> None:
     for (section, check, expected), rows in checks.groupby(["section", "check", "expected"], sort=False):
         console.print(f"[bold]{section}  {escape(check)}[/bold]  [dim](expected: {escape(expected)})[/dim]")
         for row in rows.itertuples():
-            verdict = "[green]pass[/green] " if row.passed else "[bold red]FAIL[/bold red] " if row.required else "[yellow]fails[/yellow]"
+            verdict = (
+                "[green]pass[/green] "
+                if row.passed
+                else "[bold red]FAIL[/bold red] "
+                if row.required
+                else "[yellow]fails[/yellow]"
+            )
             console.print(f"     {row.variant:<13} {verdict} {escape(row.figure)}")

@@ -53,7 +53,7 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
     except typer.Abort:
         sys.exit(130)
     except typer.TyperException as error:
-        message = getattr(error, "format_message", lambda: str(error))()
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
         fail([f"{' '.join(message.split())} (see --help)"])
     sys.exit(code if isinstance(code, int) else 0)
 

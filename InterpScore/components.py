@@ -85,12 +85,16 @@ def components(block: Block, draws: DrawWeights, sample: DrawWeights) -> dict[st
     n_draws = draws.image_IB.shape[1]
     out = {"S": selectivity(options.selectivity, a_UI[:, clean], target_NB, other_NB, count_N)}
     clean_target = block.target_I & block.clean_I
-    ablation, amplification = (effect[block.units][:, clean_target] for effect in (block.table.ablation_UI, block.table.amplification_UI))
+    ablation, amplification = (
+        effect[block.units][:, clean_target] for effect in (block.table.ablation_UI, block.table.amplification_UI)
+    )
     out["C"] = causality(ablation, amplification, draws.image_IB[clean_target])
     out["R"] = robustness(a_UI, block.target_I, block.table.level_I, draws, options)
     others = other_NB.any(axis=1)
     if others.any():
-        out["threshold"] = weighted_quantile(a_UI[:, clean][:, others], other_NB[others], options.threshold_percentile, count_N[others].sum())
+        out["threshold"] = weighted_quantile(
+            a_UI[:, clean][:, others], other_NB[others], options.threshold_percentile, count_N[others].sum()
+        )
     else:
         out["threshold"] = np.full((len(a_UI), n_draws), np.nan)
     counted = block.counted_I
@@ -108,9 +112,13 @@ def reasons_missing(block: Block, point: Mapping[str, Floats], sample: DrawWeigh
     if not block.target_I.any():
         common["S"] = "no activation on any image of the concept"
     elif clean_target < MIN_IMAGES_PER_SIDE:
-        common["S"] = f"{clean_target} clean image{'s' * (clean_target != 1)} of the concept (needs {MIN_IMAGES_PER_SIDE})"
+        common["S"] = (
+            f"{clean_target} clean image{'s' * (clean_target != 1)} of the concept (needs {MIN_IMAGES_PER_SIDE})"
+        )
     elif clean_other < MIN_IMAGES_PER_SIDE:
-        common["S"] = f"{clean_other} clean image{'s' * (clean_other != 1)} of other concepts (needs {MIN_IMAGES_PER_SIDE})"
+        common["S"] = (
+            f"{clean_other} clean image{'s' * (clean_other != 1)} of other concepts (needs {MIN_IMAGES_PER_SIDE})"
+        )
     else:
         common["S"] = "too few rated clean images"
     if clean_target == 0:
@@ -125,7 +133,7 @@ def reasons_missing(block: Block, point: Mapping[str, Floats], sample: DrawWeigh
 
 def beside_scores(block: Block, point: Mapping[str, Floats], sample: DrawWeights, ceiling: float) -> dict[str, Floats]:
     """What is told of every unit beside its scores, each `(U,)` or a single number."""
-    options, table, a_UI = block.options, block.table, block.activation_UI
+    a_UI = block.activation_UI
     clean = block.clean_I & (block.target_I | block.other_I)
     is_target = block.target_I[clean]
     n, m = int(is_target.sum()), int((~is_target).sum())
@@ -166,7 +174,9 @@ def _by_level(block: Block, sample: DrawWeights) -> dict[str, Floats]:
         at = block.target_I & np.isin(table.level_I, levels)
         if at.any() and clean_target.any():
             weights = sample.recognised_IB[at], sample.analysed(options)[clean_target]
-            out[f"ratio_{name}"] = activation_ratio(a_UI[:, at], weights[0], a_UI[:, clean_target], weights[1], options.ratio_epsilon)[:, 0]
+            out[f"ratio_{name}"] = activation_ratio(
+                a_UI[:, at], weights[0], a_UI[:, clean_target], weights[1], options.ratio_epsilon
+            )[:, 0]
         pairs = at & _has_clean(block)
         if pairs.any():
             paired.append(paired_stability(a_UI[:, pairs], a_UI[:, table.partner_I[pairs]])[:, None])
@@ -194,7 +204,12 @@ def expected_under_null(block: Block, order_IB: Ints, sample: DrawWeights) -> di
     measured = (block.target_I | block.other_I)[:, None]
     shown = block.target_I[order_IB] & measured
     others = block.other_I[order_IB] & measured
-    draws = DrawWeights(*(np.take(weights[:, 0], order_IB) * shown for weights in (sample.image_IB, sample.rating_IB, sample.recognised_IB, sample.score_IB)))
+    draws = DrawWeights(
+        *(
+            np.take(weights[:, 0], order_IB) * shown
+            for weights in (sample.image_IB, sample.rating_IB, sample.recognised_IB, sample.score_IB)
+        )
+    )
     clean = block.clean_I & measured[:, 0]
     analysed = np.take(sample.analysed(options)[:, 0], order_IB[clean])
     out = {"R": robustness(a_UI, measured[:, 0], block.table.level_I, draws, options)}

@@ -113,7 +113,9 @@ def load_experiment_table(
     for name in required:
         if name not in frame:
             near = nearest(name, columns)
-            problems.append(Problem(source, "the column is missing" + near, "one row a rating with this column", column=name))
+            problems.append(
+                Problem(source, "the column is missing" + near, "one row a rating with this column", column=name)
+            )
     if frame.empty:
         problems.append(Problem(source, "no rows", "at least one row below the header"))
     if problems:
@@ -136,8 +138,12 @@ def load_experiment_table(
     levels = checks.numbers(LEVEL_COLUMN, frame[LEVEL_COLUMN], "a whole number")
     not_whole = ~np.isfinite(levels) | (levels != np.rint(levels)) | (np.abs(levels) > 1e9)
     checks.report(LEVEL_COLUMN, not_whole & ~checks.bad(LEVEL_COLUMN), frame[LEVEL_COLUMN], "a whole number")
-    scores = checks.numbers(human_score_col, frame[human_score_col], "true, false or a number from 0 to 1", booleans=True)
-    checks.report(human_score_col, (scores < 0) | (scores > 1), frame[human_score_col], "true, false or a number from 0 to 1")
+    scores = checks.numbers(
+        human_score_col, frame[human_score_col], "true, false or a number from 0 to 1", booleans=True
+    )
+    checks.report(
+        human_score_col, (scores < 0) | (scores > 1), frame[human_score_col], "true, false or a number from 0 to 1"
+    )
 
     def one_value_an_image(column: str, values: Any, what: str) -> Any:
         first = values[first_row]
@@ -146,7 +152,9 @@ def load_experiment_table(
             differs &= ~(np.isnan(values) & np.isnan(first)[image_codes])
         if differs.any():
             original = rows[first_row[image_codes[np.argmax(differs)]]]
-            expected = f"one {what} an image; image {shown(image_names[np.argmax(differs)])} has another in row {original}"
+            expected = (
+                f"one {what} an image; image {shown(image_names[np.argmax(differs)])} has another in row {original}"
+            )
             checks.report(column, differs, frame[column], expected)
         return first
 
@@ -171,7 +179,9 @@ def load_experiment_table(
     participant = next((name for name in PARTICIPANT_COLUMNS if name in frame), None)
     people = _words(frame[participant])[rated] if participant else pd.Series(np.arange(rated.sum()))
     if rated.any() and participant is None:
-        remarks.append(f"{source}: no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant")
+        remarks.append(
+            f"{source}: no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant"
+        )
     return ExperimentTable(
         source=source, images=names, concepts=concepts, concept_I=concept_I, level_I=level_I,
         partner_I=_clean_partners(frame, names, first_row),
@@ -240,7 +250,9 @@ def _clean_partners(frame: pd.DataFrame, names: list[str], first_row: Ints) -> I
 
 
 def _join_effects(effects: Any, units: list[str], images: list[str], values: dict[str, Floats]) -> None:
-    columns = {unit_column(kind, unit): (kind, p) for kind in ("ablation", "amplification") for p, unit in enumerate(units)}
+    columns = {
+        unit_column(kind, unit): (kind, p) for kind in ("ablation", "amplification") for p, unit in enumerate(units)
+    }
     if isinstance(effects, pd.DataFrame):
         frame, source = effects.reset_index(drop=True), "the effects"
     else:
@@ -252,7 +264,9 @@ def _join_effects(effects: Any, units: list[str], images: list[str], values: dic
     present = [name for name in columns if name in frame]
     if key is None or not present:
         what = "no column with the image" if key is None else "no effect column of any neuron of the map"
-        raise InputError(f"{source}: {what}; expected image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>")
+        raise InputError(
+            f"{source}: {what}; expected image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
+        )
     problems: list[Problem] = []
     checks = _Checks(source, np.arange(len(frame)) + 2, problems)
     keys = _words(frame[key])
@@ -266,7 +280,9 @@ def _join_effects(effects: Any, units: list[str], images: list[str], values: dic
     if problems:
         raise InputError(problems)
     if (rows < 0).all():
-        raise InputError(f"{source}: none of its images is in the table (first: {shown(keys.iloc[0])}); expected names such as {shown(images[0])}")
+        raise InputError(
+            f"{source}: none of its images is in the table (first: {shown(keys.iloc[0])}); expected names such as {shown(images[0])}"
+        )
 
 
 class _Checks:
@@ -287,18 +303,31 @@ class _Checks:
         positions = np.flatnonzero(wrong)
         for shown_so_far, position in enumerate(positions[:_SHOWN_ROWS]):
             more = len(positions) - _SHOWN_ROWS if shown_so_far == _SHOWN_ROWS - 1 else 0
-            self.problems.append(Problem(self.source, f"found {shown(values.iloc[position])}", expected, column, int(self.rows[position]), max(more, 0)))
+            self.problems.append(
+                Problem(
+                    self.source,
+                    f"found {shown(values.iloc[position])}",
+                    expected,
+                    column,
+                    int(self.rows[position]),
+                    max(more, 0),
+                )
+            )
 
     def numbers(self, column: str, values: pd.Series, expected: str, booleans: bool = False) -> Floats:
         """A column as float64: blanks are NaN; anything that is no finite number is reported."""
-        if (values.dtype.kind in "fiu" and isinstance(values.dtype, np.dtype)) or (values.dtype.kind == "b" and booleans):
+        if (values.dtype.kind in "fiu" and isinstance(values.dtype, np.dtype)) or (
+            values.dtype.kind == "b" and booleans
+        ):
             numbers = values.to_numpy(dtype=np.float64)
         else:
             words = _words(values).str.casefold()
             if booleans:
                 words = words.replace({"true": "1", "false": "0"})
             words = words.where(~words.isin(_MISSING), "nan")
-            numbers = pd.to_numeric(words.where(~words.str.contains("_"), "?"), errors="coerce").to_numpy(dtype=np.float64)
+            numbers = pd.to_numeric(words.where(~words.str.contains("_"), "?"), errors="coerce").to_numpy(
+                dtype=np.float64
+            )
             self.report(column, np.isnan(numbers) & (words != "nan").to_numpy(), values, expected)
         self.report(column, np.isinf(numbers), values, expected)
         return np.where(np.isinf(numbers), np.nan, numbers)

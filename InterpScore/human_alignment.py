@@ -51,12 +51,16 @@ def calculate_human_consistency_score(
     activation_N = np.asarray(activations, dtype=float).ravel()
     score_N = np.asarray(human_scores, dtype=float).ravel()
     if activation_N.shape != score_N.shape:
-        raise ValueError(f"{activation_N.size} activations but {score_N.size} human scores; expected one score an activation")
+        raise ValueError(
+            f"{activation_N.size} activations but {score_N.size} human scores; expected one score an activation"
+        )
     if ((score_N < 0) | (score_N > 1)).any():
         raise ValueError(f"human scores from {np.nanmin(score_N)} to {np.nanmax(score_N)}; expected 0 to 1")
     rated = np.isfinite(activation_N) & np.isfinite(score_N)
     if threshold is None:
-        reference = activation_N if non_target_activations is None else np.asarray(non_target_activations, dtype=float).ravel()
+        reference = (
+            activation_N if non_target_activations is None else np.asarray(non_target_activations, dtype=float).ravel()
+        )
         reference = reference[np.isfinite(reference)]
         if reference.size == 0:
             return float("nan")

@@ -50,7 +50,9 @@ def calculate_interpretability_metrics(
     """
     chosen = scoring_options(**options)
     frame = _as_table(activations, concepts, levels, human_scores, chosen.clean_level, chosen.human_score_col)
-    units = [str(name).removeprefix(ACTIVATION_PREFIX) for name in frame.columns if str(name).startswith(ACTIVATION_PREFIX)]
+    units = [
+        str(name).removeprefix(ACTIVATION_PREFIX) for name in frame.columns if str(name).startswith(ACTIVATION_PREFIX)
+    ]
     if not units:
         raise InputError(f"activations: no unit in them; expected images × units, or columns {ACTIVATION_PREFIX}<unit>")
     if CONCEPT_COLUMN not in frame:
@@ -63,14 +65,18 @@ def calculate_interpretability_metrics(
     return BenchmarkResult(result.table, result.signature, [*([remark] if remark else []), *result.warnings])
 
 
-def _as_table(activations: Any, concepts: Any, levels: Any, human_scores: Any, clean_level: int, score_column: str) -> pd.DataFrame:
+def _as_table(
+    activations: Any, concepts: Any, levels: Any, human_scores: Any, clean_level: int, score_column: str
+) -> pd.DataFrame:
     if isinstance(activations, pd.DataFrame) and any(str(name).startswith(ACTIVATION_PREFIX) for name in activations):
         return activations.reset_index(drop=True)
     names: Sequence[Any] | None = None
     if isinstance(activations, Mapping):
         parts = {concept: _images_by_units(part) for concept, part in activations.items()}
         if not parts or len({part.shape[1] for part in parts.values()}) > 1:
-            raise InputError("activations: concepts with different numbers of units; expected one array (images, units) a concept, same units")
+            raise InputError(
+                "activations: concepts with different numbers of units; expected one array (images, units) a concept, same units"
+            )
         concepts = [concept for concept, part in parts.items() for _ in range(len(part))]
         values = np.concatenate(list(parts.values()))
     else:
@@ -106,7 +112,9 @@ def _images_by_units(values: Any) -> Floats:
     return array
 
 
-def _searched_concepts(frame: pd.DataFrame, units: list[str], clean_level: int, seed: int) -> tuple[dict[str, str], pd.DataFrame]:
+def _searched_concepts(
+    frame: pd.DataFrame, units: list[str], clean_level: int, seed: int
+) -> tuple[dict[str, str], pd.DataFrame]:
     """The concept with the largest effect size for each unit on one half of the images, and the other half."""
     names = frame[CONCEPT_COLUMN].astype(str).map(normalised)
     image = next((frame[name] for name in IMAGE_COLUMNS if name in frame), pd.Series(np.arange(len(frame))))
@@ -131,5 +139,13 @@ def _searched_concepts(frame: pd.DataFrame, units: list[str], clean_level: int, 
 
 def _unlabelled(units: list[str]) -> BenchmarkResult:
     reason = "no concept labels given; pass concepts=, or a mapping from concept to activations"
-    table = pd.DataFrame({"Neuron": units, "Concept": None, **dict.fromkeys(("S", "C", "R", "H", "InterpScore"), np.nan), "Rank": pd.NA, "Notes": reason})
+    table = pd.DataFrame(
+        {
+            "Neuron": units,
+            "Concept": None,
+            **dict.fromkeys(("S", "C", "R", "H", "InterpScore"), np.nan),
+            "Rank": pd.NA,
+            "Notes": reason,
+        }
+    )
     return BenchmarkResult(table, {"n": {"neurons": len(units)}}, [reason])

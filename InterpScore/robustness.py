@@ -51,7 +51,9 @@ def calculate_robustness_score(df: pd.DataFrame, concept_name: str, activation_c
     return chosen.fill_missing.get("R", score) if np.isnan(score) else score
 
 
-def robustness(activation_UI: Floats, of_concept_I: Bools, level_I: Ints, draws: DrawWeights, options: ScoringOptions) -> Floats:
+def robustness(
+    activation_UI: Floats, of_concept_I: Bools, level_I: Ints, draws: DrawWeights, options: ScoringOptions
+) -> Floats:
     """`R` of every unit in every draw, `(U, B)`; NaN where no group of levels has a value.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -78,7 +79,9 @@ def run_sanity_checks(simulations: int = 1000, seed: int = 0, progress: Progress
         tell(f"checks ({name})", done, len(steps))
         checks.extend(run())
     tell("checks", len(steps), len(steps))
-    return pd.DataFrame([asdict(check) for check in checks]).sort_values("section", kind="stable").reset_index(drop=True)
+    return (
+        pd.DataFrame([asdict(check) for check in checks]).sort_values("section", kind="stable").reset_index(drop=True)
+    )
 
 
 def check_null_p_values(studies: int, seed: int) -> Iterator[Check]:
@@ -91,7 +94,10 @@ def check_null_p_values(studies: int, seed: int) -> Iterator[Check]:
     false_discoveries: dict[str, list[bool]] = {"ours": [], "published": []}
     for study in range(studies):
         generator = np.random.default_rng((seed, 71, study))
-        units = {str(u): PlantedUnit(design.concepts[u % 6], noise="uniform" if u % 2 else "normal") for u in range(units_per_study)}
+        units = {
+            str(u): PlantedUnit(design.concepts[u % 6], noise="uniform" if u % 2 else "normal")
+            for u in range(units_per_study)
+        }
         table = simulate_table(design, units, generator)
         result = _benchmark(table, units, resamples=400, seed=study).sort_values("Neuron")
         # The tests of a study share its ratings, so few neurons of each enter the test of uniformity of H.
@@ -104,7 +110,10 @@ def check_null_p_values(studies: int, seed: int) -> Iterator[Check]:
         false_discoveries["ours"].append(bool((adjusted <= ALPHA).any()))
         naive = np.concatenate([adjusted_p_values(values, "bh") for values in (naive_S, naive_H)])
         false_discoveries["published"].append(bool((naive <= ALPHA).any()))
-    for name, what in (("S", "selectivity p-values under the null are uniform"), ("H", "alignment p-values under the null are uniform")):
+    for name, what in (
+        ("S", "selectivity p-values under the null are uniform"),
+        ("H", "alignment p-values under the null are uniform"),
+    ):
         for variant in ("ours", "published"):
             values = np.concatenate(p[name, variant])
             values = values[np.isfinite(values)]
@@ -146,9 +155,24 @@ def check_null_scores(studies: int, seed: int) -> Iterator[Check]:
                 inside = float(np.mean(covers[kind]))
                 figure = f"I_excess {mean:+.3f}; its interval covers 0 in {inside:.1%} of {len(covers[kind])}"
                 bound = COVERAGE[0] - 2.6 * np.sqrt(0.05 * 0.95 / studies)
-                yield _check("7.1", f"a {kind} unit scores 0", variant, figure, f"|mean| < .02, covers ≥ {bound:.0%}", abs(mean) < 0.02 and inside >= bound)
+                yield _check(
+                    "7.1",
+                    f"a {kind} unit scores 0",
+                    variant,
+                    figure,
+                    f"|mean| < .02, covers ≥ {bound:.0%}",
+                    abs(mean) < 0.02 and inside >= bound,
+                )
             else:
-                yield _check("7.1", f"a {kind} unit scores 0", variant, f"InterpScore {mean:.3f}", "|mean| < .02", abs(mean) < 0.02, required=False)
+                yield _check(
+                    "7.1",
+                    f"a {kind} unit scores 0",
+                    variant,
+                    f"InterpScore {mean:.3f}",
+                    "|mean| < .02",
+                    abs(mean) < 0.02,
+                    required=False,
+                )
 
 
 def check_dose(studies: int, seed: int) -> Iterator[Check]:
@@ -161,12 +185,19 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
     for variant, options in _VARIANT_OPTIONS.items():
         frames = [_benchmark(table, units, resamples=0, **options).set_index("Neuron") for table in tables]
         means = [float(np.mean([frame.loc[f"{strength}", "S"] for frame in frames])) for strength in strengths]
-        rising = all(later > earlier for earlier, later in zip(means, means[1:], strict=False))
+        rising = all(later > earlier for earlier, later in pairwise(means))
         figure = "S = " + " ".join(f"{mean:.3f}" for mean in means) + f" at β = {' '.join(f'{s:g}' for s in strengths)}"
         yield _check("7.2", "S grows with the planted strength β", variant, figure, "strictly", rising)
         gap = [frame.loc["pure", "S"] - frame.loc["two", "S"] for frame in frames]
         share = float(np.mean(np.array(gap) > 0))
-        yield _check("7.2", "a unit of two concepts scores below a pure one", variant, f"in {share:.0%} of {studies}, by {np.mean(gap):.3f}", "≥ 95%", share >= 0.95)
+        yield _check(
+            "7.2",
+            "a unit of two concepts scores below a pure one",
+            variant,
+            f"in {share:.0%} of {studies}, by {np.mean(gap):.3f}",
+            "≥ 95%",
+            share >= 0.95,
+        )
 
 
 def check_coverage(studies: int, seed: int, tell: Progress | None = None) -> Iterator[Check]:
@@ -204,10 +235,24 @@ def check_causality(seed: int) -> Iterator[Check]:
         frame = _benchmark(table, units, resamples=0, **options).set_index("Neuron")
         S, C = frame.loc["acausal", ["S", "C"]]
         low = 0.9 if options.get("selectivity") != "auprc" else 0.8
-        yield _check("7.3", "selective but acausal: S high, C = 0", variant, f"S = {S:.3f}, C = {C:.3g}", f"S > {low:g}, C = 0", low < S and C == 0)
+        yield _check(
+            "7.3",
+            "selective but acausal: S high, C = 0",
+            variant,
+            f"S = {S:.3f}, C = {C:.3g}",
+            f"S > {low:g}, C = 0",
+            low < S and C == 0,
+        )
         S, C = frame.loc["unselective", ["S", "C"]]
         chance = 0.5 if options.get("selectivity") != "auprc" else float(frame.loc["unselective", "prevalence"])
-        yield _check("7.3", "causal but unselective: C high, S at chance", variant, f"S = {S:.3f} (chance {chance:.3g}), C = {C:.3f}", "C > .5, S within .2 of chance", C > 0.5 and abs(S - chance) < 0.2)
+        yield _check(
+            "7.3",
+            "causal but unselective: C high, S at chance",
+            variant,
+            f"S = {S:.3f} (chance {chance:.3g}), C = {C:.3f}",
+            "C > .5, S within .2 of chance",
+            C > 0.5 and abs(S - chance) < 0.2,
+        )
 
 
 def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> Iterator[Check]:
@@ -227,7 +272,9 @@ def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> It
             if labels.all():
                 labels[-n_images // 4 :] = False  # at prevalence ½ flip half of the negatives: some must be left
             for variant, measure in measures.items():
-                with_true, with_wrong = (float(selectivity(measure, activation, *sides(chosen))[0, 0]) for chosen in (shows, labels))
+                with_true, with_wrong = (
+                    float(selectivity(measure, activation, *sides(chosen))[0, 0]) for chosen in (shows, labels)
+                )
                 fall = with_true - with_wrong
                 figure = f"falls by {fall:.4f} from {with_true:.4f}"
                 check = f"{what}, prevalence {prevalence:g}"
@@ -236,7 +283,10 @@ def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> It
 
 def check_invariance(seed: int) -> Iterator[Check]:
     """7.5: scale, order and duplicated ratings change nothing, intervals included."""
-    units = {"1": PlantedUnit(DESIGN.concepts[0], 1.5, follows_ease=0.4), "2": PlantedUnit(DESIGN.concepts[1], 0.5, noise="sparse")}
+    units = {
+        "1": PlantedUnit(DESIGN.concepts[0], 1.5, follows_ease=0.4),
+        "2": PlantedUnit(DESIGN.concepts[1], 0.5, noise="sparse"),
+    }
     generator = np.random.default_rng((seed, 77))
     frame = simulated_frame(simulate_table(DESIGN, units, generator))
     activations = [name for name in frame if name.startswith("activation_")]
@@ -250,15 +300,31 @@ def check_invariance(seed: int) -> Iterator[Check]:
     concept_of = {unit: planted.concept for unit, planted in units.items()}
 
     def scored(data: pd.DataFrame, protocol: str, **options: Any) -> Floats:
-        return np.asarray(_table(data, concept_of, protocol=protocol, resamples=300, **options)[columns].to_numpy(dtype=float))
+        return np.asarray(
+            _table(data, concept_of, protocol=protocol, resamples=300, **options)[columns].to_numpy(dtype=float)
+        )
 
     for what, data in changed.items():
         for variant in ("seed", "published"):
             difference = float(np.nanmax(np.abs(scored(frame, variant) - scored(data, variant))))
-            yield _check("7.5", f"{what}: no score and no interval changes", variant, f"largest change {difference:.2g}", "< 1e-9", difference < 1e-9)
+            yield _check(
+                "7.5",
+                f"{what}: no score and no interval changes",
+                variant,
+                f"largest change {difference:.2g}",
+                "< 1e-9",
+                difference < 1e-9,
+            )
     for variant in ("seed", "published"):
         change = float(np.nanmax(np.abs(scored(frame, variant)[:, :1] - scored(unequal, variant)[:, :1])))
-        yield _check("7.5", "some ratings up to three times: no S changes", variant, f"largest change {change:.2g}", "< 1e-9", change < 1e-9)
+        yield _check(
+            "7.5",
+            "some ratings up to three times: no S changes",
+            variant,
+            f"largest change {change:.2g}",
+            "< 1e-9",
+            change < 1e-9,
+        )
 
 
 def check_synthetic_level(seed: int) -> Iterator[Check]:
@@ -277,10 +343,16 @@ def check_synthetic_level(seed: int) -> Iterator[Check]:
         yield _check("7.7", "firing on DeepDream images alone gains no H", variant, figure, "no gain", gain <= 1e-9)
 
 
-_VARIANT_OPTIONS: dict[str, dict[str, Any]] = {"seed": {}, "published": {"protocol": "published"}, "ours": {"selectivity": "auprc"}}
+_VARIANT_OPTIONS: dict[str, dict[str, Any]] = {
+    "seed": {},
+    "published": {"protocol": "published"},
+    "ours": {"selectivity": "auprc"},
+}
 
 
-def _check(section: str, check: str, variant: str, figure: str, expected: str, passed: bool, required: bool | None = None) -> Check:
+def _check(
+    section: str, check: str, variant: str, figure: str, expected: str, passed: bool, required: bool | None = None
+) -> Check:
     must = variant in MUST_PASS if required is None else required
     return Check(section, check, variant, figure, expected, bool(passed), must)
 
@@ -299,7 +371,9 @@ def _table(data: pd.DataFrame, concept_of: Mapping[str, str], **options: Any) ->
 
 def _without_level(table: ExperimentTable, level: int) -> ExperimentTable:
     rated = table.level_I[table.image_R] != level
-    return replace(table, image_R=table.image_R[rated], participant_R=table.participant_R[rated], score_R=table.score_R[rated])
+    return replace(
+        table, image_R=table.image_R[rated], participant_R=table.participant_R[rated], score_R=table.score_R[rated]
+    )
 
 
 def _crossed_draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Floats]:
@@ -307,7 +381,9 @@ def _crossed_draws(table: ExperimentTable, concept_of: Mapping[str, str], option
     return _draws(table, concept_of, options, table.rating_design(options.recognised_at).bootstrap(1000, options.seed))
 
 
-def _independent_draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Floats]:
+def _independent_draws(
+    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions
+) -> dict[str, Floats]:
     """The same with every rating reweighted by itself, as if no image and no participant came back."""
     generator = np.random.default_rng(options.seed)
     weight_RB = generator.standard_exponential((len(table.score_R), 500))
@@ -320,11 +396,15 @@ def _independent_draws(table: ExperimentTable, concept_of: Mapping[str, str], op
 
     recognised = (table.score_R >= options.recognised_at)[:, None]
     rating_IB = by_image(weight_RB)
-    draws = DrawWeights(rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None]))
+    draws = DrawWeights(
+        rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None])
+    )
     return _draws(table, concept_of, replace(options, unit_of_analysis="rating"), iter([draws]))
 
 
-def _draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, batches: Iterator[DrawWeights]) -> dict[str, Floats]:
+def _draws(
+    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, batches: Iterator[DrawWeights]
+) -> dict[str, Floats]:
     sample = table.rating_design(options.recognised_at).unit_weights()
     (block,) = blocks_of(table, concept_of, options)
     parts = [components(block, draws, sample) for draws in batches]

@@ -34,7 +34,7 @@ def calculate_selectivity_score(target_activations: ArrayLike, non_target_activa
     Source: METRICS.md, section 1; Hedges 1981; McGraw & Wong 1992.
 
     >>> round(calculate_selectivity_score([5, 6, 7], [1, 2, 3, 2]), 4)
-    0.9942
+    0.9961
     >>> calculate_selectivity_score([1, 1], [1, 1, 1])
     0.5
     """
@@ -178,5 +178,7 @@ def sides(is_target_N: Bools) -> tuple[Floats, Floats]:
 def _finite(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, dtype=float).ravel()
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} activations: {int((~np.isfinite(array)).sum())} of {array.size} are not finite; expected numbers")
+        raise ValueError(
+            f"{name} activations: {int((~np.isfinite(array)).sum())} of {array.size} are not finite; expected numbers"
+        )
     return array

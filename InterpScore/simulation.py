@@ -63,18 +63,32 @@ class StudyDesign:
     """Recognition as a fraction rather than as yes or no."""
 
 
-def simulate_table(design: StudyDesign, units: Mapping[str, PlantedUnit], generator: np.random.Generator) -> ExperimentTable:
+def simulate_table(
+    design: StudyDesign, units: Mapping[str, PlantedUnit], generator: np.random.Generator
+) -> ExperimentTable:
     """One simulated study as arrays; `simulated` is set."""
-    names = [(c, level, k) for level in design.kept for c in range(len(design.concepts)) for k in range(design.images_per_concept)]
-    concept_I, level_I, index_I = (np.array(column) for column in zip(*names, strict=True))
+    names = [
+        (c, level, k)
+        for level in design.kept
+        for c in range(len(design.concepts))
+        for k in range(design.images_per_concept)
+    ]
+    concept_I, level_I, _ = np.array(names).T
     easy_I = generator.standard_normal(len(names))
     activation = np.stack([_responses(design, unit, concept_I, level_I, easy_I, generator) for unit in units.values()])
     effects = [
-        np.stack([unit.effect * generator.gamma(8, 1 / 8, len(names)) if unit.effect else np.zeros(len(names)) for unit in units.values()])
+        np.stack(
+            [
+                unit.effect * generator.gamma(8, 1 / 8, len(names)) if unit.effect else np.zeros(len(names))
+                for unit in units.values()
+            ]
+        )
         for _ in range(2)
     ]
     image_R = np.repeat(np.arange(len(names)), design.raters_per_image)
-    participant_R = np.concatenate([generator.choice(design.participants, design.raters_per_image, replace=False) for _ in names])
+    participant_R = np.concatenate(
+        [generator.choice(design.participants, design.raters_per_image, replace=False) for _ in names]
+    )
     skill_P = design.skill_spread * generator.standard_normal(design.participants)
     odds_R = _log_odds(design, concept_I, level_I, easy_I)[image_R] + skill_P[participant_R]
     noise_R = generator.logistic(size=len(odds_R))
@@ -102,14 +116,20 @@ def simulated_frame(table: ExperimentTable) -> pd.DataFrame:
         "simulated": True,
         "soft_correct": table.score_R if (table.score_R % 1).any() else table.score_R.astype(bool),
     }
-    for kind, values in (("activation", table.activation_UI), ("ablation", table.ablation_UI), ("amplification", table.amplification_UI)):
+    for kind, values in (
+        ("activation", table.activation_UI),
+        ("ablation", table.ablation_UI),
+        ("amplification", table.amplification_UI),
+    ):
         for u, unit in enumerate(table.units):
             if np.isfinite(values[u]).any():
                 frame[unit_column(kind, unit)] = values[u, table.image_R].round(6)
     return pd.DataFrame(frame)
 
 
-def true_scores(design: StudyDesign, unit: PlantedUnit, levels: Sequence[int] = (3, 4), percentile: float = 0.95, n: int = 400_000) -> dict[str, float]:
+def true_scores(
+    design: StudyDesign, unit: PlantedUnit, levels: Sequence[int] = (3, 4), percentile: float = 0.95, n: int = 400_000
+) -> dict[str, float]:
     """What S, R and H (seed protocol, all kinds counted) tend to as images and participants grow.
 
     S is exact; R and H are means over `n` simulated images with the participants' skill integrated
@@ -140,7 +160,14 @@ def true_scores(design: StudyDesign, unit: PlantedUnit, levels: Sequence[int] = 
     }
 
 
-def _responses(design: StudyDesign, unit: PlantedUnit, concept_I: Ints, level_I: Ints, easy_I: Floats, generator: np.random.Generator) -> Floats:
+def _responses(
+    design: StudyDesign,
+    unit: PlantedUnit,
+    concept_I: Ints,
+    level_I: Ints,
+    easy_I: Floats,
+    generator: np.random.Generator,
+) -> Floats:
     n = len(concept_I)
     if unit.noise in ("constant", "dead"):
         return np.full(n, 0.7 if unit.noise == "constant" else 0.0)

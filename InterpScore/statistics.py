@@ -54,15 +54,23 @@ class RatingDesign:
         recognised_at: a rating counts as recognised from this score on.
     """
 
-    def __init__(self, image_R: Ints, participant_R: Ints, score_R: Floats, cell_I: Ints, recognised_at: float = 0.5) -> None:
+    def __init__(
+        self, image_R: Ints, participant_R: Ints, score_R: Floats, cell_I: Ints, recognised_at: float = 0.5
+    ) -> None:
         self.n_images, self._cell_I = len(cell_I), cell_I
         self.n_participants = int(participant_R.max()) + 1 if participant_R.size else 0
         self._image_R, self._participant_R = image_R, participant_R
-        self._values = {"rating": np.ones(len(score_R)), "recognised": (score_R >= recognised_at).astype(float), "score": score_R}
+        self._values = {
+            "rating": np.ones(len(score_R)),
+            "recognised": (score_R >= recognised_at).astype(float),
+            "score": score_R,
+        }
 
     def unit_weights(self) -> DrawWeights:
         """The single draw in which every image and every participant counts once."""
-        totals = (np.bincount(self._image_R, weights=values, minlength=self.n_images) for values in self._values.values())
+        totals = (
+            np.bincount(self._image_R, weights=values, minlength=self.n_images) for values in self._values.values()
+        )
         return DrawWeights(np.ones((self.n_images, 1)), *(total.astype(float)[:, None] for total in totals))
 
     def bootstrap(self, n_draws: int, seed: int) -> Iterator[DrawWeights]:
@@ -78,7 +86,9 @@ class RatingDesign:
         from scipy.sparse import csr_array  # imported late: only resampling needs it
 
         shape = (self.n_images, max(self.n_participants, 1))
-        tables = [csr_array((values, (self._image_R, self._participant_R)), shape=shape) for values in self._values.values()]
+        tables = [
+            csr_array((values, (self._image_R, self._participant_R)), shape=shape) for values in self._values.values()
+        ]
         of_images, of_participants = (np.random.default_rng((seed, stream)) for stream in (0, 1))
         _, cell_I, size_of_cell = np.unique(self._cell_I, return_inverse=True, return_counts=True)
         gamma_I = np.maximum(1 - 2 / size_of_cell[cell_I], 1 / 3)
@@ -94,7 +104,11 @@ class RatingDesign:
         up by Spearman-Brown, averaged over random splits. NaN with fewer than three such images.
         """
         chosen = np.isin(self._image_R, images)
-        image_R, participant_R, score_R = self._image_R[chosen], self._participant_R[chosen], self._values["score"][chosen]
+        image_R, participant_R, score_R = (
+            self._image_R[chosen],
+            self._participant_R[chosen],
+            self._values["score"][chosen],
+        )
         generator = np.random.default_rng(seed)
         estimates = []
         for _ in range(n_splits):

@@ -19,7 +19,9 @@ MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", 
 """What counts as "no value" in a column of numbers. In a column of words these stay words."""
 
 
-def read_table(path: str | os.PathLike[str], wanted: Callable[[str], bool], numeric: Callable[[str], bool]) -> pd.DataFrame:
+def read_table(
+    path: str | os.PathLike[str], wanted: Callable[[str], bool], numeric: Callable[[str], bool]
+) -> pd.DataFrame:
     """Read the wanted columns of a CSV or Parquet file.
 
     Args:
@@ -45,7 +47,9 @@ def read_table(path: str | os.PathLike[str], wanted: Callable[[str], bool], nume
         is_parquet = path.suffix.lower() in (".parquet", ".pq")
         frame, names = _read_parquet(path, wanted) if is_parquet else _read_csv(path, wanted, numeric)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a CSV or Parquet table") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a CSV or Parquet table"
+        ) from None
     frame.attrs["columns"] = names
     return frame
 
@@ -64,7 +68,9 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFra
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
 
 
-def _read_csv(path: Path, wanted: Callable[[str], bool], numeric: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
+def _read_csv(
+    path: Path, wanted: Callable[[str], bool], numeric: Callable[[str], bool]
+) -> tuple[pd.DataFrame, list[str]]:
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -106,7 +112,9 @@ def _csv_header(path: Path) -> list[str]:
     if not any(name.strip() for name in header):
         raise InputError(f"{path}: the first line is blank; expected the names of the columns")
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise InputError(f"{path}: columns are not separated by commas (header {shown(header[0])}); expected a comma-separated table")
+        raise InputError(
+            f"{path}: columns are not separated by commas (header {shown(header[0])}); expected a comma-separated table"
+        )
     return header
 
 
@@ -128,7 +136,10 @@ def _refuse_twins(path: Path, names: Iterable[str]) -> None:
     names = list(names)
     twins = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twins:
-        raise InputError(Problem(str(path), "the name stands more than once in the header", "each column once", column=name) for name in twins)
+        raise InputError(
+            Problem(str(path), "the name stands more than once in the header", "each column once", column=name)
+            for name in twins
+        )
 
 
 def _first_line(error: Exception) -> str:
@@ -144,7 +155,9 @@ def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}") from None
+        raise InputError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}"
+        ) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not JSON ({_first_line(error)}); expected {expected}") from None
     except OSError as error:
