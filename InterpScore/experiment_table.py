@@ -105,8 +105,7 @@ def load_experiment_table(
     Raises:
         InputError: with every problem found, each with file, column, row and what was expected.
     """
-    frame, source = _frame_of(data, units, human_score_col)
-    columns = [str(name) for name in frame.attrs.get("columns", frame.columns)]
+    frame, source, columns = _frame_of(data, units, human_score_col)
     problems: list[Problem] = []
     images = next((name for name in IMAGE_COLUMNS if name in frame), None)
     required = [CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col]
@@ -208,18 +207,20 @@ def one_unit_table(df: pd.DataFrame, activation_col: str, human_score_col: str, 
     return load_experiment_table(others.rename(columns={activation_col: name}), [unit], human_score_col)
 
 
-def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd.DataFrame, str]:
+def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd.DataFrame, str, list[str]]:
+    """The columns that count, where they are from, and the names of all columns there."""
     if isinstance(data, pd.DataFrame):
         if not data.columns.is_unique:
             twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
             raise InputError(f"the table: columns {', '.join(twins)} stand more than once; expected each column once")
-        return data.reset_index(drop=True), "the table"
+        return data.reset_index(drop=True), "the table", [str(name) for name in data.columns]
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data: found {type(data).__name__}; expected the path of a table, or a DataFrame")
     numbers = {unit_column(kind, unit) for kind in UNIT_COLUMNS for unit in units}
     words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col, CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
     wanted = numbers | words | set(IMAGE_COLUMNS) | set(PARTICIPANT_COLUMNS)
-    return read_table(data, wanted.__contains__, numbers.__contains__), str(data)
+    frame, columns = read_table(data, wanted.__contains__, numbers.__contains__)
+    return frame, str(data), columns
 
 
 def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
@@ -257,7 +258,7 @@ def _join_effects(effects: Any, units: list[str], images: list[str], values: dic
         frame, source = effects.reset_index(drop=True), "the effects"
     else:
         source = str(effects)
-        frame = read_table(effects, (set(columns) | set(IMAGE_COLUMNS)).__contains__, columns.__contains__)
+        frame, _ = read_table(effects, (set(columns) | set(IMAGE_COLUMNS)).__contains__, columns.__contains__)
     if frame.empty:
         raise InputError(f"{source}: no rows; expected one row an image")
     key = next((name for name in IMAGE_COLUMNS if name in frame), None)

@@ -183,7 +183,7 @@ def _responses(
     if unit.noise == "uniform":
         return np.asarray(response + generator.uniform(0, np.sqrt(12), n))
     if unit.noise == "sparse":
-        return np.maximum(response + noise - 1, 0)
+        return np.asarray(np.maximum(response + noise - 1, 0))
     return np.asarray(response + noise)
 
 

@@ -15,13 +15,16 @@ import pandas as pd
 
 from InterpScore.errors import InputError, OutputError, Problem, shown
 
+CSV_BLOCK_BYTES = 16 * 2**20
+"""Large blocks keep thousands of columns from falling into tens of thousands of pieces."""
+
 MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None")
 """What counts as "no value" in a column of numbers. In a column of words these stay words."""
 
 
 def read_table(
     path: str | os.PathLike[str], wanted: Callable[[str], bool], numeric: Callable[[str], bool]
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[str]]:
     """Read the wanted columns of a CSV or Parquet file.
 
     Args:
@@ -31,8 +34,8 @@ def read_table(
             anything else comes back as words, so that the caller can name the cells.
 
     Returns:
-        One row a data row, in the file's order; words are never turned into missing values.
-        `frame.attrs["columns"]` names every column of the file, wanted or not.
+        The wanted columns, one row a data row in the file's order, words never turned into missing
+        values; and the names of all columns of the file.
 
     Raises:
         InputError: no such file, empty, not a table, ragged rows, or the same column twice.
@@ -45,13 +48,11 @@ def read_table(
         raise InputError([Problem(str(path), "the file is empty", "a table with a header and rows")])
     try:
         is_parquet = path.suffix.lower() in (".parquet", ".pq")
-        frame, names = _read_parquet(path, wanted) if is_parquet else _read_csv(path, wanted, numeric)
+        return _read_parquet(path, wanted) if is_parquet else _read_csv(path, wanted, numeric)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); expected a CSV or Parquet table"
         ) from None
-    frame.attrs["columns"] = names
-    return frame
 
 
 def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
@@ -81,6 +82,7 @@ def _read_csv(
     def read(types: Mapping[str, pa.DataType]) -> pa.Table:
         return pc.read_csv(
             path,
+            read_options=pc.ReadOptions(block_size=CSV_BLOCK_BYTES),
             parse_options=pc.ParseOptions(newlines_in_values=True),
             convert_options=pc.ConvertOptions(
                 include_columns=columns,
