@@ -147,22 +147,20 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
 def _print_ranking(result: BenchmarkResult) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     frame, counts = result.table, result.signature["n"]
     options = result.signature["options"]
     for warning in result.warnings:
-        console.print(
-            f"[yellow]note:[/yellow] {warning}" if console.is_terminal else f"note: {warning}",
-            markup=console.is_terminal,
-        )
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Rank", "Neuron", "Concept", "S", "C", "R", "H", "InterpScore", "Excess"):
+    for name in ("Rank", "Neuron", "Concept", "S", "C", "R", "H", "InterpScore", "I_excess"):
         grid.add_column(name, justify="left" if name == "Concept" else "right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
         with_interval = [_with_interval(row, name) for name in ("S", "C", "R", "H", "InterpScore", "I_excess")]
-        grid.add_row(_rank(row), str(row["Neuron"]), str(row["Concept"]), *with_interval)
+        grid.add_row(_rank(row), escape(str(row["Neuron"])), escape(str(row["Concept"])), *with_interval)
     console.print(grid)
     if len(frame) > _SHOWN_NEURONS:
         print(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -45,6 +46,8 @@ def main() -> None:
 
 def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
     """Run a command and exit: each error is one line a problem on stderr, exit code 2 for wrong input."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that lacks a character gets "?"
     try:
         code = program(args=arguments, standalone_mode=False)
     except InterpScoreError as error:
@@ -54,7 +57,8 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        fail([f"{' '.join(message.split())} (see --help)"])
+        # Without arguments the help was printed already, and there is no message.
+        fail([f"{' '.join(message.split())} (see --help)"] if message.strip() else [])
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -19,7 +19,7 @@ from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.neuron_map import normalised
 from InterpScore.statistics import RatingDesign
-from InterpScore.table_files import MISSING_NUMBERS, read_table
+from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS, read_table
 
 IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
@@ -34,7 +34,6 @@ CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
 
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
-_SHOWN_ROWS = 3
 _MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
 
 
@@ -116,15 +115,16 @@ def load_experiment_table(
                 Problem(source, "the column is missing" + near, "one row a rating with this column", column=name)
             )
     if frame.empty:
-        problems.append(Problem(source, "no rows", "at least one row below the header"))
-    if problems:
-        raise InputError(problems)
+        raise InputError([*problems, Problem(source, "no rows", "at least one row below the header")])
+    # A stand-in that passes every check, so that the columns that are there are checked as well.
+    frame = frame.assign(**{name: "0" for name in required if name not in frame})
 
-    frame, rows, remarks = _scored_trials(frame)
+    frame, rows, remarks = _scored_trials(frame, source)
     checks = _Checks(source, rows, problems)
     image_names = _words(frame[images]) if images else pd.Series([f"row {r}" for r in rows])
+    nameless = (image_names == "").to_numpy()
     if images:
-        checks.report(images, image_names == "", image_names, "the name of an image")
+        checks.report(images, nameless, image_names, "the name of an image")
     # Sorted, so that resampling weights belong to names and the order of rows changes nothing.
     image_codes, image_index = pd.factorize(image_names, sort=images is not None)
     first_row = np.zeros(len(image_index), dtype=np.int64)
@@ -145,12 +145,16 @@ def load_experiment_table(
     )
 
     def one_value_an_image(column: str, values: Any, what: str) -> Any:
-        first = values[first_row]
-        differs = values != first[image_codes]
+        good, first_good = ~(checks.bad(column) | nameless), first_row
+        if not good.all():  # cells already reported are compared with nothing
+            first_good = first_row.copy()
+            first_good[image_codes[good][::-1]] = np.flatnonzero(good)[::-1]
+        first = values[first_good]
+        differs = good & (values != first[image_codes])
         if values.dtype.kind == "f":
             differs &= ~(np.isnan(values) & np.isnan(first)[image_codes])
         if differs.any():
-            original = rows[first_row[image_codes[np.argmax(differs)]]]
+            original = rows[first_good[image_codes[np.argmax(differs)]]]
             expected = (
                 f"one {what} an image; image {shown(image_names[np.argmax(differs)])} has another in row {original}"
             )
@@ -158,7 +162,7 @@ def load_experiment_table(
         return first
 
     concept_I = one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
-    level_I = one_value_an_image(LEVEL_COLUMN, np.nan_to_num(levels), "level").astype(np.int64)
+    level_I = one_value_an_image(LEVEL_COLUMN, np.where(not_whole, 0, levels), "level").astype(np.int64)
     found = [unit for unit in units if unit_column("activation", unit) in frame]
     values: dict[str, Floats] = {}
     for kind in UNIT_COLUMNS:
@@ -166,14 +170,14 @@ def load_experiment_table(
         for position, unit in enumerate(found):
             column = unit_column(kind, unit)
             if column in frame:
-                numbers = checks.numbers(column, frame[column], "a number")
+                numbers = checks.numbers(column, frame[column], "a finite number")
                 values[kind][position] = one_value_an_image(column, numbers, kind)
+    names = [str(name) for name in image_index]
+    if effects is not None:
+        _join_effects(effects, found, names, values, problems)
     if problems:
         raise InputError(problems)
 
-    names = [str(name) for name in image_index]
-    if effects is not None:
-        _join_effects(effects, found, names, values)
     rated = ~np.isnan(scores)
     participant = next((name for name in PARTICIPANT_COLUMNS if name in frame), None)
     people = _words(frame[participant])[rated] if participant else pd.Series(np.arange(rated.sum()))
@@ -210,10 +214,7 @@ def one_unit_table(df: pd.DataFrame, activation_col: str, human_score_col: str, 
 def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd.DataFrame, str, list[str]]:
     """The columns that count, where they are from, and the names of all columns there."""
     if isinstance(data, pd.DataFrame):
-        if not data.columns.is_unique:
-            twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
-            raise InputError(f"the table: columns {', '.join(twins)} stand more than once; expected each column once")
-        return data.reset_index(drop=True), "the table", [str(name) for name in data.columns]
+        return _own_copy(data, "the table"), "the table", [str(name) for name in data.columns]
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data: found {type(data).__name__}; expected the path of a table, or a DataFrame")
     numbers = {unit_column(kind, unit) for kind in UNIT_COLUMNS for unit in units}
@@ -223,13 +224,25 @@ def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd
     return frame, str(data), columns
 
 
-def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
+def _own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
+    """A caller's table with rows counted from 0."""
+    if not data.columns.is_unique:
+        twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
+        raise InputError(f"{source}: columns {', '.join(twins)} stand more than once; expected each column once")
+    return data.reset_index(drop=True)
+
+
+def _scored_trials(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, Ints, list[str]]:
     """Leave out practice and attention trials; with them go their rows' numbers."""
     rows = np.arange(len(frame)) + 2
-    if TRIAL_COLUMN not in frame:
+    trials = _words(frame[TRIAL_COLUMN]) if TRIAL_COLUMN in frame else pd.Series(dtype=object)
+    if trials.eq("").all():
         return frame, rows, []
-    scored = _words(frame[TRIAL_COLUMN]).map(normalised).eq(SCORED_TRIAL).to_numpy()
-    if scored.all() or not scored.any():
+    scored = trials.map(normalised).eq(SCORED_TRIAL).to_numpy()
+    if not scored.any():
+        found = f"no row of this kind (the first is {shown(trials[trials != ''].iloc[0])})"
+        raise InputError([Problem(source, found, f"rows with '{SCORED_TRIAL}'", column=TRIAL_COLUMN)])
+    if scored.all():
         return frame, rows, []
     remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
     return frame[scored].reset_index(drop=True), rows[scored], [remark]
@@ -250,40 +263,40 @@ def _clean_partners(frame: pd.DataFrame, names: list[str], first_row: Ints) -> I
     return partners
 
 
-def _join_effects(effects: Any, units: list[str], images: list[str], values: dict[str, Floats]) -> None:
+def _join_effects(
+    effects: Any, units: list[str], images: list[str], values: dict[str, Floats], problems: list[Problem]
+) -> None:
+    """Put the effects of a table of their own where they belong in `values`, or add its problems."""
     columns = {
         unit_column(kind, unit): (kind, p) for kind in ("ablation", "amplification") for p, unit in enumerate(units)
     }
     if isinstance(effects, pd.DataFrame):
-        frame, source = effects.reset_index(drop=True), "the effects"
+        frame, source = _own_copy(effects, "the effects"), "the effects"
     else:
         source = str(effects)
         frame, _ = read_table(effects, (set(columns) | set(IMAGE_COLUMNS)).__contains__, columns.__contains__)
-    if frame.empty:
-        raise InputError(f"{source}: no rows; expected one row an image")
     key = next((name for name in IMAGE_COLUMNS if name in frame), None)
     present = [name for name in columns if name in frame]
+    if frame.empty:
+        problems.append(Problem(source, "no rows", "one row an image"))
+        return
     if key is None or not present:
-        what = "no column with the image" if key is None else "no effect column of any neuron of the map"
-        raise InputError(
-            f"{source}: {what}; expected image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
-        )
-    problems: list[Problem] = []
+        found = "no column with the image" if key is None else "no effect column of any neuron of the map"
+        columns_expected = "image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
+        problems.append(Problem(source, found, columns_expected))
+        return
     checks = _Checks(source, np.arange(len(frame)) + 2, problems)
     keys = _words(frame[key])
     checks.report(key, keys.duplicated().to_numpy(), keys, "each image once")
     row_of = {name: row for row, name in enumerate(keys)}
     rows = np.array([row_of.get(name, -1) for name in images])
     for name in present:
-        numbers = checks.numbers(name, frame[name], "a number")
+        numbers = checks.numbers(name, frame[name], "a finite number")
         kind, position = columns[name]
         values[kind][position] = np.where(rows >= 0, numbers[rows], values[kind][position])
-    if problems:
-        raise InputError(problems)
-    if (rows < 0).all():
-        raise InputError(
-            f"{source}: none of its images is in the table (first: {shown(keys.iloc[0])}); expected names such as {shown(images[0])}"
-        )
+    if not problems and (rows < 0).all():
+        found = f"none of its images is in the table (first: {shown(keys.iloc[0])})"
+        problems.append(Problem(source, found, f"names such as {shown(images[0])}"))
 
 
 class _Checks:
@@ -302,8 +315,8 @@ class _Checks:
         wrong = np.asarray(wrong, dtype=bool)
         self._bad[column] = self.bad(column) | wrong
         positions = np.flatnonzero(wrong)
-        for shown_so_far, position in enumerate(positions[:_SHOWN_ROWS]):
-            more = len(positions) - _SHOWN_ROWS if shown_so_far == _SHOWN_ROWS - 1 else 0
+        for shown_so_far, position in enumerate(positions[:SHOWN_ROWS]):
+            more = len(positions) - SHOWN_ROWS if shown_so_far == SHOWN_ROWS - 1 else 0
             self.problems.append(
                 Problem(
                     self.source,
@@ -317,9 +330,7 @@ class _Checks:
 
     def numbers(self, column: str, values: pd.Series, expected: str, booleans: bool = False) -> Floats:
         """A column as float64: blanks are NaN; anything that is no finite number is reported."""
-        if (values.dtype.kind in "fiu" and isinstance(values.dtype, np.dtype)) or (
-            values.dtype.kind == "b" and booleans
-        ):
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in ("fiub" if booleans else "fiu"):
             numbers = values.to_numpy(dtype=np.float64)
         else:
             words = _words(values).str.casefold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,11 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
     return _checked(str(neuron_map), read_json_object(neuron_map, EXPECTED))
 
 
+def _is_one_line(text: str) -> bool:
+    """No control characters and no halves of characters, which a results file could not hold."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
 def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
     concepts: dict[str, str] = {}
     problems: list[Problem] = []
@@ -48,6 +54,12 @@ def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
             problems.append(Problem(source, f"neuron {neuron} stands more than once", "each neuron once"))
         elif not isinstance(concept, str) or not concept.strip():
             problems.append(Problem(source, f"neuron {neuron} has the concept {shown(concept)}", "a word or phrase"))
+        elif not _is_one_line(neuron + concept.strip()):
+            problems.append(
+                Problem(
+                    source, f"neuron {shown(neuron)} has the concept {shown(concept)}", "printable text in one line"
+                )
+            )
         concepts[neuron] = concept.strip() if isinstance(concept, str) else ""
     if problems:
         raise InputError(problems)

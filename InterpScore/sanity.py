@@ -31,7 +31,7 @@ COVERAGE = (0.93, 0.995)
 ALPHA = 0.05
 DROP = 0.001
 PREVALENCES = (0.5, 0.1, 0.01, 0.001)
-DESIGN = StudyDesign([f"concept {k}" for k in range(6)])
+DESIGN = StudyDesign([f"concept {k}" for k in range(6)], raters_per_image=10)
 
 Progress = Callable[[str, int, int], None]
 

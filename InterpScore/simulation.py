@@ -53,10 +53,10 @@ class StudyDesign:
     ease: Mapping[int, float] = field(default_factory=lambda: {5: 1.0, 4: 0.5, 3: -0.3})
     """Level → mean log-odds that a participant names an image."""
     concept_ease: Mapping[str, float] = field(default_factory=dict)
-    ease_spread: float = 1.0
-    """Standard deviation of the log-odds over images."""
-    skill_spread: float = 0.7
-    """The same over participants."""
+    ease_spread: float = 1.5
+    """Standard deviation of the log-odds over images; in the published study 0.9 to 1.6 by concept."""
+    skill_spread: float = 0.6
+    """The same over participants; in the published study 0.6."""
     participants: int = 40
     raters_per_image: int = 6
     graded: bool = False

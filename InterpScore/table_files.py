@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ CSV_BLOCK_BYTES = 16 * 2**20
 
 MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None")
 """What counts as "no value" in a column of numbers. In a column of words these stay words."""
+
+
+SHOWN_ROWS = 3
+"""How many rows of each kind of problem are named; the rest are counted."""
 
 
 def read_table(
@@ -41,9 +46,8 @@ def read_table(
         InputError: no such file, empty, not a table, ragged rows, or the same column twice.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise InputError([Problem(str(path), what, "a CSV or Parquet table")])
+    if why_not := _not_a_file(path):
+        raise InputError([Problem(str(path), why_not, "a CSV or Parquet table")])
     if path.stat().st_size == 0:
         raise InputError([Problem(str(path), "the file is empty", "a table with a header and rows")])
     try:
@@ -64,7 +68,8 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFra
         names = file.schema_arrow.names
         _refuse_twins(path, names)
         table = file.read(columns=[name for name in names if wanted(name)])
-        return table.to_pandas(split_blocks=True, self_destruct=True), names
+        # What pandas noted there would turn columns that served as an index into one again.
+        return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
     except (pa.ArrowException, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
 
@@ -77,6 +82,7 @@ def _read_csv(
 
     names = _csv_header(path)
     _refuse_twins(path, names)
+    _refuse_open_quote(path)
     columns = [name for name in names if wanted(name)]
 
     def read(types: Mapping[str, pa.DataType]) -> pa.Table:
@@ -101,16 +107,17 @@ def _read_csv(
                 raise
             table = read(words)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(_csv_problem(path, len(names), error)) from None
+        raise InputError(_csv_problems(path, names, set(columns), error)) from None
     return table.to_pandas(split_blocks=True, self_destruct=True), names
 
 
 def _csv_header(path: Path) -> list[str]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the header is not readable text ({error}); expected a CSV in UTF-8") from None
+        header = next(_csv_rows(path), [])
+    except csv.Error as error:
+        raise InputError(f"{path}: the header is not readable ({error}); expected a CSV in UTF-8") from None
+    if not all(map(is_text, header)):
+        raise InputError(f"{path}: the header is not UTF-8 text; expected a CSV in UTF-8")
     if not any(name.strip() for name in header):
         raise InputError(f"{path}: the first line is blank; expected the names of the columns")
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
@@ -120,18 +127,50 @@ def _csv_header(path: Path) -> list[str]:
     return header
 
 
-def _csv_problem(path: Path, n_columns: int, error: Exception) -> str:
-    """Say in which row a CSV that Arrow refused goes wrong."""
+def _csv_rows(path: Path, strict: bool = False) -> Iterator[list[str]]:
+    """The rows as Python's reader splits them; bytes that are not UTF-8 become lone surrogates."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        yield from csv.reader(file, strict=strict)
+
+
+def _refuse_open_quote(path: Path) -> None:
+    """A quote that is never closed would swallow the rows that follow without a word."""
+    with path.open("rb") as file:
+        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
+    row = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for row, cells in enumerate(csv.reader(file), start=1):
-                if cells and len(cells) != n_columns:
-                    return str(Problem(str(path), f"{len(cells)} cells", f"{n_columns}, as the header has", row=row))
-    except UnicodeDecodeError as problem:
-        return f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start}); expected a CSV in UTF-8"
+        if quotes % 2:
+            for row, _ in enumerate(_csv_rows(path, strict=True), start=1):
+                pass
+    except csv.Error:
+        found = "a quote that is not closed, or not at the end of its cell"
+        raise InputError([Problem(str(path), found, "quotes around whole cells", row=row + 1)]) from None
+
+
+def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: Exception) -> Sequence[object]:
+    """Say in which rows a CSV that Arrow refused goes wrong."""
+    ragged: list[Problem] = []
+    garbled: list[Problem] = []
+    try:
+        for row, cells in enumerate(_csv_rows(path), start=1):
+            if cells and len(cells) != len(names):
+                expected = f"{len(names)}, as the header has"
+                ragged.append(Problem(str(path), f"{len(cells)} cells", expected, row=row))
+            garbled += [
+                Problem(str(path), "bytes that are not UTF-8", "a CSV in UTF-8", column=name, row=row)
+                for name, cell in zip(names, cells, strict=False)
+                if name in wanted and not is_text(cell)
+            ]
     except csv.Error:
         pass
-    return f"{path}: not a readable CSV table ({_first_line(error)})"
+    problems = [*_first_and_count(ragged), *_first_and_count(garbled)]
+    return problems or [f"{path}: not a readable CSV table ({_first_line(error)})"]
+
+
+def _first_and_count(problems: list[Problem]) -> list[Problem]:
+    """The first problems of a kind; the last of them counts the rest."""
+    first = problems[:SHOWN_ROWS]
+    return [*first[:-1], replace(first[-1], more=len(problems) - len(first))] if first else []
 
 
 def _refuse_twins(path: Path, names: Iterable[str]) -> None:
@@ -151,9 +190,8 @@ def _first_line(error: Exception) -> str:
 def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
     """The (key, value) pairs of a JSON object, keys that stand twice included."""
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}; expected {expected}")
+    if why_not := _not_a_file(path):
+        raise InputError([Problem(str(path), why_not, expected)])
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
@@ -167,6 +205,23 @@ def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[
     if not isinstance(value, _Pairs):
         raise InputError(f"{path}: found {shown(value)}; expected {expected}")
     return list(value)
+
+
+def _not_a_file(path: Path) -> str | None:
+    """Why there is nothing to read at a path; `None` when there is."""
+    try:
+        return None if path.is_file() else "is a folder" if path.is_dir() else "no such file"
+    except OSError as error:  # such as a name that is too long
+        return f"cannot be read ({error.strerror})"
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold a text; lone surrogates it cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -185,11 +240,11 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise `OutputError` now rather than after the work when `path` cannot be written."""
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; expected the name of a file to write")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; expected an existing folder")
     try:
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: the folder {path.parent} does not exist; expected an existing folder")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -205,8 +260,11 @@ def write_together(contents: Mapping[Path, str]) -> None:
         OutputError: disk full, no permission; the old files are untouched.
     """
     written: list[tuple[str, Path]] = []
+    path = next(iter(contents))
     try:
         for path, text in contents.items():
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; expected the name of a file to write")
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
             written.append((temporary, path))
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -217,7 +275,7 @@ def write_together(contents: Mapping[Path, str]) -> None:
         for temporary, path in written:
             os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(f"{error.filename or next(iter(contents))}: cannot be written ({error.strerror})") from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
         for temporary, _ in written:
             Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Guards the neuron map: which maps are read, and what is said of the others."""
+
+import json
+
+import pytest
+
+from InterpScore.errors import InputError
+from InterpScore.neuron_map import normalised, read_neuron_map
+
+
+def test_a_file_and_a_mapping_give_the_same_map(tmp_path):
+    (tmp_path / "m.json").write_text('{"89": " trump ", "355": "puppies"}')
+    assert read_neuron_map(tmp_path / "m.json") == read_neuron_map({89: "trump", "355": "puppies"})
+
+
+def test_the_order_of_the_file_is_kept(tmp_path):
+    (tmp_path / "m.json").write_text('{"9": "a", "1": "b", "5": "c"}')
+    assert list(read_neuron_map(tmp_path / "m.json")) == ["9", "1", "5"]
+
+
+@pytest.mark.parametrize("word", ["NA", "null", "nan", "None", "true", "0"])
+def test_a_concept_may_be_a_word_that_looks_like_nothing(tmp_path, word):
+    (tmp_path / "m.json").write_text(json.dumps({"1": word}))
+    assert read_neuron_map(tmp_path / "m.json") == {"1": word}
+
+
+def test_concepts_are_compared_without_case_and_space():
+    assert normalised("  Raised \t HAND ") == normalised("raised hand")
+    assert normalised("Straße") == normalised("STRASSE")
+    assert normalised("raised hand") != normalised("raisedhand")
+
+
+WRONG = {
+    "twice": ('{"1": "cat", "2": "dog", "1": "cow"}', ["neuron 1 stands more than once; expected each neuron once"]),
+    "twice but for space": ('{"1": "cat", " 1 ": "cow"}', ["neuron 1 stands more than once"]),
+    "a number for a concept": ('{"1": 5}', ["neuron 1 has the concept '5'; expected a word or phrase"]),
+    "null for a concept": ('{"1": null}', ["neuron 1 has the concept 'None'"]),
+    "a list of concepts": ('{"1": ["cat", "dog"]}', ["neuron 1 has the concept"]),
+    "a blank concept": ('{"1": "  "}', ["neuron 1 has the concept '  '; expected a word or phrase"]),
+    "a neuron without a name": ('{" ": "cat"}', ["a neuron without a name; expected its number"]),
+    "empty": ("{}", ['no neuron in it; expected a JSON object such as {"89": "trump"']),
+    "half a character": ('{"1": "\\ud800"}', ["neuron '1' has the concept '\\ud800'; expected printable text"]),
+    "a line break": ('{"1": "cat\\r\\ndog"}', ["neuron '1' has the concept 'cat\\r\\ndog'; expected printable text"]),
+    "several": (
+        '{"1": 5, "2": "dog", "3": "", "2": "cow"}',
+        ["neuron 1 has the concept '5'", "neuron 3 has the concept ''", "neuron 2 stands more than once"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), WRONG.values(), ids=WRONG)
+def test_every_wrong_entry_is_told_in_one_pass(tmp_path, text, found):
+    path = tmp_path / "m.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_neuron_map(path)
+    problems = caught.value.problems
+    assert [what in problem for what, problem in zip(found, problems, strict=True)] == [True] * len(found)
+    assert all(problem.startswith(str(path)) for problem in problems)
+
+
+def test_a_wrong_mapping_is_told_of_as_a_file_is():
+    with pytest.raises(InputError, match="the neuron map: neuron 7 has the concept 'None'; expected a word or phrase"):
+        read_neuron_map({7: None})

@@ -1,0 +1,107 @@
+"""Guards the ground truth of METRICS.md, section 7: what must pass passes, and the checks can fail."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from InterpScore import sanity
+from InterpScore.cli import sanity_app
+from InterpScore.commands import run
+from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
+from InterpScore.statistics import DrawWeights, RatingDesign
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return sanity.run_sanity_checks(simulations=1000)
+
+
+def test_every_required_check_passes(checks):
+    assert sanity.failures(checks).empty, sanity.failures(checks).to_string()
+
+
+@pytest.mark.parametrize("name", ["S", "R", "H", "InterpScore"])
+def test_intervals_cover_the_truth_in_1000_simulations(checks, name):
+    row = checks[checks["check"].eq(f"95% intervals of {name} cover the truth") & checks["variant"].eq("seed")].iloc[0]
+    assert "of 1000 simulations" in row["figure"]
+    assert 93 <= float(row["figure"].split("%")[0]) < 99.5
+
+
+@pytest.mark.parametrize(
+    ("check", "variant"),
+    [
+        ("95% intervals of S cover the truth", "published"),
+        ("selectivity p-values under the null are uniform", "published"),
+        ("half of the labels missing, prevalence 0.001", "seed"),
+        ("half of the labels missing, prevalence 0.001", "ours (AUROC)"),
+        ("a constant unit scores 0", "published"),
+        ("firing on DeepDream images alone gains no H", "published"),
+        ("every rating twice: no score and no interval changes", "published"),
+    ],
+)
+def test_known_failures_are_shown(checks, check, variant):
+    row = checks[checks["check"].eq(check) & checks["variant"].eq(variant)]
+    assert row["passed"].tolist() == [False]
+    assert row["required"].tolist() == [False]
+
+
+def test_every_section_that_needs_no_network_is_checked(checks):
+    assert set(checks["section"]) == {"7.1", "7.2", "7.3", "7.4", "7.5", "7.7"}
+
+
+def test_coverage_check_catches_intervals_that_are_too_narrow(monkeypatch):
+    crossed = RatingDesign.bootstrap
+
+    def half_as_wide(self, n_draws, seed):
+        for draws in crossed(self, n_draws, seed):
+            narrow = ((weights + 3 * weights.mean(axis=1, keepdims=True)) / 4 for weights in vars(draws).values())
+            yield DrawWeights(*narrow)
+
+    monkeypatch.setattr(RatingDesign, "bootstrap", half_as_wide)
+    seed_checks = [check for check in sanity.check_coverage(60, 0) if check.variant == "seed"]
+    assert not any(check.passed for check in seed_checks)
+
+
+def test_label_check_catches_a_measure_that_ignores_labels(monkeypatch):
+    monkeypatch.setattr(sanity, "selectivity", lambda *_: np.array([[0.9]]))
+    assert not any(check.passed for check in sanity.check_labels(0, n_images=4000))
+
+
+def test_truth_agrees_with_a_huge_simulated_study():
+    design = replace(sanity.DESIGN, images_per_concept=3000, participants=3000, raters_per_image=4)
+    unit = PlantedUnit(design.concepts[0], strength=2.0, follows_ease=0.5)
+    table = simulate_table(design, {"1": unit}, np.random.default_rng(0))
+    scored = sanity._table(simulated_frame(table), {"1": unit.concept}, resamples=0).iloc[0]
+    truth = true_scores(design, unit)
+    for name in ("S", "R", "H"):
+        assert scored[name] == pytest.approx(truth[name], abs=0.02)
+
+
+def test_simulated_tables_say_that_they_are_simulated():
+    design = StudyDesign(["cat", "dog"], images_per_concept=2, participants=4, raters_per_image=2)
+    frame = simulated_frame(simulate_table(design, {"1": PlantedUnit("cat")}, np.random.default_rng(0)))
+    assert frame["simulated"].all()
+    assert frame["participant"].str.startswith("simulated-").all()
+
+
+def test_command_exits_1_when_a_required_check_fails(monkeypatch, capsys, checks):
+    broken = checks.copy()
+    broken.loc[broken["required"].astype(bool).idxmax(), "passed"] = False
+    monkeypatch.setattr(sanity, "run_sanity_checks", lambda **_: broken)
+    with pytest.raises(SystemExit) as stopped:
+        run(sanity_app, [])
+    assert stopped.value.code == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_command_prints_every_check_and_writes_the_table(monkeypatch, capsys, checks, tmp_path):
+    asked = {}
+    monkeypatch.setattr(sanity, "run_sanity_checks", lambda **options: asked.update(options) or checks)
+    with pytest.raises(SystemExit) as stopped:
+        run(sanity_app, ["--simulations", "77", "--seed", "5", "-o", str(tmp_path / "checks.csv")])
+    printed = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert (asked["simulations"], asked["seed"]) == (77, 5)
+    assert all(check in printed for check in checks["check"])
+    assert len((tmp_path / "checks.csv").read_text().splitlines()) == len(checks) + 1

@@ -1,0 +1,144 @@
+"""Guards what holds for the project as a whole: light imports, documentation that is true, the demo, the batch command."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import InterpScore
+from InterpScore.cli import score_app
+from InterpScore.experiment_table import IMAGE_COLUMNS, PARTICIPANT_COLUMNS, UNIT_COLUMNS
+from InterpScore.options import PROTOCOLS
+from InterpScore.results import COLUMNS, PATTERNS
+
+ROOT = Path(InterpScore.__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
+HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
+MODULES = sorted(path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem != "__init__")
+
+
+def run(*command, cwd=ROOT):
+    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_asks_for_a_heavy_library(module):
+    # A finder in front of all others notes every import that is asked for, installed or not.
+    watch = f"""
+import sys
+asked = set()
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        asked.add(name.split('.')[0])
+sys.meta_path.insert(0, Watch())
+import InterpScore.{module}
+print(sorted(asked & set({HEAVY!r})))
+"""
+    done = run(sys.executable, "-c", watch)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_public_names_are_all_there_and_documented():
+    for name in InterpScore.__all__:
+        assert getattr(InterpScore, name).__doc__, name
+
+
+def test_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'calculate_everything'"):
+        InterpScore.calculate_everything  # noqa: B018
+
+
+def test_every_file_has_its_line_in_the_tree_of_the_readme():
+    tree = README.split("## The tree")[1]
+    for room in ("InterpScore", "Data", "benchmarks"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            assert path.name == "__init__.py" or path.name in tree, path
+
+
+def test_every_option_is_in_the_readme_with_its_default():
+    import typer
+
+    options = {
+        option for param in typer.main.get_command(score_app).params for option in param.opts if option[:2] == "--"
+    }
+    documented = dict(re.findall(r"^\| `(--[\w-]+)` \|([^|]*)\|", README, re.MULTILINE))
+    assert set(documented) == options - {"--help"}
+    for option, default in documented.items():
+        value = getattr(PROTOCOLS["seed"], option[2:].replace("-", "_"), None)
+        if value:
+            assert default.strip() == (" ".join(map(str, value)) if isinstance(value, tuple) else str(value)), option
+
+
+def test_data_guide_describes_every_column():
+    described = set(re.findall(r"^\| `([^`]+)` \|", DATA_README, re.MULTILINE))
+    table = {"ground_truth", "level", "soft_correct", "trial_category", "clean_image", "simulated"}
+    table |= {IMAGE_COLUMNS[0], PARTICIPANT_COLUMNS[0]} | {name.format("<unit>") for name in UNIT_COLUMNS.values()}
+    assert described >= table | set(COLUMNS) | set(PATTERNS)
+    for name, meaning in {**COLUMNS, **PATTERNS}.items():
+        assert f"| `{name}` | {meaning} |" in DATA_README
+
+
+def test_docstrings_cite_sections_that_exist():
+    sections = set(re.findall(r"^## (\d)\.", (ROOT / "docs" / "METRICS.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in (ROOT / "InterpScore").glob("*.py"):
+        for cited in re.findall(r"METRICS\.md, sections? (\d)(?: and (\d))?", path.read_text(encoding="utf-8")):
+            assert {section for section in cited if section} <= sections, path
+
+
+def test_demo_table_is_what_its_simulator_makes(tmp_path):
+    demo = ROOT / "Data" / "demo"
+    script = tmp_path / "simulate.py"
+    script.write_text((demo / "simulate.py").read_text(encoding="utf-8"), encoding="utf-8")
+    done = run(sys.executable, script)
+    assert done.returncode == 0, done.stderr
+    for name in ("simulated_experiment.csv", "simulated_neuron_map.json"):
+        assert (tmp_path / name).read_bytes() == (demo / name).read_bytes()
+
+
+def test_demo_prints_what_the_readme_shows(tmp_path):
+    demo = ROOT / "Data" / "demo"
+    data, neuron_map = demo / "simulated_experiment.csv", demo / "simulated_neuron_map.json"
+    done = run(sys.executable, "interpretability_score.py", data, neuron_map, tmp_path / "results.csv")
+    assert done.returncode == 0, done.stderr
+    shown = {line.strip() for line in README.splitlines()}
+    ranked = [line.strip() for line in done.stdout.splitlines() if re.match(r"\s+\d+ ", line)]
+    assert len(ranked) == 12
+    assert [line for line in ranked if line not in shown] == []
+    assert "SIMULATED" in done.stdout
+
+
+def test_batch_command_scores_every_table_with_every_map_and_sums_up(tmp_path):
+    demo = ROOT / "Data" / "demo"
+    fire = tmp_path / "fire.json"
+    fire.write_text(json.dumps({"0": "fire"}))
+    done = run(
+        "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", demo / "simulated_experiment.csv",
+        demo / "simulated_neuron_map.json", fire, "--", "--resamples", "0", "--quiet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "simulated_experiment__simulated_neuron_map.csv")
+    assert "Summary: 2 scored, 0 failed" in done.stdout
+    assert re.search(rf"simulated_neuron_map\s+12  {table['InterpScore'].mean():.3f}  ", done.stdout)
+    assert re.search(r"__fire\s+1  ", done.stdout)
+
+
+def test_batch_command_goes_on_after_a_failure_and_exits_1(tmp_path):
+    missing = tmp_path / "missing.csv"
+    demo = ROOT / "Data" / "demo" / "simulated_experiment.csv"
+    done = run(
+        "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", missing, demo, "--", "--resamples", "0", "--quiet"
+    )
+    assert done.returncode == 1
+    assert f"error: {missing}: no such file" in done.stderr
+    assert "Summary: 1 scored, 1 failed" in done.stdout
+
+
+def test_batch_command_refuses_what_is_no_table_and_no_map(tmp_path):
+    done = run("bash", "run_10_neurons_scoring.sh", "notes.txt")
+    assert done.returncode == 2
+    assert "notes.txt is neither a table (.csv, .parquet) nor a neuron map (.json)" in done.stderr
