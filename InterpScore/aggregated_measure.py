@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from InterpScore.arrays import Bools, Floats
-from InterpScore.options import PROTOCOLS, OnMissing, scoring_options
+from InterpScore.errors import InputError
+from InterpScore.options import COMPONENTS, PROTOCOLS, OnMissing, scoring_options
 
 
 def calculate_interpretability_score(
@@ -31,10 +32,12 @@ def calculate_interpretability_score(
             score NaN, `zero` counts it as 0.
 
     Returns:
-        A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there.
+        A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there
+        (0 with `zero`).
 
     Raises:
-        InputError: weights that are not four non-negative numbers, or an unknown `on_missing`.
+        InputError: weights that are not four non-negative numbers, an unknown `on_missing`, or a
+            component outside [0, 1].
 
     Source: METRICS.md, section 5.
 
@@ -45,6 +48,9 @@ def calculate_interpretability_score(
     """
     options = scoring_options(weights=weights, on_missing=on_missing)
     stacked = np.stack(np.broadcast_arrays(*(np.asarray(X, dtype=float) for X in (S, C, R, H))))
+    for name, component in zip(COMPONENTS, stacked, strict=True):
+        if ((component < 0) | (component > 1)).any():
+            raise InputError(f"{name} from {np.nanmin(component):g} to {np.nanmax(component):g}; expected 0 to 1")
     combined = weighted_components(stacked, np.isfinite(stacked), options.weights, options.on_missing)
     return float(combined) if combined.ndim == 0 else combined
 

@@ -41,7 +41,7 @@ def calculate_human_consistency_score(
         In [0, 1]; NaN when no rating lies above the threshold.
 
     Raises:
-        ValueError: lengths that differ, or scores outside [0, 1].
+        ValueError: lengths that differ, scores or a percentile outside [0, 1].
 
     Source: METRICS.md, section 4.
 
@@ -56,6 +56,8 @@ def calculate_human_consistency_score(
         )
     if ((score_N < 0) | (score_N > 1)).any():
         raise ValueError(f"human scores from {np.nanmin(score_N)} to {np.nanmax(score_N)}; expected 0 to 1")
+    if not 0 <= threshold_percentile <= 1:
+        raise ValueError(f"threshold_percentile {threshold_percentile}; expected a fraction between 0 and 1")
     rated = np.isfinite(activation_N) & np.isfinite(score_N)
     if threshold is None:
         reference = (

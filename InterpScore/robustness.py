@@ -32,8 +32,8 @@ def calculate_robustness_score(df: pd.DataFrame, concept_name: str, activation_c
             `unit_of_analysis`, `level_kinds` of `InterpScore.options.ScoringOptions`.
 
     Returns:
-        In [0, 1]: 1 when recognised perturbed images activate the unit as much as clean ones. NaN,
-        with a `MissingScoreWarning` that says why, when that cannot be computed.
+        In [0, 1]: 1 when recognised perturbed images activate the unit as much as clean ones. NaN (0 under
+        the published protocol), with a `MissingScoreWarning` that says why, when that cannot be computed.
 
     Raises:
         InputError: a table that cannot be read, or no such column.
@@ -46,9 +46,11 @@ def calculate_robustness_score(df: pd.DataFrame, concept_name: str, activation_c
     draw = table.rating_design(chosen.recognised_at).unit_weights()
     score = float(robustness(table.activation_UI, of_concept, table.level_I, draw, chosen)[0, 0])
     if np.isnan(score):
+        score = chosen.fill_missing.get("R", score)
+        value = "NaN" if np.isnan(score) else f"{score:g}"
         reason = why_no_robustness(of_concept, table.level_I, draw, chosen)
-        warnings.warn(f"R of {activation_col} is NaN: {reason}", MissingScoreWarning, stacklevel=2)
-    return chosen.fill_missing.get("R", score) if np.isnan(score) else score
+        warnings.warn(f"R of {activation_col} is {value}: {reason}", MissingScoreWarning, stacklevel=2)
+    return score
 
 
 def robustness(
@@ -81,8 +83,11 @@ def robustness(
 
 def why_no_robustness(of_concept_I: Bools, level_I: Ints, draw: DrawWeights, options: ScoringOptions) -> str:
     """The reason for an R that is NaN."""
-    if not (of_concept_I & (level_I == options.clean_level)).any():
+    clean = of_concept_I & (level_I == options.clean_level)
+    if not clean.any():
         return NO_CLEAN
+    if not draw.analysed(options)[clean].any():
+        return "no rated clean image of the concept"
     levels = [level for group in options.robustness_groups().values() for level in group]
     perturbed = of_concept_I & np.isin(level_I, levels)
     named = f"level{'s' if len(levels) > 1 else ''} {', '.join(map(str, levels))}"

@@ -75,6 +75,10 @@ def hedges_g(clean_UN: Floats, target_NB: Floats, other_NB: Floats, count_N: Flo
     """
     if min(_images_counted(target_NB), _images_counted(other_NB)) < MIN_IMAGES_PER_SIDE:
         return np.full((len(clean_UN), target_NB.shape[1]), np.nan)
+    largest_U1 = np.abs(clean_UN).max(axis=1, keepdims=True)
+    clean_UN = clean_UN / np.where(
+        largest_U1 > 0, largest_U1, 1.0
+    )  # the same g at any scale, without under- or overflow
     mean_target, variance_target, n_target = _weighted_moments(clean_UN, target_NB, count_N)
     mean_other, variance_other, n_other = _weighted_moments(clean_UN, other_NB, count_N)
     pooled = ((n_target - 1) * variance_target + (n_other - 1) * variance_other) / (n_target + n_other - 2)

@@ -80,7 +80,7 @@ class RatingDesign:
         both, so no draw loses a concept. Participants' weights are standard exponential (the
         Bayesian bootstrap). Images' are gamma with shape `1 − 2/n`, n the size of their cell: the
         exponential in large cells, and in small ones just wider, so that the variance of a cell's
-        mean is s²/n rather than s²(n−1)/(n(n+1)). The draws do not depend on how they are batched.
+        mean is s²/n rather than s²(n−1)/(n(n+1)) (from three images on; the shape is at least ⅓). The draws do not depend on how they are batched.
         Owen 2007; Owen & Eckles 2012; Rubin 1981.
         """
         from scipy.sparse import csr_array  # imported late: only resampling needs it
@@ -100,8 +100,9 @@ class RatingDesign:
     def split_half_reliability(self, images: Ints, n_splits: int = 100, seed: int = 0) -> float:
         """Reliability of the images' recognition rates, by splitting the participants in two.
 
-        Pearson's r between the rates of both halves over the images that both halves rated, stepped
-        up by Spearman-Brown, averaged over random splits. NaN with fewer than three such images.
+        Pearson's r between the rates of both halves over the images that both halves rated, averaged
+        over random splits and stepped up by Spearman-Brown. NaN with fewer than three such images, or
+        where the halves disagree altogether (r = −1).
         """
         chosen = np.isin(self._image_R, images)
         image_R, participant_R, score_R = (
@@ -110,7 +111,7 @@ class RatingDesign:
             self._values["score"][chosen],
         )
         generator = np.random.default_rng(seed)
-        estimates = []
+        correlations = []
         for _ in range(n_splits):
             half_P = generator.permutation(self.n_participants) % 2
             rates = []
@@ -121,9 +122,9 @@ class RatingDesign:
                 rates.append(np.divide(total, count, out=np.full(len(images), np.nan), where=count > 0))
             both = np.isfinite(rates[0]) & np.isfinite(rates[1])
             if both.sum() >= 3 and all(np.ptp(rate[both]) > 0 for rate in rates):
-                r = np.corrcoef(rates[0][both], rates[1][both])[0, 1]
-                estimates.append(2 * r / (1 + r) if r > -1 else -1.0)
-        return float(np.mean(estimates)) if estimates else float("nan")
+                correlations.append(np.corrcoef(rates[0][both], rates[1][both])[0, 1])
+        r = float(np.mean(correlations)) if correlations else float("nan")
+        return 2 * r / (1 + r) if r > -1 else float("nan")
 
 
 def permuted_within(strata_I: Ints, n_draws: int, seed: int) -> Iterator[Ints]:

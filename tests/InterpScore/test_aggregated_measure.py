@@ -138,3 +138,10 @@ def test_component_of_no_weight_that_a_draw_lost_is_not_missed():
     stacked_K = np.array([[1.0, 1.0], [0.5, np.nan], [0.5, 0.5], [0.0, 0.0]])
     found = weighted_components(stacked_K, np.ones((4, 1), dtype=bool), (0.5, 0, 0.25, 0.25), "renormalise")
     np.testing.assert_allclose(found, [0.625, 0.625])
+
+
+@pytest.mark.parametrize(("name", "value"), [("S", 87.0), ("C", -0.1), ("R", float("inf"))])
+def test_component_outside_0_to_1_is_refused(name, value):
+    scores = {"S": 0.5, "C": 0.5, "R": 0.5, "H": 0.5, name: value}
+    with pytest.raises(InputError, match=f"{name} from {value:g} to {value:g}; expected 0 to 1"):
+        calculate_interpretability_score(**scores)

@@ -178,6 +178,18 @@ def test_a_neuron_that_cannot_be_scored_keeps_its_row_with_the_reason(files, sco
     )
 
 
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_neuron_with_too_few_clean_images_keeps_its_row_with_the_reason(files, study, score, images):
+    clean = study[(study["level"] == 5) & (study["ground_truth"] == "cat")]
+    kept = clean["image_filename"].unique()[:images]
+    study.drop(clean.index[~clean["image_filename"].isin(kept)]).to_csv(files.data, index=False)
+    assert score(*files.paths, "--resamples", 10).code == 0
+    table = pd.read_csv(files.results, dtype={"Neuron": str}).set_index("Neuron")
+    assert pd.isna(table.loc["1", "S"])
+    counted = "1 clean image of the concept" if images else "0 clean images of the concept"
+    assert f"S: {counted} (needs 2)" in table.loc["1", "Notes"]
+
+
 def test_the_json_beside_holds_null_for_what_is_missing(files, score):
     files.neuron_map.write_text(json.dumps({"1": "cat", "22": "dog"}))
     assert score(*files.paths, "--resamples", 10).code == 0
@@ -310,6 +322,21 @@ def test_a_folder_where_the_json_would_go_leaves_the_old_table(files, refused, t
     (tmp_path / "r.json").mkdir()
     (line,) = refused(paths=(*files.paths[:2], tmp_path / "r.csv"))
     assert line == f"{tmp_path / 'r.json'}: is a folder; expected the name of a file to write"
+
+
+@pytest.mark.xfail(raises=ValueError, strict=True, reason="result_paths asks for the suffix of a name that is empty")
+def test_the_current_folder_for_results_is_refused(files, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (line,) = refused(paths=(*files.paths[:2], "."))
+    assert line == ".: is a folder; expected the name of a file to write"
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="table and signature go to the same file, the table is lost"
+)
+def test_results_that_end_in_json_are_refused(files, refused, tmp_path):
+    (line,) = refused(paths=(*files.paths[:2], tmp_path / "r.json"))
+    assert line.startswith(f"{tmp_path / 'r.json'}: ")
 
 
 # --- stopped on the way ------------------------------------------------------------------------

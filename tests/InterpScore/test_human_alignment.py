@@ -224,3 +224,9 @@ def test_permutation_p_is_nan_when_every_image_or_none_is_high(high):
 
 def test_permutation_p_is_nan_without_permutations():
     assert np.isnan(permutation_p_value(np.array([[True, False]]), np.ones(2), [])).all()
+
+
+@pytest.mark.parametrize("percentile", [95, -1])
+def test_percentile_outside_0_to_1_is_refused(percentile):
+    with pytest.raises(ValueError, match=f"threshold_percentile {percentile}; expected a fraction between 0 and 1"):
+        calculate_human_consistency_score([1, 2, 3], [1, 0, 1], threshold_percentile=percentile)

@@ -372,3 +372,25 @@ def test_pairs_that_are_silent_twice_are_left_out():
 
 def test_pair_with_one_silent_side_counts_as_zero():
     assert paired_stability(np.array([[0.0, 3.0, 1.0]]), np.array([[2.0, 0.0, 1.0]])).tolist() == [1 / 3]
+
+
+def test_published_stand_in_is_named_in_the_warning():
+    frame = pd.DataFrame(
+        {
+            "ground_truth": ["cat", "cat"],
+            "level": [5, 1],
+            "soft_correct": [1, 0],
+            "act": [1.0, 1.0],
+            "image": ["a", "b"],
+        }
+    )
+    with pytest.warns(MissingScoreWarning, match="R of act is 0: no recognised image at levels 1, 2, 3"):
+        assert calculate_robustness_score(frame, "cat", "act", protocol="published") == 0
+
+
+def test_unrated_clean_images_are_the_reason_when_ratings_are_analysed():
+    frame = pd.DataFrame(
+        {"ground_truth": "cat", "level": [5, 5, 3], "soft_correct": [np.nan, np.nan, 1], "act": [1.0, 2.0, 1.0]}
+    )
+    with pytest.warns(MissingScoreWarning, match="R of act is NaN: no rated clean image of the concept"):
+        calculate_robustness_score(frame, "cat", "act", unit_of_analysis="rating")

@@ -331,3 +331,10 @@ def test_mann_whitney_p_of_a_constant_unit_is_one(value):
 @pytest.mark.parametrize("n_target", [0, 1, 4, 5])
 def test_mann_whitney_p_is_nan_with_fewer_than_two_images_on_a_side(n_target):
     assert np.isnan(mann_whitney_p(np.arange(10.0).reshape(2, 5), np.arange(5) < n_target)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e160])
+def test_extreme_scales_of_activation_change_nothing(scale):
+    target, other = np.array([1.0, 2.0, 4.0]), np.array([0.5, 1.0, 2.0, 3.0])
+    expected = calculate_selectivity_score(target, other)
+    assert calculate_selectivity_score(target * scale, other * scale) == pytest.approx(expected, rel=1e-12)

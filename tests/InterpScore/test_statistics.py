@@ -550,3 +550,16 @@ def test_error_of_one_unit_reaches_the_caller(n_units):
 
     with pytest.raises(ValueError, match="unit 2 failed"):
         for_each_unit(fail, n_units)
+
+
+def test_split_half_reliability_of_coin_flips_stays_near_zero():
+    rng = np.random.default_rng(0)
+    image_R, participant_R = np.repeat(np.arange(40), 12), np.tile(np.arange(12), 40)
+    estimates = [
+        RatingDesign(
+            image_R, participant_R, rng.integers(0, 2, 480).astype(float), np.zeros(40)
+        ).split_half_reliability(np.arange(40), seed=seed)
+        for seed in range(20)
+    ]
+    assert abs(np.mean(estimates)) < 0.15
+    assert min(estimates) > -2
