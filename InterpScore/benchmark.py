@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,9 @@ from InterpScore.statistics import (
     permuted_within,
 )
 from InterpScore.table_files import sha256_of
+
+SHOWN_REASONS = 20
+"""How many neurons are named when none can be scored."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
@@ -94,7 +97,7 @@ class _Run:
         self.reasons: list[dict[str, str]] = [{} for _ in concept_of]
         unscored = self._unscored()
         if not self.blocks:
-            raise InputError([f"{table.source}: no neuron of the map can be scored", *unscored.values()])
+            self._refuse(unscored.values())
         for neuron, reason in unscored.items():
             self.reasons[neuron] = {"not scored": reason}
             self.remarks.append(f"neuron {list(concept_of)[neuron]}: {reason}")
@@ -103,6 +106,10 @@ class _Run:
             mine = {name: values[block.neurons] for name, values in self.point.items()}
             for neuron, reasons in zip(block.neurons, reasons_missing(block, mine, self.sample), strict=True):
                 self.reasons[neuron] = reasons
+        if not any(np.isfinite(self.point[name]).any() for name in COMPONENTS):
+            self._refuse(
+                f"neuron {n}: {'; '.join(why.values())}" for n, why in zip(concept_of, self.reasons, strict=True)
+            )
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
@@ -124,6 +131,11 @@ class _Run:
             self.columns[f"{name}_p_adjusted"] = adjusted_p_values(p, options.adjust)
         self._compare(present[:, :, 0])
         return self._assemble()
+
+    def _refuse(self, reasons: Iterable[str]) -> NoReturn:
+        reasons = list(reasons)
+        more = [f"… and {len(reasons) - SHOWN_REASONS} more neurons"] if len(reasons) > SHOWN_REASONS else []
+        raise InputError([f"{self.table.source}: no neuron of the map can be scored", *reasons[:SHOWN_REASONS], *more])
 
     def _unscored(self) -> dict[int, str]:
         """Neurons that the table cannot speak of, with the reason and the nearest match."""
@@ -175,14 +187,19 @@ class _Run:
     def _permute(self) -> None:
         """Expectation of S and R under the matched null, and the p-value of H."""
         options, table, n_draws = self.options, self.table, self.options.resamples
-        totals, done = {name: np.zeros(len(self.concept_of)) for name in ("S", "R")}, 0
+        totals = {name: np.zeros(len(self.concept_of)) for name in ("S", "R")}
+        counts, done = {name: np.zeros(len(self.concept_of)) for name in totals}, 0
         for order_IB in permuted_within(table.level_I, n_draws, options.seed + 1):
             null = self._gather(partial(expected_under_null, order_IB=order_IB, sample=self.sample), order_IB.shape[1])
             for name, total in totals.items():
-                total += null[name].sum(axis=1)
+                total += np.nansum(null[name], axis=1)
+                counts[name] += np.isfinite(null[name]).sum(axis=1)
             done += order_IB.shape[1]
             self.progress("permutations", done, n_draws)
-        self.null = {name: total / n_draws for name, total in totals.items()}
+        # Where activations are missing a draw may leave a unit too few images; it says nothing then.
+        self.null = {
+            k: np.divide(totals[k], counts[k], out=np.full_like(totals[k], np.nan), where=counts[k] > 0) for k in totals
+        }
         rated = self.sample.rating_IB[:, 0] > 0
         rates = np.divide(
             self.sample.score_IB[:, 0], self.sample.rating_IB[:, 0], out=np.zeros(len(rated)), where=rated

@@ -107,7 +107,7 @@ def components(block: Block, draws: DrawWeights, sample: DrawWeights) -> dict[st
 
 def reasons_missing(block: Block, point: Mapping[str, Floats], sample: DrawWeights) -> list[dict[str, str]]:
     """For each unit of a block, why each component that is NaN is NaN."""
-    clean_target, clean_other = ((side & block.clean_I).sum() for side in (block.target_I, block.other_I))
+    clean_target, clean_other = (int((side & block.clean_I).sum()) for side in (block.target_I, block.other_I))
     common = {"C": NOT_MEASURED, "S": "", "H": NO_HIGH}
     if not block.target_I.any():
         common["S"] = "no activation on any image of the concept"

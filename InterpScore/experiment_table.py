@@ -32,6 +32,8 @@ ACTIVATION_PREFIX = UNIT_COLUMNS["activation"].format("")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
+LARGEST = 1e100
+"""A larger number, infinity included, is taken for a mistake: its square would overflow."""
 
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
 _MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
@@ -240,8 +242,7 @@ def _scored_trials(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, Ints
         return frame, rows, []
     scored = trials.map(normalised).eq(SCORED_TRIAL).to_numpy()
     if not scored.any():
-        found = f"no row of this kind (the first is {shown(trials[trials != ''].iloc[0])})"
-        raise InputError([Problem(source, found, f"rows with '{SCORED_TRIAL}'", column=TRIAL_COLUMN)])
+        return frame, rows, [f"{source}: no {TRIAL_COLUMN} is '{SCORED_TRIAL}', so every row counts"]
     if scored.all():
         return frame, rows, []
     remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
@@ -341,8 +342,9 @@ class _Checks:
                 dtype=np.float64
             )
             self.report(column, np.isnan(numbers) & (words != "nan").to_numpy(), values, expected)
-        self.report(column, np.isinf(numbers), values, expected)
-        return np.where(np.isinf(numbers), np.nan, numbers)
+        too_large = np.abs(numbers) > LARGEST
+        self.report(column, too_large, values, expected)
+        return np.where(too_large, np.nan, numbers)
 
 
 def _words(values: pd.Series) -> pd.Series:

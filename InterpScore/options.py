@@ -15,6 +15,7 @@ OnMissing = Literal["renormalise", "nan", "zero"]
 Adjustment = Literal["bh", "by", "holm", "none"]
 UnitOfAnalysis = Literal["image", "rating"]
 LevelKind = Literal["clean", "benign", "adversarial", "synthetic"]
+PERTURBED_KINDS = ("benign", "adversarial", "synthetic")
 
 COMPONENTS = ("S", "C", "R", "H")
 MIN_IMAGES_PER_SIDE = 2
@@ -57,8 +58,7 @@ class ScoringOptions:
         """The kind of a level; levels that nobody declared are benign perturbations."""
         if level == self.clean_level:
             return "clean"
-        kind = self.level_kinds.get(level, "benign")
-        return "benign" if kind == "clean" else kind
+        return self.level_kinds.get(level, "benign")
 
     def counts_in_H(self, level: int) -> bool:
         """Whether ratings of images at this level enter human alignment."""
@@ -90,7 +90,7 @@ PROTOCOLS: dict[ProtocolName, ScoringOptions] = {
     "published": ScoringOptions(
         protocol="published",
         recognizable_levels=(1, 2, 3, 5),
-        level_kinds={5: "clean", 1: "benign", 2: "benign", 3: "adversarial", 4: "synthetic"},
+        level_kinds={3: "adversarial", 4: "synthetic"},
         weights=(0.25, 0.25, 0.25, 0.25),
         unit_of_analysis="rating",
         recognised_at=1.0,
@@ -131,7 +131,10 @@ def scoring_options(protocol: str = "seed", **explicit: Any) -> ScoringOptions:
                 problems.append(f"--{name.replace('_', '-')}: found {given[name]!r}; expected {error}")
     if problems:
         raise InputError(problems)
-    return replace(base, **given)
+    chosen = replace(base, **given)
+    if "level_kinds" in explicit and chosen.clean_level in _kinds(explicit["level_kinds"] or {}):
+        raise InputError(f"--level-kinds: level {chosen.clean_level} is the clean level; expected kinds of the others")
+    return chosen
 
 
 def _number(low: float, high: float, expected: str) -> Any:
@@ -195,10 +198,10 @@ def _levels(value: Any) -> tuple[int, ...]:
 
 
 def _kinds(value: Any) -> dict[int, str]:
-    expected = f"pairs such as 4=synthetic, each kind one of {', '.join(get_args(LevelKind))}"
+    expected = f"pairs such as 4=synthetic, each kind one of {', '.join(PERTURBED_KINDS)}"
     check = _integer(-(10**9), expected)
     kinds = {check(level): kind for level, kind in value.items()}
-    if any(kind not in get_args(LevelKind) for kind in kinds.values()):
+    if any(kind not in PERTURBED_KINDS for kind in kinds.values()):
         raise ValueError(expected)
     return kinds
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from InterpScore.errors import OutputError
 from InterpScore.table_files import check_writable, write_together
 
 COLUMNS: dict[str, str] = {
@@ -87,7 +88,7 @@ class BenchmarkResult:
     warnings: list[str] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write the table as CSV and, beside it, everything as JSON; both or neither.
+        """Write the table as CSV and, beside it, everything as JSON, each whole or not at all.
 
         Returns:
             The paths of the CSV and of the JSON.
@@ -109,8 +110,16 @@ class BenchmarkResult:
 
 
 def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Where the table and the JSON beside it go."""
+    """Where the table and the JSON beside it go.
+
+    Raises:
+        OutputError: a folder, or a name that ends in `.json` and leaves none for the table.
+    """
     path = Path(path)
+    if not path.name or os.path.isdir(path):
+        raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+    if path.suffix.lower() == ".json":
+        raise OutputError(f"{path}: the JSON is written beside the table; expected a name such as {path.stem}.csv")
     return path, path.with_suffix(".json")
 
 

@@ -81,11 +81,12 @@ def hedges_g(clean_UN: Floats, target_NB: Floats, other_NB: Floats, count_N: Flo
     )  # the same g at any scale, without under- or overflow
     mean_target, variance_target, n_target = _weighted_moments(clean_UN, target_NB, count_N)
     mean_other, variance_other, n_other = _weighted_moments(clean_UN, other_NB, count_N)
-    pooled = ((n_target - 1) * variance_target + (n_other - 1) * variance_other) / (n_target + n_other - 2)
-    difference = mean_target - mean_other
+    enough = np.minimum(n_target, n_other) >= MIN_IMAGES_PER_SIDE
     with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = ((n_target - 1) * variance_target + (n_other - 1) * variance_other) / (n_target + n_other - 2)
+        difference = mean_target - mean_other
         d = np.where(difference == 0, 0.0, difference / np.sqrt(pooled))
-    return np.asarray(d * hedges_factor(n_target, n_other))
+        return np.asarray(np.where(enough, d * hedges_factor(n_target, n_other), np.nan))
 
 
 def hedges_factor(n_target: Any, n_other: Any) -> Any:
@@ -111,14 +112,15 @@ def _weighted_moments(values_UN: Floats, weights_NB: Floats, count_N: Floats | N
     centre_U1 = np.where(constant, values_UN[:, 0], values_UN.mean(axis=1))[:, None]
     centred_UN = values_UN - centre_U1
     total_B = weights_NB.sum(axis=0)
-    if count_N is None:
-        size_B, concentration_B = total_B, 1 / total_B
-    else:
-        size_B = np.full_like(total_B, count_N[counted].sum())
-        concentration_B = ((1 / count_N[counted]) @ weights_NB**2) / total_B**2
-    shift_UB = (centred_UN @ weights_NB) / total_B
-    spread_UB = ((centred_UN**2) @ weights_NB) / total_B - shift_UB**2
-    return centre_U1 + shift_UB, np.maximum(spread_UB, 0) / (1 - concentration_B), size_B
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may leave a side without images
+        if count_N is None:
+            size_B, concentration_B = total_B, 1 / total_B
+        else:
+            size_B = np.full_like(total_B, count_N[counted].sum())
+            concentration_B = ((1 / count_N[counted]) @ weights_NB**2) / total_B**2
+        shift_UB = (centred_UN @ weights_NB) / total_B
+        spread_UB = ((centred_UN**2) @ weights_NB) / total_B - shift_UB**2
+        return centre_U1 + shift_UB, np.maximum(spread_UB, 0) / (1 - concentration_B), size_B
 
 
 def _images_counted(weights_NB: Floats) -> int:

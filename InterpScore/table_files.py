@@ -137,14 +137,14 @@ def _refuse_open_quote(path: Path) -> None:
     """A quote that is never closed would swallow the rows that follow without a word."""
     with path.open("rb") as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
-    row = 0
+    row = 1
     try:
         if quotes % 2:
-            for row, _ in enumerate(_csv_rows(path, strict=True), start=1):
-                pass
+            for _ in _csv_rows(path, strict=True):
+                row += 1
     except csv.Error:
         found = "a quote that is not closed, or not at the end of its cell"
-        raise InputError([Problem(str(path), found, "quotes around whole cells", row=row + 1)]) from None
+        raise InputError([Problem(str(path), found, "quotes around whole cells", row=row)]) from None
 
 
 def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: Exception) -> Sequence[object]:

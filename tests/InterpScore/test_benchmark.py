@@ -260,3 +260,18 @@ def test_progress_is_told_up_to_the_end(study, neuron_map):
     run_interpretability_benchmark(study, neuron_map, resamples=30, progress=lambda *step: told.append(step))
     assert ("permutations", 30, 30) in told
     assert told[-1] == ("resamples", 30, 30)
+
+
+def test_draws_that_leave_a_unit_too_few_images_do_not_count_in_its_null(study, neuron_map):
+    holes = study.copy()
+    clean = holes[holes["level"] == 5].drop_duplicates("image_filename")
+    kept = clean.groupby("ground_truth").head(3)["image_filename"]
+    holes.loc[(holes["level"] == 5) & ~holes["image_filename"].isin(kept), "activation_1"] = np.nan
+    row = scored(holes, neuron_map, resamples=200).loc["1"]
+    assert np.isfinite(row["S_excess"])
+
+
+def test_all_activations_blank_is_an_error_that_says_why(study):
+    blank = study.assign(activation_1=np.nan)
+    with pytest.raises(InputError, match="neuron 1: no activation on any image of the concept"):
+        run_interpretability_benchmark(blank.drop(columns=["ablation_effect_1"]), {1: "cat"})

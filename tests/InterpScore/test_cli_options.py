@@ -268,7 +268,7 @@ def test_an_explicit_option_overrides_the_protocol_and_nothing_else(scored, opti
 
 def test_level_kinds_given_leave_the_other_kinds_of_the_protocol(scored):
     options = scored("--resamples", 0, "--protocol", "published", "--level-kinds", "2=adversarial")[1]["options"]
-    kinds = {"1": "benign", "2": "adversarial", "3": "adversarial", "4": "synthetic", "5": "clean"}
+    kinds = {"2": "adversarial", "3": "adversarial", "4": "synthetic"}
     assert options["level_kinds"] == kinds
 
 
@@ -334,3 +334,16 @@ def test_the_help_names_every_option(score):
     outcome = score("--help")
     assert outcome.code == 0
     assert [name for name in options.split() if f"--{name}" not in outcome.out] == []
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ("4=clean", "expected pairs such as 4=synthetic, each kind one of benign, adversarial, synthetic"),
+        ("5=synthetic", "level 5 is the clean level; expected kinds of the others"),
+    ],
+)
+def test_level_kinds_cannot_speak_of_the_clean_level(score, files, kinds, message):
+    outcome = score(files.data, files.neuron_map, files.results, "--level-kinds", kinds)
+    assert outcome.code == 2
+    assert message in outcome.err

@@ -179,11 +179,10 @@ def test_a_practice_trial_may_hold_anything():
     assert load_experiment_table(frame, ["1"]).images == ["c5.png", "d3.png", "d5.png"]
 
 
-def test_a_table_of_practice_trials_alone_is_refused():
-    (problem,) = problems_of(small(trial_category="practice"))
-    assert problem == (
-        "the table, column 'trial_category': no row of this kind (the first is 'practice'); expected rows with 'experiment'"
-    )
+def test_a_table_with_other_words_for_its_trials_counts_in_full_and_says_so():
+    table = load_experiment_table(small(trial_category="main"), ["1"])
+    assert len(table.images) == 4
+    assert table.remarks == ["the table: no trial_category is 'experiment', so every row counts"]
 
 
 def test_a_blank_trial_category_leaves_no_row_out():
