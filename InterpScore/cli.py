@@ -246,8 +246,8 @@ def _print_checks(checks: pd.DataFrame) -> None:
     from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
-    for (section, check, expected), rows in checks.groupby(["section", "check", "expected"], sort=False):
-        console.print(f"[bold]{section}  {escape(check)}[/bold]  [dim](expected: {escape(expected)})[/dim]")
+    for (section, check), rows in checks.groupby(["section", "check"], sort=False):
+        console.print(f"[bold]{section}  {escape(check)}[/bold]")
         for row in rows.itertuples():
             verdict = (
                 "[green]pass[/green] "
@@ -256,4 +256,6 @@ def _print_checks(checks: pd.DataFrame) -> None:
                 if row.required
                 else "[yellow]fails[/yellow]"
             )
-            console.print(f"     {row.variant:<13} {verdict} {escape(row.figure)}")
+            console.print(
+                f"     {row.variant:<13} {verdict} {escape(row.figure)}  [dim](expected: {escape(row.expected)})[/dim]"
+            )
