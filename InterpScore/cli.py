@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
 _LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
 _SHOWN_NEURONS = 40
+_ROOMY = 98
+"""Columns a terminal needs for the ranking with full names and rules."""
 
 
 class ListOptionsCommand(TyperCommand):
@@ -155,9 +157,13 @@ def _print_ranking(result: BenchmarkResult) -> None:
     options = result.signature["options"]
     for warning in result.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Rank", "Neuron", "Concept", "S", "C", "R", "H", "InterpScore", "I_excess"):
-        grid.add_column(name, justify="left" if name == "Concept" else "right", no_wrap=True)
+    roomy = console.width >= _ROOMY
+    grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
+    grid.add_column("Rank", justify="right", no_wrap=True)
+    grid.add_column("Neuron", justify="right", no_wrap=True)
+    grid.add_column("Concept", overflow="fold")
+    for name in ("S", "C", "R", "H", "InterpScore" if roomy else "Score", "I_excess" if roomy else "Excess"):
+        grid.add_column(name, justify="right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
         with_interval = [_with_interval(row, name) for name in ("S", "C", "R", "H", "InterpScore", "I_excess")]
         grid.add_row(_rank(row), escape(str(row["Neuron"])), escape(str(row["Concept"])), *with_interval)
@@ -207,7 +213,7 @@ def _with_interval(row: Any, name: str) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}".replace("0.", ".", 1)
+    return f"{value:.2f}".replace("0.", ".", 1).replace("1.00", "1")
 
 
 @sanity_app.command()

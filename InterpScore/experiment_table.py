@@ -19,7 +19,8 @@ from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.neuron_map import normalised
 from InterpScore.statistics import RatingDesign
-from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS, read_table
+from InterpScore.table_checks import ImageIndex, TableChecks, as_words
+from InterpScore.table_files import read_table
 
 IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
@@ -32,11 +33,8 @@ ACTIVATION_PREFIX = UNIT_COLUMNS["activation"].format("")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
-LARGEST = 1e100
-"""A larger number, infinity included, is taken for a mistake: its square would overflow."""
 
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
-_MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -107,95 +105,40 @@ def load_experiment_table(
         InputError: with every problem found, each with file, column, row and what was expected.
     """
     frame, source, columns = _frame_of(data, units, human_score_col)
-    problems: list[Problem] = []
-    images = next((name for name in IMAGE_COLUMNS if name in frame), None)
-    required = [CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col]
-    for name in required:
-        if name not in frame:
-            near = nearest(name, columns)
-            problems.append(
-                Problem(source, "the column is missing" + near, "one row a rating with this column", column=name)
-            )
+    required = (CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col)
+    missing = [name for name in required if name not in frame]
+    problems = [
+        Problem(source, f"the column is missing{nearest(name, columns)}", "one row a rating with this column", name)
+        for name in missing
+    ]
     if frame.empty:
         raise InputError([*problems, Problem(source, "no rows", "at least one row below the header")])
     # A stand-in that passes every check, so that the columns that are there are checked as well.
-    frame = frame.assign(**{name: "0" for name in required if name not in frame})
+    frame, rows, remarks = _scored_trials(frame.assign(**dict.fromkeys(missing, "0")))
+    checks = TableChecks(frame, source, rows, problems)
+    images = ImageIndex(checks, IMAGE_COLUMNS)
 
-    frame, rows, remarks = _scored_trials(frame, source)
-    checks = _Checks(source, rows, problems)
-    image_names = _words(frame[images]) if images else pd.Series([f"row {r}" for r in rows])
-    nameless = (image_names == "").to_numpy()
-    if images:
-        checks.report(images, nameless, image_names, "the name of an image")
-    # Sorted, so that resampling weights belong to names and the order of rows changes nothing.
-    image_codes, image_index = pd.factorize(image_names, sort=images is not None)
-    first_row = np.zeros(len(image_index), dtype=np.int64)
-    first_row[image_codes[::-1]] = np.arange(len(frame))[::-1]
-
-    concept_names = _words(frame[CONCEPT_COLUMN])
-    checks.report(CONCEPT_COLUMN, concept_names == "", concept_names, "a concept")
+    concept_names = checks.words(CONCEPT_COLUMN, "a concept")
     concept_codes, _ = pd.factorize(concept_names.map(normalised))
     concepts = list(concept_names.iloc[np.unique(concept_codes, return_index=True)[1]])
-    levels = checks.numbers(LEVEL_COLUMN, frame[LEVEL_COLUMN], "a whole number")
-    not_whole = ~np.isfinite(levels) | (levels != np.rint(levels)) | (np.abs(levels) > 1e9)
-    checks.report(LEVEL_COLUMN, not_whole & ~checks.bad(LEVEL_COLUMN), frame[LEVEL_COLUMN], "a whole number")
-    scores = checks.numbers(
-        human_score_col, frame[human_score_col], "true, false or a number from 0 to 1", booleans=True
-    )
-    checks.report(
-        human_score_col, (scores < 0) | (scores > 1), frame[human_score_col], "true, false or a number from 0 to 1"
-    )
-
-    def one_value_an_image(column: str, values: Any, what: str) -> Any:
-        good, first_good = ~(checks.bad(column) | nameless), first_row
-        if not good.all():  # cells already reported are compared with nothing
-            first_good = first_row.copy()
-            first_good[image_codes[good][::-1]] = np.flatnonzero(good)[::-1]
-        first = values[first_good]
-        differs = good & (values != first[image_codes])
-        if values.dtype.kind == "f":
-            differs &= ~(np.isnan(values) & np.isnan(first)[image_codes])
-        if differs.any():
-            original = rows[first_good[image_codes[np.argmax(differs)]]]
-            expected = (
-                f"one {what} an image; image {shown(image_names[np.argmax(differs)])} has another in row {original}"
-            )
-            checks.report(column, differs, frame[column], expected)
-        return first
-
-    concept_I = one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
-    level_I = one_value_an_image(LEVEL_COLUMN, np.where(not_whole, 0, levels), "level").astype(np.int64)
+    concept_I = images.one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
+    level_I = images.one_value_an_image(LEVEL_COLUMN, checks.whole_numbers(LEVEL_COLUMN), "level")
+    scores = checks.recognition(human_score_col)
     found = [unit for unit in units if unit_column("activation", unit) in frame]
-    values: dict[str, Floats] = {}
-    for kind in UNIT_COLUMNS:
-        values[kind] = np.full((len(found), len(image_index)), np.nan)
-        for position, unit in enumerate(found):
-            column = unit_column(kind, unit)
-            if column in frame:
-                numbers = checks.numbers(column, frame[column], "a finite number")
-                values[kind][position] = one_value_an_image(column, numbers, kind)
-    names = [str(name) for name in image_index]
+    values = {kind: _values_of_units(kind, found, checks, images) for kind in UNIT_COLUMNS}
     if effects is not None:
-        _join_effects(effects, found, names, values, problems)
+        _join_effects(effects, found, images.names, values, problems)
     if problems:
         raise InputError(problems)
 
     rated = ~np.isnan(scores)
-    participant = next((name for name in PARTICIPANT_COLUMNS if name in frame), None)
-    people = _words(frame[participant])[rated] if participant else pd.Series(np.arange(rated.sum()))
-    if rated.any() and participant is None:
-        remarks.append(
-            f"{source}: no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant"
-        )
     return ExperimentTable(
-        source=source, images=names, concepts=concepts, concept_I=concept_I, level_I=level_I,
-        partner_I=_clean_partners(frame, names, first_row),
-        units=found, activation_UI=values["activation"],
-        ablation_UI=values["ablation"], amplification_UI=values["amplification"],
-        image_R=image_codes[rated], participant_R=pd.factorize(people, sort=True)[0], score_R=scores[rated],
+        source=source, images=images.names, concepts=concepts, concept_I=concept_I, level_I=level_I,
+        partner_I=_clean_partners(frame, images), units=found,
+        activation_UI=values["activation"], ablation_UI=values["ablation"], amplification_UI=values["amplification"],
+        image_R=images.image_of_row[rated], participant_R=_participants(frame, rated, remarks), score_R=scores[rated],
         units_of_file=[name.removeprefix(ACTIVATION_PREFIX) for name in columns if name.startswith(ACTIVATION_PREFIX)],
-        simulated=SIMULATED_COLUMN in frame and bool(_words(frame[SIMULATED_COLUMN]).str.casefold().isin(["true", "1", "1.0"]).any()),
-        remarks=remarks,
+        simulated=_is_simulated(frame), remarks=[f"{source}: {remark}" for remark in remarks],
     )  # fmt: skip
 
 
@@ -234,29 +177,55 @@ def _own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
     return data.reset_index(drop=True)
 
 
-def _scored_trials(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, Ints, list[str]]:
+def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
     """Leave out practice and attention trials; with them go their rows' numbers."""
     rows = np.arange(len(frame)) + 2
-    trials = _words(frame[TRIAL_COLUMN]) if TRIAL_COLUMN in frame else pd.Series(dtype=object)
+    trials = as_words(frame[TRIAL_COLUMN]) if TRIAL_COLUMN in frame else pd.Series(dtype=object)
     if trials.eq("").all():
         return frame, rows, []
     scored = trials.map(normalised).eq(SCORED_TRIAL).to_numpy()
     if not scored.any():
-        return frame, rows, [f"{source}: no {TRIAL_COLUMN} is '{SCORED_TRIAL}', so every row counts"]
+        return frame, rows, [f"no {TRIAL_COLUMN} is '{SCORED_TRIAL}', so every row counts"]
     if scored.all():
         return frame, rows, []
     remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
     return frame[scored].reset_index(drop=True), rows[scored], [remark]
 
 
-def _clean_partners(frame: pd.DataFrame, names: list[str], first_row: Ints) -> Ints:
+def _values_of_units(kind: str, units: Sequence[str], checks: TableChecks, images: ImageIndex) -> Floats:
+    """The columns of one kind, `(U, I)`; NaN where there is none."""
+    columns = [(u, unit_column(kind, unit)) for u, unit in enumerate(units)]
+    values = np.full((len(units), len(images.names)), np.nan)
+    for u, column in columns:
+        if column in checks.frame:
+            values[u] = images.one_value_an_image(column, checks.numbers(column), kind)
+    return values
+
+
+def _participants(frame: pd.DataFrame, rated: Bools, remarks: list[str]) -> Ints:
+    """Who gave each rating, as integers."""
+    column = next((name for name in PARTICIPANT_COLUMNS if name in frame), None)
+    if column is None:
+        if rated.any():
+            remarks.append(f"no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant")
+        return np.arange(int(rated.sum()))
+    return np.asarray(pd.factorize(as_words(frame[column])[rated], sort=True)[0])
+
+
+def _is_simulated(frame: pd.DataFrame) -> bool:
+    if SIMULATED_COLUMN not in frame:
+        return False
+    return bool(as_words(frame[SIMULATED_COLUMN]).str.casefold().isin(["true", "1", "1.0"]).any())
+
+
+def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:
     """For each image the clean image it was made from: by column, else by the published file names."""
-    position = {name: i for i, name in enumerate(names)}
+    position = {name: i for i, name in enumerate(images.names)}
     if CLEAN_IMAGE_COLUMN in frame:
-        bases = _words(frame[CLEAN_IMAGE_COLUMN]).iloc[first_row]
+        bases = as_words(frame[CLEAN_IMAGE_COLUMN]).iloc[images.first_row]
         return np.array([position.get(base, -1) for base in bases], dtype=np.int64)
     by_file = {Path(name).name: i for name, i in position.items()}
-    partners = np.full(len(names), -1, dtype=np.int64)
+    partners = np.full(len(images.names), -1, dtype=np.int64)
     for name, i in position.items():
         if match := _PUBLISHED_NAME.match(Path(name).name):
             clean = f"{match['concept']}_clean_{match['index']}{Path(name).suffix}"
@@ -286,70 +255,18 @@ def _join_effects(
         columns_expected = "image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
         problems.append(Problem(source, found, columns_expected))
         return
-    checks = _Checks(source, np.arange(len(frame)) + 2, problems)
-    keys = _words(frame[key])
-    checks.report(key, keys.duplicated().to_numpy(), keys, "each image once")
+    checks = TableChecks(frame, source, np.arange(len(frame)) + 2, problems)
+    keys = checks.words(key, "the name of an image")
+    checks.report(key, keys.duplicated().to_numpy() & ~checks.bad(key), "each image once")
     row_of = {name: row for row, name in enumerate(keys)}
     rows = np.array([row_of.get(name, -1) for name in images])
     for name in present:
-        numbers = checks.numbers(name, frame[name], "a finite number")
+        numbers = checks.numbers(name)
         kind, position = columns[name]
         values[kind][position] = np.where(rows >= 0, numbers[rows], values[kind][position])
     if not problems and (rows < 0).all():
         found = f"none of its images is in the table (first: {shown(keys.iloc[0])})"
         problems.append(Problem(source, found, f"names such as {shown(images[0])}"))
-
-
-class _Checks:
-    """Collects the problems of one table, a few rows of each kind."""
-
-    def __init__(self, source: str, rows: Ints, problems: list[Problem]) -> None:
-        self.source, self.rows, self.problems = source, rows, problems
-        self._bad: dict[str, Bools] = {}
-
-    def bad(self, column: str) -> Bools:
-        """Which rows of a column were already reported."""
-        return self._bad.get(column, np.zeros(len(self.rows), dtype=bool))
-
-    def report(self, column: str, wrong: Any, values: pd.Series, expected: str) -> None:
-        """Add a problem for the first wrong rows of a column, and count the rest."""
-        wrong = np.asarray(wrong, dtype=bool)
-        self._bad[column] = self.bad(column) | wrong
-        positions = np.flatnonzero(wrong)
-        for shown_so_far, position in enumerate(positions[:SHOWN_ROWS]):
-            more = len(positions) - SHOWN_ROWS if shown_so_far == SHOWN_ROWS - 1 else 0
-            self.problems.append(
-                Problem(
-                    self.source,
-                    f"found {shown(values.iloc[position])}",
-                    expected,
-                    column,
-                    int(self.rows[position]),
-                    max(more, 0),
-                )
-            )
-
-    def numbers(self, column: str, values: pd.Series, expected: str, booleans: bool = False) -> Floats:
-        """A column as float64: blanks are NaN; anything that is no finite number is reported."""
-        if isinstance(values.dtype, np.dtype) and values.dtype.kind in ("fiub" if booleans else "fiu"):
-            numbers = values.to_numpy(dtype=np.float64)
-        else:
-            words = _words(values).str.casefold()
-            if booleans:
-                words = words.replace({"true": "1", "false": "0"})
-            words = words.where(~words.isin(_MISSING), "nan")
-            numbers = pd.to_numeric(words.where(~words.str.contains("_"), "?"), errors="coerce").to_numpy(
-                dtype=np.float64
-            )
-            self.report(column, np.isnan(numbers) & (words != "nan").to_numpy(), values, expected)
-        too_large = np.abs(numbers) > LARGEST
-        self.report(column, too_large, values, expected)
-        return np.where(too_large, np.nan, numbers)
-
-
-def _words(values: pd.Series) -> pd.Series:
-    """A column as text without surrounding space; what is missing becomes the empty word."""
-    return values.astype(object).where(values.notna(), "").astype(str).str.strip()
 
 
 def nearest(name: str, candidates: Iterable[object]) -> str:

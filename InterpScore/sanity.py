@@ -15,15 +15,14 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from InterpScore.aggregated_measure import calculate_interpretability_score
 from InterpScore.arrays import Floats
 from InterpScore.benchmark import run_interpretability_benchmark
-from InterpScore.components import blocks_of, components
+from InterpScore.coverage import interval_coverage
 from InterpScore.experiment_table import ExperimentTable
-from InterpScore.options import ScoringOptions, SelectivityName, scoring_options
+from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.selectivity import mann_whitney_p, selectivity, sides
-from InterpScore.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
-from InterpScore.statistics import DrawWeights, adjusted_p_values, percentile_interval
+from InterpScore.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
+from InterpScore.statistics import adjusted_p_values
 
 VARIANTS = ("seed", "published", "ours")
 MUST_PASS = ("seed", "ours")
@@ -203,27 +202,13 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
 def check_coverage(studies: int, seed: int, tell: Progress | None = None) -> Iterator[Check]:
     """7.2: 95% intervals cover the truth."""
     unit = PlantedUnit(DESIGN.concepts[0], strength=2.0, follows_ease=0.5)
-    options = scoring_options(seed=seed)
-    truth = true_scores(DESIGN, unit)
-    truth["InterpScore"] = calculate_interpretability_score(truth["S"], np.nan, truth["R"], truth["H"])
-    ways = {"seed": _crossed_draws, "published": _independent_draws}
-    covered = {(way, name): 0 for way in ways for name in truth}
-    for study in range(studies):
-        table = simulate_table(DESIGN, {"1": unit}, np.random.default_rng((seed, 74, study)))
-        for way, draws_of in ways.items():
-            for name, draws in draws_of(table, {"1": unit.concept}, replace(options, seed=study)).items():
-                low, high = percentile_interval(draws, 0.95)
-                covered[way, name] += int(low[0] <= truth[name] <= high[0])
-        if tell:
-            tell("coverage of intervals", study + 1, studies)
     slack = 2.6 * np.sqrt(0.05 * 0.95 / studies) if studies < 1000 else 0.0
-    for name, value in truth.items():
-        for way in ways:
-            share = covered[way, name] / studies
-            note = "" if way == "seed" else ", ratings taken as independent"
-            figure = f"{share:.1%} of {studies} simulations{note}; truth {value:.3f}"
-            good = COVERAGE[0] - slack <= share < COVERAGE[1] + slack
-            yield _check("7.2", f"95% intervals of {name} cover the truth", way, figure, "93% to 99.5%", good)
+    for row in interval_coverage(DESIGN, unit, studies, seed, tell):
+        variant, note = ("seed", "") if row.way == "crossed" else ("published", ", ratings taken as independent")
+        figure = f"{row.share:.1%} of {studies} simulations{note}; truth {row.truth:.3f}"
+        good = COVERAGE[0] - slack <= row.share < COVERAGE[1] + slack
+        check = f"95% intervals of {row.score} cover the truth"
+        yield _check("7.2", check, variant, figure, "93% to 99.5%", good)
 
 
 def check_causality(seed: int) -> Iterator[Check]:
@@ -374,43 +359,6 @@ def _without_level(table: ExperimentTable, level: int) -> ExperimentTable:
     return replace(
         table, image_R=table.image_R[rated], participant_R=table.participant_R[rated], score_R=table.score_R[rated]
     )
-
-
-def _crossed_draws(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Floats]:
-    """The intervals' draws of a single neuron as the benchmark makes them."""
-    return _draws(table, concept_of, options, table.rating_design(options.recognised_at).bootstrap(1000, options.seed))
-
-
-def _independent_draws(
-    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions
-) -> dict[str, Floats]:
-    """The same with every rating reweighted by itself, as if no image and no participant came back."""
-    generator = np.random.default_rng(options.seed)
-    weight_RB = generator.standard_exponential((len(table.score_R), 500))
-    n_images = len(table.images)
-
-    def by_image(values_RB: Floats) -> Floats:
-        order = np.argsort(table.image_R, kind="stable")
-        starts = np.searchsorted(table.image_R[order], np.arange(n_images))
-        return np.asarray(np.add.reduceat(values_RB[order], starts, axis=0))
-
-    recognised = (table.score_R >= options.recognised_at)[:, None]
-    rating_IB = by_image(weight_RB)
-    draws = DrawWeights(
-        rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None])
-    )
-    return _draws(table, concept_of, replace(options, unit_of_analysis="rating"), iter([draws]))
-
-
-def _draws(
-    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, batches: Iterator[DrawWeights]
-) -> dict[str, Floats]:
-    sample = table.rating_design(options.recognised_at).unit_weights()
-    (block,) = blocks_of(table, concept_of, options)
-    parts = [components(block, draws, sample) for draws in batches]
-    out = {name: np.concatenate([part[name] for part in parts], axis=1) for name in ("S", "R", "H")}
-    out["InterpScore"] = calculate_interpretability_score(out["S"], np.nan, out["R"], out["H"])
-    return out
 
 
 def _p_over_ratings(table: ExperimentTable, units: Mapping[str, PlantedUnit]) -> tuple[Floats, Floats]:

@@ -337,7 +337,7 @@ WRONG_CELLS = {
     "score below 0": ("soft_correct", [1, 0, -0.1, 1], 4, "found '-0.1'", A_SCORE),
     "score that is a word": ("soft_correct", [1, "yes", 1, 1], 3, "found 'yes'", A_SCORE),
     "infinite score": ("soft_correct", [1, "inf", 1, 1], 3, "found 'inf'", A_SCORE),
-    "blank concept": ("ground_truth", ["cat", " ", "dog", "dog"], 3, "found ''", "a concept"),
+    "blank concept": ("ground_truth", ["cat", " ", "dog", "dog"], 3, "found ' '", "a concept"),
     "blank image": ("image_filename", ["c5.png", "c3.png", "", "d3.png"], 4, "found ''", "the name of an image"),
 }  # fmt: skip
 

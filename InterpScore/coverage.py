@@ -1,0 +1,99 @@
+"""Do intervals cover the truth? Simulated studies, the crossed bootstrap, and the usual mistake beside it.
+
+METRICS.md, section 7. Shapes: I images, R ratings, B draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from InterpScore.aggregated_measure import calculate_interpretability_score
+from InterpScore.arrays import Floats
+from InterpScore.components import Block, blocks_of, components
+from InterpScore.experiment_table import ExperimentTable
+from InterpScore.options import scoring_options
+from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
+from InterpScore.statistics import DrawWeights, percentile_interval
+
+CONFIDENCE = 0.95
+CROSSED_DRAWS, INDEPENDENT_DRAWS = 1000, 500
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the intervals of one score, made in one way, covered its truth."""
+
+    way: str
+    """`crossed`, as the benchmark makes them, or `independent`, every rating on its own."""
+    score: str
+    truth: float
+    share: float
+
+
+def interval_coverage(
+    design: StudyDesign,
+    unit: PlantedUnit,
+    studies: int,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Coverage]:
+    """Simulate studies of one unit and count how often 95% intervals of S, R, H and InterpScore cover the truth.
+
+    Args:
+        design, unit: what is simulated; the unit must be one that `true_scores` knows.
+        studies: how many.
+        seed: of all of them.
+        progress: called after each study.
+    """
+    truth = true_scores(design, unit)
+    truth["InterpScore"] = calculate_interpretability_score(truth["S"], np.nan, truth["R"], truth["H"])
+    covered = {(way, name): 0 for name in truth for way in ("crossed", "independent")}
+    for study in range(studies):
+        table = simulate_table(design, {"1": unit}, np.random.default_rng((seed, 74, study)))
+        for way, draws in (
+            ("crossed", _crossed(table, unit, study)),
+            ("independent", _independent(table, unit, study)),
+        ):
+            for name, values in draws.items():
+                low, high = percentile_interval(values, CONFIDENCE)
+                covered[way, name] += int(low[0] <= truth[name] <= high[0])
+        if progress:
+            progress("coverage of intervals", study + 1, studies)
+    return [Coverage(way, name, truth[name], count / studies) for (way, name), count in covered.items()]
+
+
+def _crossed(table: ExperimentTable, unit: PlantedUnit, seed: int) -> dict[str, Floats]:
+    """Draws as the benchmark makes them."""
+    options = scoring_options()
+    (block,) = blocks_of(table, {"1": unit.concept}, options)
+    return _scores(block, table.rating_design(options.recognised_at).bootstrap(CROSSED_DRAWS, seed))
+
+
+def _independent(table: ExperimentTable, unit: PlantedUnit, seed: int) -> dict[str, Floats]:
+    """Draws that reweight every rating by itself, as if no image and no participant came back."""
+    options = scoring_options(unit_of_analysis="rating")
+    (block,) = blocks_of(table, {"1": unit.concept}, options)
+    weight_RB = np.random.default_rng(seed).standard_exponential((len(table.score_R), INDEPENDENT_DRAWS))
+    order = np.argsort(table.image_R, kind="stable")
+    starts = np.searchsorted(table.image_R[order], np.arange(len(table.images)))
+
+    def by_image(values_RB: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values_RB[order], starts, axis=0))
+
+    recognised = (table.score_R >= options.recognised_at)[:, None]
+    rating_IB = by_image(weight_RB)
+    draws = DrawWeights(
+        rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None])
+    )
+    return _scores(block, [draws])
+
+
+def _scores(block: Block, batches: Iterable[DrawWeights]) -> dict[str, Floats]:
+    sample = block.table.rating_design(block.options.recognised_at).unit_weights()
+    parts = [components(block, draws, sample) for draws in batches]
+    out = {name: np.concatenate([part[name] for part in parts], axis=1) for name in ("S", "R", "H")}
+    out["InterpScore"] = calculate_interpretability_score(out["S"], np.nan, out["R"], out["H"])
+    return out

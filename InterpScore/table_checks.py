@@ -1,0 +1,134 @@
+"""The checks of one table: each reads a column and notes every cell that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from InterpScore.arrays import Bools, Floats, Ints
+from InterpScore.errors import Problem, shown
+from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS
+
+LARGEST = 1e100
+"""A larger number, infinity included, is taken for a mistake: its square would overflow."""
+A_SCORE = "true, false or a number from 0 to 1"
+
+_MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
+
+
+class TableChecks:
+    """Reads the columns of a table and collects its problems, a few rows of each kind.
+
+    Args:
+        frame: the rows to read, counted from 0.
+        source: what to call the table in a message.
+        rows: the number of each row in its file; the header is row 1.
+        problems: the list to add to.
+    """
+
+    def __init__(self, frame: pd.DataFrame, source: str, rows: Ints, problems: list[Problem]) -> None:
+        self.frame, self.source, self.rows, self.problems = frame, source, rows, problems
+        self._bad: dict[str, Bools] = {}
+
+    def words(self, column: str, expected: str) -> pd.Series:
+        """A column as text; blank cells are reported."""
+        words = as_words(self.frame[column])
+        self.report(column, words == "", expected)
+        return words
+
+    def numbers(self, column: str, expected: str = "a finite number", booleans: bool = False) -> Floats:
+        """A column as float64: blanks are NaN; anything that is no finite number is reported."""
+        values = self.frame[column]
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in ("fiub" if booleans else "fiu"):
+            numbers = values.to_numpy(dtype=np.float64)
+        else:
+            words = as_words(values).str.casefold()
+            if booleans:
+                words = words.replace({"true": "1", "false": "0"})
+            words = words.where(~words.isin(_MISSING), "nan")
+            without_grouping = words.where(~words.str.contains("_"), "?")
+            numbers = pd.to_numeric(without_grouping, errors="coerce").to_numpy(dtype=np.float64)
+            self.report(column, np.isnan(numbers) & (words != "nan").to_numpy(), expected)
+        too_large = np.abs(numbers) > LARGEST
+        self.report(column, too_large, expected)
+        return np.where(too_large, np.nan, numbers)
+
+    def whole_numbers(self, column: str) -> Ints:
+        """A column as int64; what is blank or no whole number is reported, and 0 here."""
+        numbers = self.numbers(column, "a whole number")
+        not_whole = ~np.isfinite(numbers) | (numbers != np.rint(numbers)) | (np.abs(numbers) > 1e9)
+        self.report(column, not_whole & ~self.bad(column), "a whole number")
+        return np.where(not_whole, 0, numbers).astype(np.int64)
+
+    def recognition(self, column: str) -> Floats:
+        """A column of recognition scores in [0, 1]; blanks are NaN."""
+        scores = self.numbers(column, A_SCORE, booleans=True)
+        self.report(column, (scores < 0) | (scores > 1), A_SCORE)
+        return scores
+
+    def bad(self, column: str) -> Bools:
+        """Which rows of a column were already reported."""
+        return self._bad.get(column, np.zeros(len(self.rows), dtype=bool))
+
+    def report(self, column: str, wrong: Any, expected: str) -> None:
+        """Add a problem for the first wrong rows of a column, and count the rest."""
+        wrong = np.asarray(wrong, dtype=bool)
+        self._bad[column] = self.bad(column) | wrong
+        positions = np.flatnonzero(wrong)
+        named = positions[:SHOWN_ROWS]
+        for position in named:
+            more = len(positions) - len(named) if position == named[-1] else 0
+            found = f"found {shown(self.frame[column].iloc[position])}"
+            self.problems.append(Problem(self.source, found, expected, column, int(self.rows[position]), more))
+
+
+class ImageIndex:
+    """Which image each row is about, and one value an image from columns that repeat it.
+
+    Images are sorted by name, so that resampling weights belong to names and the order of rows
+    changes nothing; without a column of images every row is its own.
+    """
+
+    def __init__(self, checks: TableChecks, columns: Sequence[str]) -> None:
+        self._checks = checks
+        column = next((name for name in columns if name in checks.frame), None)
+        if column is None:
+            self._name_of_row = pd.Series([f"row {row}" for row in checks.rows])
+        else:
+            self._name_of_row = checks.words(column, "the name of an image")
+        self._named = (self._name_of_row != "").to_numpy()
+        self.image_of_row, names = pd.factorize(self._name_of_row, sort=column is not None)
+        self.names = [str(name) for name in names]
+        self.first_row = self._first_rows(np.ones(len(checks.rows), dtype=bool), np.zeros(len(names), dtype=np.int64))
+
+    def one_value_an_image(self, column: str, values: Any, what: str) -> Any:
+        """The value of each image; rows that give an image another one are reported.
+
+        Cells already reported are compared with nothing.
+        """
+        good = self._named & ~self._checks.bad(column)
+        first_row = self.first_row if good.all() else self._first_rows(good, self.first_row)
+        first = values[first_row]
+        differs = good & (values != first[self.image_of_row])
+        if values.dtype.kind == "f":
+            differs &= ~(np.isnan(values) & np.isnan(first)[self.image_of_row])
+        if differs.any():
+            row = int(np.argmax(differs))
+            elsewhere = self._checks.rows[first_row[self.image_of_row[row]]]
+            name = shown(self._name_of_row.iloc[row])
+            self._checks.report(column, differs, f"one {what} an image; image {name} has another in row {elsewhere}")
+        return first
+
+    def _first_rows(self, chosen: Bools, otherwise: Ints) -> Ints:
+        """The first chosen row of each image."""
+        first_row = otherwise.copy()
+        first_row[self.image_of_row[chosen][::-1]] = np.flatnonzero(chosen)[::-1]
+        return first_row
+
+
+def as_words(values: pd.Series) -> pd.Series:
+    """A column as text without surrounding space; what is missing becomes the empty word."""
+    return values.astype(object).where(values.notna(), "").astype(str).str.strip()
