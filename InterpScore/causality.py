@@ -7,7 +7,9 @@ METRICS.md, section 2. This file turns measured effects into the score. An effec
 
 from __future__ import annotations
 
+import os
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,15 @@ from InterpScore.statistics import weighted_mean
 NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>)"
 
 
-def calculate_causality_score(df: pd.DataFrame, neuron_id: int | str, concept_name: str, activation_col: str) -> float:
+def calculate_causality_score(
+    df: pd.DataFrame,
+    neuron_id: int | str,
+    concept_name: str,
+    activation_col: str,
+    *,
+    effects: str | os.PathLike[str] | pd.DataFrame | None = None,
+    **options: Any,
+) -> float:
     """`C = 1 − exp(−C_raw)` from effects that were measured before.
 
     Args:
@@ -30,6 +40,9 @@ def calculate_causality_score(df: pd.DataFrame, neuron_id: int | str, concept_na
         neuron_id: the unit.
         concept_name: its concept; effects count on the clean images of it.
         activation_col: its activation column, which must be in the table.
+        effects: the effects in a table of their own, one row an image (Data/README.md), a file or a
+            DataFrame.
+        **options: `clean_level` and `human_score_col` of `InterpScore.options.ScoringOptions`.
 
     Returns:
         In [0, 1): 0 when intervening moves nothing. NaN, with a `MissingScoreWarning` that says
@@ -41,9 +54,9 @@ def calculate_causality_score(df: pd.DataFrame, neuron_id: int | str, concept_na
     Source: METRICS.md, section 2.
     """
     unit = str(neuron_id)
-    options = scoring_options()
-    table = one_unit_table(df, activation_col, options.human_score_col, unit)
-    chosen = table.images_of(concept_name) & (table.level_I == options.clean_level)
+    settings = scoring_options(**options)
+    table = one_unit_table(df, activation_col, settings.human_score_col, unit, effects)
+    chosen = table.images_of(concept_name) & (table.level_I == settings.clean_level)
     score = float(
         causality(table.ablation_UI[:, chosen], table.amplification_UI[:, chosen], np.ones((chosen.sum(), 1)))[0, 0]
     )

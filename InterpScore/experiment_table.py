@@ -142,7 +142,9 @@ def load_experiment_table(
     )  # fmt: skip
 
 
-def one_unit_table(df: pd.DataFrame, activation_col: str, human_score_col: str, unit: str = "0") -> ExperimentTable:
+def one_unit_table(
+    df: pd.DataFrame, activation_col: str, human_score_col: str, unit: str = "0", effects: Any = None
+) -> ExperimentTable:
     """The table of a single unit whose activations stand in a column of any name.
 
     Raises:
@@ -153,7 +155,7 @@ def one_unit_table(df: pd.DataFrame, activation_col: str, human_score_col: str, 
         raise InputError(f"the table: no column '{activation_col}'{near}; expected the activations of a neuron")
     name = unit_column("activation", unit)
     others = df.drop(columns=name) if name in df and name != activation_col else df
-    return load_experiment_table(others.rename(columns={activation_col: name}), [unit], human_score_col)
+    return load_experiment_table(others.rename(columns={activation_col: name}), [unit], human_score_col, effects)
 
 
 def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd.DataFrame, str, list[str]]:
@@ -198,7 +200,8 @@ def _values_of_units(kind: str, units: Sequence[str], checks: TableChecks, image
     values = np.full((len(units), len(images.names)), np.nan)
     for u, column in columns:
         if column in checks.frame:
-            values[u] = images.one_value_an_image(column, checks.numbers(column), kind)
+            numbers = checks.numbers(column) if kind == "activation" else checks.effects(column)
+            values[u] = images.one_value_an_image(column, numbers, kind)
     return values
 
 
@@ -261,7 +264,7 @@ def _join_effects(
     row_of = {name: row for row, name in enumerate(keys)}
     rows = np.array([row_of.get(name, -1) for name in images])
     for name in present:
-        numbers = checks.numbers(name)
+        numbers = checks.effects(name)
         kind, position = columns[name]
         values[kind][position] = np.where(rows >= 0, numbers[rows], values[kind][position])
     if not problems and (rows < 0).all():

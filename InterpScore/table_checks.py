@@ -69,6 +69,12 @@ class TableChecks:
         self.report(column, (scores < 0) | (scores > 1), A_SCORE)
         return scores
 
+    def effects(self, column: str) -> Floats:
+        """A column of relative moves of an embedding, 0 or more; blanks are NaN."""
+        effects = self.numbers(column)
+        self.report(column, effects < 0, "an effect, 0 or more")
+        return effects
+
     def bad(self, column: str) -> Bools:
         """Which rows of a column were already reported."""
         return self._bad.get(column, np.zeros(len(self.rows), dtype=bool))

@@ -126,3 +126,31 @@ def test_unit_with_a_missing_effect_leaves_the_others_alone():
 
 def test_no_image_gives_nan():
     assert np.isnan(causality(np.empty((2, 0)), np.empty((2, 0)), np.ones((0, 3)))).all()
+
+
+def test_effects_may_come_from_a_file_of_their_own(tmp_path):
+    frame = pd.DataFrame(
+        {"ground_truth": ["cat", "cat", "dog"], "level": 5, "soft_correct": True, "image": ["a", "b", "c"], "act": 1.0}
+    )
+    effects = tmp_path / "effects.csv"
+    effects.write_text("image,ablation_effect_7,amplification_effect_7\nb,0.4,0.6\na,0.2,0.4\nc,9,9\n")
+    expected = 1 - np.exp(-(0.3 + 0.5) / 2)
+    assert calculate_causality_score(frame, 7, "cat", "act", effects=effects) == pytest.approx(expected)
+    assert calculate_causality_score(frame, 7, "cat", "act", effects=pd.read_csv(effects)) == pytest.approx(expected)
+
+
+def test_clean_level_is_the_one_asked_for():
+    frame = pd.DataFrame(
+        {"ground_truth": "cat", "level": [5, 1], "soft_correct": True, "image": ["a", "b"], "act": 1.0}
+    ).assign(ablation_effect_7=[0.0, 1.0], amplification_effect_7=[0.0, 1.0])
+    assert calculate_causality_score(frame, 7, "cat", "act") == 0
+    assert calculate_causality_score(frame, 7, "cat", "act", clean_level=1) == pytest.approx(1 - np.exp(-1))
+
+
+def test_negative_effects_are_refused_with_their_row():
+    frame = pd.DataFrame({"ground_truth": "cat", "level": 5, "soft_correct": True, "act": [1.0, 2.0]})
+    frame["ablation_effect_7"], frame["amplification_effect_7"] = [0.1, -2.0], [0.1, 0.2]
+    with pytest.raises(
+        InputError, match=r"column 'ablation_effect_7', row 3: found '-2.0'; expected an effect, 0 or more"
+    ):
+        calculate_causality_score(frame, 7, "cat", "act")
