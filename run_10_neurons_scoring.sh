@@ -36,6 +36,11 @@ done
 
 python=${PYTHON:-python3}
 [ -n "${PYTHON:-}" ] || [ ! -x "$here/.venv/bin/python" ] || python=$here/.venv/bin/python
+for files in tables maps; do
+    declare -n paths=$files
+    twice=$(for path in "${paths[@]}"; do basename "${path%.*}"; done | sort | uniq -d | head -n 1)
+    [ -z "$twice" ] || { echo "error: two $files are called $twice; their results would overwrite each other" >&2; exit 2; }
+done
 mkdir -p "$out" || exit 2
 
 runs=() failed=0
@@ -43,8 +48,13 @@ for table in "${tables[@]}"; do
     for map in "${maps[@]}"; do
         name=$(basename "${table%.*}")__$(basename "${map%.json}")
         echo "== $name"
-        if "$python" "$here/interpretability_score.py" "$table" "$map" "$out/$name.csv" ${options[@]+"${options[@]}"}; then
+        "$python" "$here/interpretability_score.py" "$table" "$map" "$out/$name.csv" ${options[@]+"${options[@]}"}
+        code=$?
+        if [ $code -eq 0 ]; then
             runs+=("$out/$name.csv")
+        elif [ $code -eq 130 ]; then
+            echo "Stopped." >&2
+            exit 130
         else
             failed=$((failed + 1))
             echo "FAILED: $table with $map" >&2

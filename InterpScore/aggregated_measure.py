@@ -14,6 +14,9 @@ from InterpScore.arrays import Bools, Floats
 from InterpScore.errors import InputError
 from InterpScore.options import COMPONENTS, PROTOCOLS, OnMissing, scoring_options
 
+ROUNDING = 1e-9
+"""How far outside [0, 1] a component may lie by rounding."""
+
 
 def calculate_interpretability_score(
     S: Any,
@@ -49,8 +52,9 @@ def calculate_interpretability_score(
     options = scoring_options(weights=weights, on_missing=on_missing)
     stacked = np.stack(np.broadcast_arrays(*(np.asarray(X, dtype=float) for X in (S, C, R, H))))
     for name, component in zip(COMPONENTS, stacked, strict=True):
-        if ((component < 0) | (component > 1)).any():
+        if ((component < -ROUNDING) | (component > 1 + ROUNDING)).any():
             raise InputError(f"{name} from {np.nanmin(component):g} to {np.nanmax(component):g}; expected 0 to 1")
+    stacked = np.clip(stacked, 0, 1)
     combined = weighted_components(stacked, np.isfinite(stacked), options.weights, options.on_missing)
     return float(combined) if combined.ndim == 0 else combined
 

@@ -73,12 +73,25 @@ def run_interpretability_benchmark(
     chosen = scoring_options(protocol, **options)
     concept_of = read_neuron_map(neuron_map)
     table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality)
-    run = _Run(table, concept_of, chosen, progress or (lambda *_: None))
-    frame = run.frame()
+    result = score_table(table, concept_of, chosen, progress)
     inputs = {"data": data, "neuron_map": neuron_map, "causality": causality}
-    for message in run.remarks:
+    files = {name: str(value) for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
+    result.signature["inputs"] = {name: {"path": path, "sha256": sha256_of(path)} for name, path in files.items()}
+    for message in result.warnings:
         warnings.warn(message, TableWarning, stacklevel=2)
-    return BenchmarkResult(frame, _signature(inputs, table, concept_of, chosen), run.remarks)
+    return result
+
+
+def score_table(
+    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, progress: Progress | None = None
+) -> BenchmarkResult:
+    """Score every neuron of a map on a table that is already checked.
+
+    Raises:
+        InputError: no neuron at all can be scored.
+    """
+    run = _Run(table, dict(concept_of), options, progress or (lambda *_: None))
+    return BenchmarkResult(run.frame(), _signature(table, concept_of, options), run.remarks)
 
 
 class _Run:
@@ -91,7 +104,8 @@ class _Run:
         self.design: RatingDesign = table.rating_design(options.recognised_at)
         self.sample = self.design.unit_weights()
         self.blocks = list(blocks_of(table, concept_of, options))
-        self.remarks = list(table.remarks)
+        self.no_clean = self._no_clean_image()
+        self.remarks = [*table.remarks, *self.no_clean]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
         self.reasons: list[dict[str, str]] = [{} for _ in concept_of]
@@ -107,9 +121,8 @@ class _Run:
             for neuron, reasons in zip(block.neurons, reasons_missing(block, mine, self.sample), strict=True):
                 self.reasons[neuron] = reasons
         if not any(np.isfinite(self.point[name]).any() for name in COMPONENTS):
-            self._refuse(
-                f"neuron {n}: {'; '.join(why.values())}" for n, why in zip(concept_of, self.reasons, strict=True)
-            )
+            told = [[f"{name}: {reason}" for name, reason in why.items()] for why in self.reasons]
+            self._refuse(f"neuron {n}: {'; '.join(why)}" for n, why in zip(concept_of, told, strict=True))
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
@@ -123,6 +136,7 @@ class _Run:
         self.columns |= {k: self.point[k][:, 0] for k in COMPONENTS}
         self.columns |= {"InterpScore": score[:, 0], "Rank": competition_ranks(score)[:, 0]}
         self._describe()
+        self.columns["H_excess"] = self.columns["H"] - self.columns["H_base"]
         if options.resamples:
             self._permute()
             self._bootstrap(present)
@@ -132,10 +146,18 @@ class _Run:
         self._compare(present[:, :, 0])
         return self._assemble()
 
+    def _no_clean_image(self) -> list[str]:
+        levels = sorted(set(self.table.level_I.tolist()))
+        if self.options.clean_level in levels:
+            return []
+        named = ", ".join(map(str, levels))
+        return [f"{self.table.source}: no image at the clean level {self.options.clean_level}; its levels are {named}"]
+
     def _refuse(self, reasons: Iterable[str]) -> NoReturn:
         reasons = list(reasons)
         more = [f"… and {len(reasons) - SHOWN_REASONS} more neurons"] if len(reasons) > SHOWN_REASONS else []
-        raise InputError([f"{self.table.source}: no neuron of the map can be scored", *reasons[:SHOWN_REASONS], *more])
+        head = f"{self.table.source}: no neuron of the map can be scored"
+        raise InputError([head, *self.no_clean, *reasons[:SHOWN_REASONS], *more])
 
     def _unscored(self) -> dict[int, str]:
         """Neurons that the table cannot speak of, with the reason and the nearest match."""
@@ -259,7 +281,7 @@ class _Run:
         parts = {
             "S_excess": point["S"] - self.null["S"],
             "R_excess": point["R"] - self.null["R"],
-            "H_excess": point["H"] - point["H_base"],
+            "H_excess": point["H_excess"],
         }
         there: Bools = np.isfinite(np.stack(list(parts.values())))[:, :, None]
         combined = self._combine([part[:, None] for part in parts.values()], there, self._excess_weights())
@@ -314,21 +336,14 @@ class _Run:
         return "; ".join(notes)
 
 
-def _signature(
-    inputs: Mapping[str, Any], table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions
-) -> dict[str, Any]:
-    files = {
-        name: {"path": str(value), "sha256": sha256_of(value)}
-        for name, value in inputs.items()
-        if isinstance(value, str | os.PathLike)
-    }
+def _signature(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Any]:
     packages = {"interpscore": _version("interpscore"), "python": platform.python_version()}
     packages |= {name: _version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
     return {
         "formula": "I = sum(w_k X_k) / sum(w_k), k in S, C, R, H",
         "versions": packages,
         "options": options.as_dict(),
-        "inputs": files,
+        "inputs": {},
         "n": {
             "neurons": len(concept_of),
             "images": len(table.images),

@@ -40,6 +40,7 @@ def join_list_options(arguments: list[str]) -> list[str]:
     >>> join_list_options(["--weights", "1", "1", "0", "0", "out.csv"])
     ['--weights', '1 1 0 0', 'out.csv']
     """
+    arguments = [part for argument in arguments for part in _split_at_equals(argument)]
     joined: list[str] = []
     gathering = False
     for argument in arguments:
@@ -51,6 +52,11 @@ def join_list_options(arguments: list[str]) -> list[str]:
             gathering = argument in LIST_OPTIONS
             joined.append(argument)
     return joined
+
+
+def _split_at_equals(argument: str) -> list[str]:
+    name, equals, value = argument.partition("=")
+    return [name, value] if equals and name in LIST_OPTIONS else [argument]
 
 
 score_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -174,7 +180,7 @@ def _print_ranking(result: BenchmarkResult) -> None:
         f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
         f"{counts['participants']} participants; protocol {options['protocol']}; "
         + (
-            f"{options['confidence']:.0%} intervals from {options['resamples']} resamples"
+            f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
             if options["resamples"]
             else "point estimates only"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,11 +38,11 @@ class Block:
     """Images of the concept that have activations."""
     other_I: Bools
 
-    @property
+    @cached_property
     def clean_I(self) -> Bools:
         return np.asarray(self.table.level_I == self.options.clean_level)
 
-    @property
+    @cached_property
     def counted_I(self) -> Bools:
         """Images of the concept whose ratings enter H."""
         levels = np.unique(self.table.level_I)
@@ -107,28 +108,41 @@ def components(block: Block, draws: DrawWeights, sample: DrawWeights) -> dict[st
 
 def reasons_missing(block: Block, point: Mapping[str, Floats], sample: DrawWeights) -> list[dict[str, str]]:
     """For each unit of a block, why each component that is NaN is NaN."""
-    clean_target, clean_other = (int((side & block.clean_I).sum()) for side in (block.target_I, block.other_I))
-    common = {"C": NOT_MEASURED, "S": "", "H": NO_HIGH}
+    why = {
+        "S": lambda u: _why_no_selectivity(block),
+        "C": lambda u: _why_no_causality(block, u),
+        "R": lambda u: why_no_robustness(block.target_I, block.table.level_I, sample, block.options),
+        "H": lambda u: _why_no_alignment(block, sample),
+    }
     if not block.target_I.any():
-        common["S"] = "no activation on any image of the concept"
-    elif clean_target < MIN_IMAGES_PER_SIDE:
-        common["S"] = (
-            f"{clean_target} clean image{'s' * (clean_target != 1)} of the concept (needs {MIN_IMAGES_PER_SIDE})"
-        )
-    elif clean_other < MIN_IMAGES_PER_SIDE:
-        common["S"] = (
-            f"{clean_other} clean image{'s' * (clean_other != 1)} of other concepts (needs {MIN_IMAGES_PER_SIDE})"
-        )
-    else:
-        common["S"] = "too few rated clean images"
-    if clean_target == 0:
-        common["C"] = "no clean image of the concept"
+        why = dict.fromkeys(why, lambda u: "no activation on any image of the concept")
+    missing = {name: np.isnan(point[name][:, 0]) for name in why}
+    return [{name: reason(u) for name, reason in why.items() if missing[name][u]} for u in range(len(block.units))]
+
+
+def _why_no_selectivity(block: Block) -> str:
+    for side_I, whose in ((block.target_I, "the concept"), (block.other_I, "other concepts")):
+        n = int((side_I & block.clean_I).sum())
+        if n < MIN_IMAGES_PER_SIDE:
+            return f"{n} clean image{'' if n == 1 else 's'} of {whose} (needs {MIN_IMAGES_PER_SIDE})"
+    return "too few rated clean images"
+
+
+def _why_no_causality(block: Block, u: int) -> str:
+    clean_target = block.target_I & block.clean_I
+    effects_I = block.table.ablation_UI[block.units[u]] + block.table.amplification_UI[block.units[u]]
+    measured = int(np.isfinite(effects_I[clean_target]).sum())
+    if not clean_target.any():
+        return "no clean image of the concept"
+    return f"effects measured on {measured} of {clean_target.sum()} clean images only" if measured else NOT_MEASURED
+
+
+def _why_no_alignment(block: Block, sample: DrawWeights) -> str:
     if not sample.rating_IB[block.counted_I].any():
-        common["H"] = "no rated image of the concept"
-    elif clean_other == 0:
-        common["H"] = "no clean image of another concept to set the threshold by"
-    common["R"] = why_no_robustness(block.target_I, block.table.level_I, sample, block.options)
-    return [{k: common[k] for k in ("S", "C", "R", "H") if np.isnan(point[k][u, 0])} for u in range(len(block.units))]
+        return "no rated image of the concept"
+    if not (block.other_I & block.clean_I).any():
+        return "no clean image of another concept to set the threshold by"
+    return NO_HIGH
 
 
 def beside_scores(block: Block, point: Mapping[str, Floats], sample: DrawWeights, ceiling: float) -> dict[str, Floats]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
 
+_NOT_SIMULATED = ("", "false", "0", "0.0", "no")
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
 
 
@@ -44,7 +45,7 @@ class ExperimentTable:
     source: str
     images: list[str]
     concepts: list[str]
-    """Every concept the table shows, as first spelled."""
+    """Every concept the table shows; of several spellings the first in the alphabet."""
     concept_I: Ints
     """Index into `concepts`."""
     level_I: Ints
@@ -69,6 +70,24 @@ class ExperimentTable:
         """Which images show a concept, however it is spelled, as booleans `(I,)`."""
         same = np.array([normalised(name) == normalised(concept) for name in self.concepts])
         return np.asarray(same[self.concept_I])
+
+    def only_images(self, chosen_I: Bools) -> ExperimentTable:
+        """The same study with some of its images, their ratings, and pairs among them."""
+        position_I = np.where(chosen_I, np.cumsum(chosen_I) - 1, -1)
+        rated = chosen_I[self.image_R]
+        return replace(
+            self,
+            images=[name for name, kept in zip(self.images, chosen_I, strict=True) if kept],
+            concept_I=self.concept_I[chosen_I],
+            level_I=self.level_I[chosen_I],
+            partner_I=np.where(self.partner_I >= 0, position_I[self.partner_I], -1)[chosen_I],
+            activation_UI=self.activation_UI[:, chosen_I],
+            ablation_UI=self.ablation_UI[:, chosen_I],
+            amplification_UI=self.amplification_UI[:, chosen_I],
+            image_R=position_I[self.image_R[rated]],
+            participant_R=self.participant_R[rated],
+            score_R=self.score_R[rated],
+        )
 
     def rating_design(self, recognised_at: float) -> RatingDesign:
         """The ratings, as resampling reads them."""
@@ -117,10 +136,13 @@ def load_experiment_table(
     frame, rows, remarks = _scored_trials(frame.assign(**dict.fromkeys(missing, "0")))
     checks = TableChecks(frame, source, rows, problems)
     images = ImageIndex(checks, IMAGE_COLUMNS)
+    if not any(name in frame for name in IMAGE_COLUMNS):
+        near = nearest(IMAGE_COLUMNS[0], columns)
+        remarks.append(f"no column {' or '.join(IMAGE_COLUMNS)}{near}; every row counts as an image of its own")
 
     concept_names = checks.words(CONCEPT_COLUMN, "a concept")
-    concept_codes, _ = pd.factorize(concept_names.map(normalised))
-    concepts = list(concept_names.iloc[np.unique(concept_codes, return_index=True)[1]])
+    concept_codes, _ = pd.factorize(concept_names.map(normalised), sort=True)
+    concepts = list(concept_names.groupby(concept_codes).min())
     concept_I = images.one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
     level_I = images.one_value_an_image(LEVEL_COLUMN, checks.whole_numbers(LEVEL_COLUMN), "level")
     scores = checks.recognition(human_score_col)
@@ -176,7 +198,8 @@ def _own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
     if not data.columns.is_unique:
         twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
         raise InputError(f"{source}: columns {', '.join(twins)} stand more than once; expected each column once")
-    return data.reset_index(drop=True)
+    named = [name for name in data.index.names if name is not None and name not in data.columns]
+    return data.reset_index(level=named).reset_index(drop=True) if named else data.reset_index(drop=True)
 
 
 def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
@@ -212,13 +235,20 @@ def _participants(frame: pd.DataFrame, rated: Bools, remarks: list[str]) -> Ints
         if rated.any():
             remarks.append(f"no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant")
         return np.arange(int(rated.sum()))
-    return np.asarray(pd.factorize(as_words(frame[column])[rated], sort=True)[0])
+    names = as_words(frame[column])[rated].reset_index(drop=True)
+    nameless = (names == "").to_numpy()
+    people = np.asarray(pd.factorize(names, sort=True)[0])
+    if nameless.any():
+        remarks.append(f"{column} is blank for {nameless.sum()} ratings; each counts as another participant")
+        people = np.where(nameless, len(people) + np.cumsum(nameless), people)
+        people = np.unique(people, return_inverse=True)[1]
+    return people
 
 
 def _is_simulated(frame: pd.DataFrame) -> bool:
     if SIMULATED_COLUMN not in frame:
         return False
-    return bool(as_words(frame[SIMULATED_COLUMN]).str.casefold().isin(["true", "1", "1.0"]).any())
+    return bool((~as_words(frame[SIMULATED_COLUMN]).str.casefold().isin(_NOT_SIMULATED)).any())
 
 
 def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,18 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.arrays import Floats
-from InterpScore.benchmark import run_interpretability_benchmark
+from InterpScore.benchmark import Progress, run_interpretability_benchmark, score_table
 from InterpScore.errors import InputError
-from InterpScore.experiment_table import ACTIVATION_PREFIX, CONCEPT_COLUMN, IMAGE_COLUMNS, LEVEL_COLUMN, unit_column
-from InterpScore.neuron_map import normalised
-from InterpScore.options import scoring_options
+from InterpScore.experiment_table import (
+    ACTIVATION_PREFIX,
+    CONCEPT_COLUMN,
+    IMAGE_COLUMNS,
+    LEVEL_COLUMN,
+    ExperimentTable,
+    load_experiment_table,
+    unit_column,
+)
+from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.results import BenchmarkResult
 from InterpScore.selectivity import hedges_g, sides
 
@@ -25,6 +33,8 @@ def calculate_interpretability_metrics(
     levels: Sequence[int] | None = None,
     human_scores: Sequence[float] | None = None,
     neuron_map: Mapping[Any, str] | None = None,
+    causality: str | os.PathLike[str] | pd.DataFrame | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
     """S, C, R, H and InterpScore of every unit of an activation array.
@@ -38,7 +48,7 @@ def calculate_interpretability_metrics(
         human_scores: recognition of each image in [0, 1]; NaN where not rated.
         neuron_map: unit → concept. Without it, the concept of each unit is searched for on one
             half of the images and scored on the other half.
-        **options: as in `run_interpretability_benchmark`.
+        causality, progress, **options: as in `run_interpretability_benchmark`.
 
     Returns:
         One row a unit, best first. Without any concept labels every score is NaN, and says so.
@@ -49,27 +59,28 @@ def calculate_interpretability_metrics(
     Source: METRICS.md, sections 5 and 6.
     """
     chosen = scoring_options(**options)
-    frame = _as_table(activations, concepts, levels, human_scores, chosen.clean_level, chosen.human_score_col)
-    units = [
-        str(name).removeprefix(ACTIVATION_PREFIX) for name in frame.columns if str(name).startswith(ACTIVATION_PREFIX)
-    ]
+    frame = _as_table(activations, concepts, levels, human_scores, chosen)
+    units = [str(name).removeprefix(ACTIVATION_PREFIX) for name in frame if str(name).startswith(ACTIVATION_PREFIX)]
     if not units:
         raise InputError(f"activations: no unit in them; expected images × units, or columns {ACTIVATION_PREFIX}<unit>")
+    if len(set(units)) < len(units):
+        raise InputError("activations: two units have the same name; expected each unit once")
     if CONCEPT_COLUMN not in frame:
         return _unlabelled(units)
-    remark = None
-    if neuron_map is None:
-        neuron_map, frame = _searched_concepts(frame, units, chosen.clean_level, chosen.seed)
-        remark = "each unit's concept was chosen on one half of the images; these scores are from the other half"
-    result = run_interpretability_benchmark(frame, neuron_map, **options)
-    return BenchmarkResult(result.table, result.signature, [*([remark] if remark else []), *result.warnings])
+    if neuron_map is not None:
+        return run_interpretability_benchmark(frame, neuron_map, causality=causality, progress=progress, **options)
+    table = load_experiment_table(frame, units, chosen.human_score_col, causality)
+    concept_of, other_half = _searched_concepts(table, chosen)
+    result = score_table(other_half, concept_of, chosen, progress)
+    remark = "each unit's concept was chosen on one half of the images; these scores are from the other half"
+    return BenchmarkResult(result.table, result.signature, [remark, *result.warnings])
 
 
-def _as_table(
-    activations: Any, concepts: Any, levels: Any, human_scores: Any, clean_level: int, score_column: str
-) -> pd.DataFrame:
-    if isinstance(activations, pd.DataFrame) and any(str(name).startswith(ACTIVATION_PREFIX) for name in activations):
-        return activations.reset_index(drop=True)
+def _as_table(activations: Any, concepts: Any, levels: Any, human_scores: Any, options: ScoringOptions) -> pd.DataFrame:
+    if isinstance(activations, pd.DataFrame) and CONCEPT_COLUMN in activations:
+        if not all(labels is None for labels in (concepts, levels, human_scores)):
+            raise InputError("activations: a table with its own labels, and labels beside it; expected one of them")
+        return activations
     names: Sequence[Any] | None = None
     if isinstance(activations, Mapping):
         parts = {concept: _images_by_units(part) for concept, part in activations.items()}
@@ -86,25 +97,32 @@ def _as_table(
         levels = coordinates["level"].values if levels is None and "level" in coordinates else levels
         names = coordinates["unit"].values if "unit" in coordinates else None
         if isinstance(activations, pd.DataFrame):
-            names = list(activations.columns)
+            names = [str(name).removeprefix(ACTIVATION_PREFIX) for name in activations.columns]
     names = range(values.shape[1]) if names is None else names
-    frame = pd.DataFrame({unit_column("activation", str(name)): values[:, u] for u, name in enumerate(names)})
-    given = {CONCEPT_COLUMN: concepts, LEVEL_COLUMN: levels, score_column: human_scores}
+    frame = pd.DataFrame(values, columns=[unit_column("activation", str(name)) for name in names])
+    given = {CONCEPT_COLUMN: concepts, LEVEL_COLUMN: levels, options.human_score_col: human_scores}
     for column, labels in given.items():
         if labels is not None:
             if len(labels) != len(values):
                 raise InputError(f"{column}: {len(labels)} labels for {len(values)} images; expected one an image")
-            frame[column] = np.asarray(labels)
+            frame[column] = list(labels)
     if LEVEL_COLUMN not in frame:
-        frame[LEVEL_COLUMN] = clean_level
-    if score_column not in frame:
-        frame[score_column] = np.nan
+        frame[LEVEL_COLUMN] = options.clean_level
+    if options.human_score_col not in frame:
+        frame[options.human_score_col] = np.nan
     frame[IMAGE_COLUMNS[0]] = [f"image {i:08d}" for i in range(len(frame))]
     return frame
 
 
 def _images_by_units(values: Any) -> Floats:
-    array = np.asarray(values, dtype=float)
+    try:
+        array = (
+            np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+            if np.ma.isMaskedArray(values)
+            else np.asarray(values, dtype=float)
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"activations: not numbers ({error}); expected (images, units), or a table") from None
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.size == 0:
@@ -112,29 +130,28 @@ def _images_by_units(values: Any) -> Floats:
     return array
 
 
-def _searched_concepts(
-    frame: pd.DataFrame, units: list[str], clean_level: int, seed: int
-) -> tuple[dict[str, str], pd.DataFrame]:
-    """The concept with the largest effect size for each unit on one half of the images, and the other half."""
-    names = frame[CONCEPT_COLUMN].astype(str).map(normalised)
-    image = next((frame[name] for name in IMAGE_COLUMNS if name in frame), pd.Series(np.arange(len(frame))))
-    generator = np.random.default_rng(seed)
-    one_an_image = ~image.duplicated().to_numpy()
-    selected = np.zeros(len(frame), dtype=bool)
-    for _, rows in frame[one_an_image].groupby([names[one_an_image], frame[LEVEL_COLUMN][one_an_image]]):
-        members = generator.permutation(rows.index.to_numpy())
-        selected[members[: len(members) // 2]] = True
-    selection = image.isin(set(image[selected])).to_numpy()
-    clean = selection & one_an_image & (pd.to_numeric(frame[LEVEL_COLUMN], errors="coerce") == clean_level).to_numpy()
-    columns = [unit_column("activation", unit) for unit in units]
-    values = frame.loc[clean, columns].to_numpy(dtype=float).T
-    concepts = sorted(set(names))
-    effects = np.full((len(concepts), len(units)), -np.inf)
-    for c, concept in enumerate(concepts):
-        is_target = (names[clean] == concept).to_numpy()
-        effects[c] = np.nan_to_num(hedges_g(values, *sides(is_target))[:, 0], nan=-np.inf)
-    best = [concepts[c] for c in effects.argmax(axis=0)]
-    return dict(zip(units, best, strict=True)), frame[~selection].reset_index(drop=True)
+def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple[dict[str, str], ExperimentTable]:
+    """The concept with the largest effect size for each unit on one half of the images, and the other half.
+
+    A unit that no concept can be compared for keeps the first one; its scores are then missing too.
+    """
+    generator = np.random.default_rng(options.seed)
+    searched_I = np.zeros(len(table.images), dtype=bool)
+    for cell in np.unique(table.cell_I):
+        members = generator.permutation(np.flatnonzero(table.cell_I == cell))
+        searched_I[members[: len(members) // 2]] = True
+    clean_I = searched_I & (table.level_I == options.clean_level)
+    measured_UN = np.isfinite(table.activation_UI[:, clean_I])
+    effect = np.full((len(table.concepts), len(table.units)), -np.inf)
+    patterns, pattern_U = np.unique(measured_UN, axis=0, return_inverse=True)
+    for k, measured_N in enumerate(patterns):  # units measured on the same images are compared at once
+        units = np.flatnonzero(pattern_U.ravel() == k)
+        images = np.flatnonzero(clean_I)[measured_N]
+        for concept in range(len(table.concepts)):
+            g = hedges_g(table.activation_UI[np.ix_(units, images)], *sides(table.concept_I[images] == concept))
+            effect[concept, units] = np.nan_to_num(g[:, 0], nan=-np.inf)
+    best = [table.concepts[c] for c in effect.argmax(axis=0)]
+    return dict(zip(table.units, best, strict=True)), table.only_images(~searched_I)
 
 
 def _unlabelled(units: list[str]) -> BenchmarkResult:

@@ -14,8 +14,8 @@ EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 
 
 def normalised(concept: str) -> str:
-    """A concept as it is compared: case and surrounding space do not matter."""
-    return " ".join(concept.split()).casefold()
+    """A concept as it is compared: case, surrounding space and how accents are coded do not matter."""
+    return unicodedata.normalize("NFC", " ".join(concept.split())).casefold()
 
 
 def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> dict[str, str]:
@@ -33,6 +33,8 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
     >>> read_neuron_map({89: "cat", 156: " dog "})
     {'89': 'cat', '156': 'dog'}
     """
+    if not isinstance(neuron_map, Mapping | str | os.PathLike):
+        raise InputError(f"the neuron map: found {type(neuron_map).__name__}; expected {EXPECTED} or the path of one")
     if isinstance(neuron_map, Mapping):
         return _checked("the neuron map", neuron_map.items())
     return _checked(str(neuron_map), read_json_object(neuron_map, EXPECTED))

@@ -69,7 +69,8 @@ class ScoringOptions:
         groups: dict[str, tuple[int, ...]] = {}
         for level in sorted(set(self.recognizable_levels) - {self.clean_level}):
             name = self.kind_of(level) if self.pool_levels_by_kind else str(level)
-            groups[name] = (*groups.get(name, ()), level)
+            if name != "synthetic":
+                groups[name] = (*groups.get(name, ()), level)
         return groups
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def scoring_options(protocol: str = "seed", **explicit: Any) -> ScoringOptions:
     unknown = sorted(set(given) - {f.name for f in fields(base)})
     if unknown:
         raise InputError(f"unknown option {', '.join(unknown)}; expected one of the fields of ScoringOptions")
-    if "level_kinds" in given:
+    if isinstance(given.get("level_kinds"), Mapping):
         given["level_kinds"] = {**base.level_kinds, **given["level_kinds"]}
     problems: list[str] = []
     for name, check in _CHECKS.items():
@@ -200,6 +201,8 @@ def _levels(value: Any) -> tuple[int, ...]:
 def _kinds(value: Any) -> dict[int, str]:
     expected = f"pairs such as 4=synthetic, each kind one of {', '.join(PERTURBED_KINDS)}"
     check = _integer(-(10**9), expected)
+    if not isinstance(value, Mapping):
+        raise ValueError(expected)
     kinds = {check(level): kind for level, kind in value.items()}
     if any(kind not in PERTURBED_KINDS for kind in kinds.values()):
         raise ValueError(expected)

@@ -39,13 +39,13 @@ COLUMNS: dict[str, str] = {
     "S_excess": "S minus its mean under labels permuted within level; 0 is chance (METRICS 5)",
     "R_excess": "R minus the same",
     "H_excess": "H minus H_base; 0 is chance (METRICS 4)",
-    "I_excess": "weighted mean of S_excess, R_excess and H_excess; 0 is chance (METRICS 5)",
+    "I_excess": "weighted mean of S_excess, R_excess and H_excess; 0 is chance (METRICS 5); empty where none has weight",
     "I_excess_low": "its interval, lower end",
     "I_excess_high": "upper end",
     "S_p": "one-sided Mann-Whitney p over clean images: the concept activates the unit more",
     "S_p_adjusted": "S_p adjusted over all neurons of the run",
     "S_significant": "S_p_adjusted is at most --min-p-value",
-    "H_p": "one-sided permutation p within level: high-activation images are recognised more",
+    "H_p": "one-sided permutation p within level: high-activation images are recognised more; empty where all or none are high",
     "H_p_adjusted": "H_p adjusted over all neurons of the run",
     "H_significant": "H_p_adjusted is at most --min-p-value",
     "d": "Cohen's d of target against other clean images",
@@ -54,10 +54,10 @@ COLUMNS: dict[str, str] = {
     "AP": "average precision on clean images",
     "prevalence": "share of the concept among them: AP at chance",
     "C_raw": "mean relative move of the embedding, before C = 1 − exp(−C_raw)",
-    "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not",
+    "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",
     "H_base": "mean recognition of all ratings of the concept that count in H",
-    "H_rho": "Spearman's correlation over images of activation and recognition rate",
-    "H_ceiling": "the highest H_rho that the ratings' reliability allows",
+    "H_rho": "Spearman's correlation over images of activation and recognition rate; empty where either is constant",
+    "H_ceiling": "the highest H_rho that the ratings' reliability allows; empty where that is 0 or not estimable",
     "threshold": "activation above which a rating is high-activation",
     "n_target_images": "clean images of the concept",
     "n_other_images": "clean images of other concepts",
@@ -69,7 +69,7 @@ COLUMNS: dict[str, str] = {
 PATTERNS: dict[str, str] = {
     "ratio_<group>": "mean activation of recognised images of the group of levels ÷ clean activation (METRICS 3)",
     "AUROC_level_<level>": "AUROC that the unit retains at the level",
-    "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level",
+    "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level; empty below three pairs",
 }
 
 

@@ -14,6 +14,8 @@ from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS
 
 LARGEST = 1e100
 """A larger number, infinity included, is taken for a mistake: its square would overflow."""
+SAME_NUMBER = 1e-6
+"""Relative difference up to which two activations of an image are one, rounded differently."""
 A_SCORE = "true, false or a number from 0 to 1"
 
 _MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
@@ -118,9 +120,11 @@ class ImageIndex:
         good = self._named & ~self._checks.bad(column)
         first_row = self.first_row if good.all() else self._first_rows(good, self.first_row)
         first = values[first_row]
-        differs = good & (values != first[self.image_of_row])
-        if values.dtype.kind == "f":
-            differs &= ~(np.isnan(values) & np.isnan(first)[self.image_of_row])
+        if values.dtype.kind == "f":  # files round their numbers
+            same = np.isclose(values, first[self.image_of_row], rtol=SAME_NUMBER, atol=0, equal_nan=True)
+        else:
+            same = values == first[self.image_of_row]
+        differs = good & ~same
         if differs.any():
             row = int(np.argmax(differs))
             elsewhere = self._checks.rows[first_row[self.image_of_row[row]]]

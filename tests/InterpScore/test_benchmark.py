@@ -273,5 +273,28 @@ def test_draws_that_leave_a_unit_too_few_images_do_not_count_in_its_null(study, 
 
 def test_all_activations_blank_is_an_error_that_says_why(study):
     blank = study.assign(activation_1=np.nan)
-    with pytest.raises(InputError, match="neuron 1: no activation on any image of the concept"):
+    with pytest.raises(
+        InputError, match="neuron 1: S: no activation on any image of the concept; C: no activation on any image"
+    ):
         run_interpretability_benchmark(blank.drop(columns=["ablation_effect_1"]), {1: "cat"})
+
+
+def test_order_of_rows_changes_no_p_value_whatever_the_concepts_are_called(study):
+    named = {"cat": "zebra", "dog": "apple", "car": "mango"}
+    frame = study.assign(ground_truth=study["ground_truth"].map(named))
+    neuron_map = {1: "zebra", 2: "apple"}
+    first, other = (scored(frame.sample(frac=1, random_state=s), neuron_map)["H_p"] for s in (0, 1))
+    pd.testing.assert_series_equal(first, other)
+
+
+def test_a_clean_level_that_no_image_has_is_named(study, neuron_map):
+    with pytest.raises(InputError, match="no image at the clean level 9; its levels are 3, 4, 5"):
+        run_interpretability_benchmark(study.drop(columns=["ablation_effect_1"]), {1: "cat"}, clean_level=9)
+
+
+def test_partly_measured_effects_say_on_how_many_images(study, neuron_map):
+    holes = study.copy()
+    image = holes.loc[(holes["ground_truth"] == "cat") & (holes["level"] == 5), "image_filename"].iloc[0]
+    holes.loc[holes["image_filename"] == image, "ablation_effect_1"] = np.nan
+    notes = scored(holes, neuron_map, resamples=0).loc["1", "Notes"]
+    assert "C: effects measured on 9 of 10 clean images only" in notes

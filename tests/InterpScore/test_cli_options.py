@@ -128,7 +128,8 @@ def test_on_missing_says_what_becomes_of_a_score_without_C(points):
 
 def test_resamples_nought_gives_points_alone(scored):
     table, _, printed = scored("--resamples", 0)
-    assert [name for name in table if name.endswith(("_low", "_high", "_excess"))] == []
+    # H_excess is a difference of two means and needs no draws.
+    assert [name for name in table if name.endswith(("_low", "_high", "_excess"))] == ["H_excess"]
     assert "point estimates only" in printed
 
 
@@ -184,7 +185,9 @@ def test_level_kinds_keep_synthetic_images_out_of_H(points):
 
 
 def test_level_kinds_group_the_levels_of_the_published_R(points):
-    assert "ratio_synthetic" in points("--protocol", "published", "--level-kinds", "3=synthetic")
+    assert "ratio_adversarial" in points("--protocol", "published")
+    assert "ratio_adversarial" not in points("--protocol", "published", "--level-kinds", "3=benign")
+    assert not any("synthetic" in name for name in points("--protocol", "published", "--level-kinds", "3=synthetic"))
 
 
 def test_causality_adds_measured_effects(points, files, tmp_path, simulated_study):

@@ -447,3 +447,34 @@ def test_what_is_neither_path_nor_frame_is_refused():
 def test_rows_are_counted_as_a_spreadsheet_does_when_cells_hold_line_breaks(tmp_path):
     frame = small(response=["one\ntwo", "x", "a\nb\nc", "x"], soft_correct=[1, 1, 1, 2])
     assert "row 5: found '2'" in problems_of(by_hand(tmp_path, frame))[0]
+
+
+def test_a_table_without_image_names_says_that_every_row_is_an_image():
+    frame = small(image_filename=None).rename(columns=str)
+    assert any("every row counts as an image of its own" in r for r in load_experiment_table(frame, ["1"]).remarks)
+
+
+def test_a_named_index_is_read_as_a_column():
+    frame = small().set_index("image_filename")
+    assert load_experiment_table(frame, ["1"]).images == load_experiment_table(small(), ["1"]).images
+
+
+def test_blank_participants_each_count_as_another_and_are_counted():
+    table = load_experiment_table(small(participant=["", "p", "", "p"]), ["1"])
+    assert len(set(table.participant_R.tolist())) == 3
+    assert any("participant is blank for 2 ratings" in remark for remark in table.remarks)
+
+
+def test_concepts_match_however_their_accents_are_coded():
+    table = load_experiment_table(small(ground_truth=["cafe\u0301", "caf\u00e9", "dog", "dog"]), ["1"])
+    assert len(table.concepts) == 2
+
+
+@pytest.mark.parametrize(("word", "simulated"), [("yes", True), ("true", True), (1, True), ("no", False), (0, False)])
+def test_simulated_participants_are_known_by_any_word_for_yes(word, simulated):
+    assert load_experiment_table(small(simulated=word), ["1"]).simulated is simulated
+
+
+def test_activations_that_differ_by_rounding_are_one():
+    frame = pd.concat([small(activation_1=1.0), small(activation_1=1.0 + 1e-9)], ignore_index=True)
+    assert len(load_experiment_table(frame, ["1"]).images) == 4

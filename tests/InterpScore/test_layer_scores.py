@@ -106,3 +106,55 @@ def test_labels_of_another_length_are_refused(activations):
 def test_unpooled_activations_are_refused():
     with pytest.raises(InputError, match=r"found shape \(2, 3, 4\)"):
         calculate_interpretability_metrics(np.ones((2, 3, 4)), ["a", "b"])
+
+
+def test_a_missing_activation_does_not_spoil_the_search_for_the_concept(activations):
+    holes = activations.copy()
+    holes[[5, 8, 30], [0, 1, 0]] = np.nan
+    table = calculate_interpretability_metrics(holes, CONCEPTS, resamples=0).table.set_index("Neuron")
+    assert table.loc[["0", "1"], "Concept"].tolist() == ["cat", "dog"]
+    assert table.loc[["0", "1"], "S"].min() > 0.9
+
+
+def test_labels_beside_a_frame_of_activation_columns_are_used(activations):
+    frame = pd.DataFrame(activations).add_prefix("activation_")
+    plain = calculate_interpretability_metrics(activations, CONCEPTS, resamples=0).table
+    pd.testing.assert_frame_equal(calculate_interpretability_metrics(frame, CONCEPTS, resamples=0).table, plain)
+
+
+def test_labels_beside_a_table_with_its_own_are_refused(activations):
+    frame = pd.DataFrame(activations).add_prefix("activation_").assign(ground_truth=CONCEPTS, level=5, soft_correct=1)
+    with pytest.raises(InputError, match="labels beside it"):
+        calculate_interpretability_metrics(frame, CONCEPTS)
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), ""])
+def test_an_image_without_a_label_is_refused(activations, label):
+    with pytest.raises(InputError, match=r"column 'ground_truth', row 2: .* expected a concept"):
+        calculate_interpretability_metrics(activations, [label, *CONCEPTS[1:]], resamples=0)
+
+
+def test_two_units_of_one_name_are_refused(activations):
+    with pytest.raises(InputError, match="two units have the same name"):
+        calculate_interpretability_metrics(pd.DataFrame(activations, columns=[1, 1, 2, 3]), CONCEPTS)
+
+
+def test_words_among_the_activations_are_refused(activations):
+    with pytest.raises(InputError, match="not numbers"):
+        calculate_interpretability_metrics(pd.DataFrame(activations).assign(concept="cat"), CONCEPTS)
+
+
+def test_masked_activations_are_missing(activations):
+    masked = np.ma.masked_array(activations, mask=np.zeros_like(activations, dtype=bool))
+    masked[0, 0] = 1e6
+    masked[0, 0] = np.ma.masked
+    table = calculate_interpretability_metrics(masked, CONCEPTS, neuron_map={0: "cat"}, resamples=0).table
+    assert table.loc[0, "S"] == pytest.approx(calculate_selectivity_score(activations[1:20, 0], activations[20:, 0]))
+
+
+def test_measured_effects_may_be_given_beside_the_activations(activations):
+    effects = pd.DataFrame({"image": [f"image {i:08d}" for i in range(60)]})
+    effects["ablation_effect_0"], effects["amplification_effect_0"] = 0.2, 0.4
+    options = {"neuron_map": {0: "cat"}, "resamples": 0, "causality": effects}
+    table = calculate_interpretability_metrics(activations, CONCEPTS, **options).table
+    assert table.loc[0, "C"] == pytest.approx(1 - np.exp(-0.3))
