@@ -6,7 +6,7 @@ call a block. Shapes: U units of a block, I images, B draws.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,7 +108,7 @@ def components(block: Block, draws: DrawWeights, sample: DrawWeights) -> dict[st
 
 def reasons_missing(block: Block, point: Mapping[str, Floats], sample: DrawWeights) -> list[dict[str, str]]:
     """For each unit of a block, why each component that is NaN is NaN."""
-    why = {
+    why: dict[str, Callable[[int], str]] = {
         "S": lambda u: _why_no_selectivity(block),
         "C": lambda u: _why_no_causality(block, u),
         "R": lambda u: why_no_robustness(block.target_I, block.table.level_I, sample, block.options),

@@ -19,8 +19,10 @@ import pandas as pd
 from InterpScore.arrays import Floats, Ints
 from InterpScore.options import Adjustment, ScoringOptions
 
-DRAW_BYTES = 32 * 2**20
+DRAW_BYTES = 128 * 2**20
 """How much memory the weights of one batch of draws may take."""
+MOST_DRAWS = 500
+"""How many draws a batch may have, since its results for all units take memory as well."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def permuted_within(strata_I: Ints, n_draws: int, seed: int) -> Iterator[Ints]:
 
 
 def _batches(n_draws: int, numbers_per_draw: int) -> Iterator[int]:
-    size = max(1, DRAW_BYTES // (8 * max(numbers_per_draw, 1)))
+    size = min(MOST_DRAWS, max(1, DRAW_BYTES // (8 * max(numbers_per_draw, 1))))
     for start in range(0, n_draws, size):
         yield min(size, n_draws - start)
 
