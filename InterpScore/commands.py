@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -34,8 +34,18 @@ def _rooms() -> dict[str, EntryPoint]:
 app = typer.Typer(cls=RoomCommands, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"interpscore {version('interpscore')}")
+        raise typer.Exit
+
+
 @app.callback()
-def interpscore() -> None:
+def interpscore(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Measure how interpretable the single units of vision networks are."""
 
 

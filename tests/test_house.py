@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -163,3 +164,8 @@ def test_batch_command_stops_when_it_is_interrupted(tmp_path):
     )
     assert done.returncode == 130
     assert done.stdout.count("==") == 1
+
+
+def test_command_tells_its_version():
+    done = run(sys.executable, "-c", "from InterpScore.commands import main; main()", "--version")
+    assert (done.returncode, done.stdout.strip()) == (0, f"interpscore {version('interpscore')}")
