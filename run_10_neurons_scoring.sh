@@ -36,11 +36,14 @@ done
 
 python=${PYTHON:-python3}
 [ -n "${PYTHON:-}" ] || [ ! -x "$here/.venv/bin/python" ] || python=$here/.venv/bin/python
-for files in tables maps; do
-    declare -n paths=$files
-    twice=$(for path in "${paths[@]}"; do basename "${path%.*}"; done | sort | uniq -d | head -n 1)
+refuse_twins() {
+    local files=$1 path twice
+    shift
+    twice=$(for path in "$@"; do basename "${path%.*}"; done | sort | uniq -d | head -n 1)
     [ -z "$twice" ] || { echo "error: two $files are called $twice; their results would overwrite each other" >&2; exit 2; }
-done
+}
+refuse_twins tables "${tables[@]}"
+refuse_twins maps "${maps[@]}"
 mkdir -p "$out" || exit 2
 
 runs=() failed=0

@@ -126,7 +126,6 @@ class _Run:
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
-        self.lost_H: Floats = np.zeros(len(concept_of))
 
     def frame(self) -> pd.DataFrame:
         """The ranked table."""
@@ -172,6 +171,8 @@ class _Run:
                     [unit_column("activation", other) for other in self.table.units_of_file],
                 )
                 out[neuron] = f"no column {unit_column('activation', unit)}{near}"
+            elif not concept:
+                out[neuron] = "no concept could be chosen: too few clean images in the half that is searched"
             else:
                 out[neuron] = f"the table never shows the concept '{concept}'{nearest(concept, self.table.concepts)}"
         return out
@@ -240,11 +241,11 @@ class _Run:
         options, n_draws = self.options, self.options.resamples
         excess_present = self._excess()
         kept: dict[str, Floats] = {}
-        start = 0
+        lost_H, start = np.zeros(len(self.concept_of)), 0
         for draws in self.design.bootstrap(n_draws, options.seed):
             stop = start + draws.image_IB.shape[1]
             batch = self._gather(partial(components, draws=draws, sample=self.sample), stop - start)
-            lost_H = np.isnan(batch["H"]).sum(axis=1)
+            lost_H += np.isnan(batch["H"]).sum(axis=1)
             self._fill(batch)
             excess = [
                 batch["S"] - self.null["S"][:, None],
@@ -256,13 +257,12 @@ class _Run:
             one["I_excess"] = self._combine(excess, excess_present, self._excess_weights())
             for name, values in one.items():
                 kept.setdefault(name, np.empty((len(self.concept_of), n_draws)))[:, start:stop] = values
-            self.lost_H = self.lost_H + lost_H
             start = stop
             self.progress("resamples", start, n_draws)
         for name, values in kept.items():
             self._interval(name, values)
         self._interval("Rank", competition_ranks(kept["InterpScore"]))
-        for neuron, lost in enumerate(self.lost_H / n_draws):
+        for neuron, lost in enumerate(lost_H / n_draws):
             if lost > 0.01 and present[3, neuron, 0]:
                 self.reasons[neuron]["H interval"] = (
                     f"from the {1 - lost:.0%} of resamples in which an image lies above the threshold"
@@ -293,7 +293,7 @@ class _Run:
             draws_UB, self.options.confidence
         )
 
-    def _compare(self, present_KU: Floats) -> None:
+    def _compare(self, present_KU: Bools) -> None:
         """Say when scores rest on different components."""
         scored = np.unique(np.concatenate([block.neurons for block in self.blocks]))
         weights = np.array(self.options.weights)

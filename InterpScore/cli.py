@@ -44,13 +44,12 @@ def join_list_options(arguments: list[str]) -> list[str]:
     joined: list[str] = []
     gathering = False
     for argument in arguments:
-        if gathering and _LIST_ITEM.match(argument) and not Path(argument).is_file():
-            joined[-1] = f"{joined[-1]} {argument}" if joined[-1] not in LIST_OPTIONS else joined[-1]
-            if joined[-1] in LIST_OPTIONS:
-                joined.append(argument)
+        gathering = gathering and bool(_LIST_ITEM.match(argument)) and not Path(argument).is_file()
+        if gathering and joined[-1] not in LIST_OPTIONS:
+            joined[-1] += f" {argument}"
         else:
-            gathering = argument in LIST_OPTIONS
             joined.append(argument)
+        gathering = gathering or argument in LIST_OPTIONS
     return joined
 
 

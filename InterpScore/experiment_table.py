@@ -219,9 +219,9 @@ def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
 
 def _values_of_units(kind: str, units: Sequence[str], checks: TableChecks, images: ImageIndex) -> Floats:
     """The columns of one kind, `(U, I)`; NaN where there is none."""
-    columns = [(u, unit_column(kind, unit)) for u, unit in enumerate(units)]
     values = np.full((len(units), len(images.names)), np.nan)
-    for u, column in columns:
+    for u, unit in enumerate(units):
+        column = unit_column(kind, unit)
         if column in checks.frame:
             numbers = checks.numbers(column) if kind == "activation" else checks.effects(column)
             values[u] = images.one_value_an_image(column, numbers, kind)

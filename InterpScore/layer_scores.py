@@ -133,7 +133,7 @@ def _images_by_units(values: Any) -> Floats:
 def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple[dict[str, str], ExperimentTable]:
     """The concept with the largest effect size for each unit on one half of the images, and the other half.
 
-    A unit that no concept can be compared for keeps the first one; its scores are then missing too.
+    A unit that can be compared for no concept gets the empty one, and with it no scores.
     """
     generator = np.random.default_rng(options.seed)
     searched_I = np.zeros(len(table.images), dtype=bool)
@@ -150,7 +150,7 @@ def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple
         for concept in range(len(table.concepts)):
             g = hedges_g(table.activation_UI[np.ix_(units, images)], *sides(table.concept_I[images] == concept))
             effect[concept, units] = np.nan_to_num(g[:, 0], nan=-np.inf)
-    best = [table.concepts[c] for c in effect.argmax(axis=0)]
+    best = [table.concepts[c] if effect[c, u] > -np.inf else "" for u, c in enumerate(effect.argmax(axis=0))]
     return dict(zip(table.units, best, strict=True)), table.only_images(~searched_I)
 
 

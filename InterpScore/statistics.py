@@ -82,8 +82,8 @@ class RatingDesign:
         both, so no draw loses a concept. Participants' weights are standard exponential (the
         Bayesian bootstrap). Images' are gamma with shape `1 − 2/n`, n the size of their cell: the
         exponential in large cells, and in small ones just wider, so that the variance of a cell's
-        mean is s²/n rather than s²(n−1)/(n(n+1)) (from three images on; the shape is at least ⅓). The draws do not depend on how they are batched.
-        Owen 2007; Owen & Eckles 2012; Rubin 1981.
+        mean is s²/n rather than s²(n−1)/(n(n+1)) (from three images on; the shape is at least ⅓). The
+        draws do not depend on how they are batched. Owen 2007; Owen & Eckles 2012; Rubin 1981.
         """
         from scipy.sparse import csr_array  # imported late: only resampling needs it
 

@@ -158,3 +158,11 @@ def test_measured_effects_may_be_given_beside_the_activations(activations):
     options = {"neuron_map": {0: "cat"}, "resamples": 0, "causality": effects}
     table = calculate_interpretability_metrics(activations, CONCEPTS, **options).table
     assert table.loc[0, "C"] == pytest.approx(1 - np.exp(-0.3))
+
+
+def test_a_unit_with_too_few_images_to_choose_a_concept_by_is_not_scored_for_an_arbitrary_one(activations):
+    few = activations.copy()
+    few[1:20, 2] = few[21:40, 2] = few[41:, 2] = np.nan
+    row = calculate_interpretability_metrics(few, CONCEPTS, resamples=0).table.set_index("Neuron").loc["2"]
+    assert np.isnan(row["InterpScore"])
+    assert "no concept could be chosen: too few clean images in the half that is searched" in row["Notes"]
