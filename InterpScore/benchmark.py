@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.files import sha256_of
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.arrays import Bools, Floats
 from InterpScore.components import Block, beside_scores, blocks_of, components, expected_under_null, reasons_missing
@@ -33,7 +34,6 @@ from InterpScore.statistics import (
     percentile_interval,
     permuted_within,
 )
-from InterpScore.table_files import sha256_of
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""

@@ -93,9 +93,9 @@ def score(
 
     Missing is never zero: a neuron that cannot be scored keeps its row, with the reason in Notes.
     """
+    from Activation_Extraction.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
     from InterpScore.results import result_paths
-    from InterpScore.table_files import check_writable
 
     for written in result_paths(results):
         for read in (data, neuron_map, causality):
@@ -234,8 +234,8 @@ def sanity(
     Each check is run for the seed protocol, the published one and our variants, with its figure and
     its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
     """
+    from Activation_Extraction.files import check_writable, write_together
     from InterpScore.sanity import failures, run_sanity_checks
-    from InterpScore.table_files import check_writable, write_together
 
     if output is not None:
         check_writable(output)

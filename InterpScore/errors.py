@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree.
+"""What can go wrong when scoring: the errors that all rooms share, and warnings of this one.
 
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
@@ -10,24 +10,9 @@ TableWarning                         the table can be scored, but the reader sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from Activation_Extraction.errors import InputError, InterpScoreError, OutputError, Problem, shown
 
-
-class InterpScoreError(Exception):
-    """Base of every error this library raises on purpose."""
-
-
-class InputError(InterpScoreError, ValueError):
-    """Wrong input. `problems` holds one line for each thing that is wrong."""
-
-    def __init__(self, problems: str | Iterable[object]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else [str(p) for p in problems]
-        super().__init__("\n".join(self.problems))
-
-
-class OutputError(InterpScoreError):
-    """A result that cannot be written where it was asked for."""
+__all__ = ["InputError", "InterpScoreError", "MissingScoreWarning", "OutputError", "Problem", "TableWarning", "shown"]
 
 
 class MissingScoreWarning(UserWarning):
@@ -36,33 +21,3 @@ class MissingScoreWarning(UserWarning):
 
 class TableWarning(UserWarning):
     """Something about the input that changes how the result should be read."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, with its place.
-
-    `row` is counted as a spreadsheet does: the header is row 1.
-    """
-
-    source: str
-    found: str
-    expected: str
-    column: str | None = None
-    row: int | None = None
-    more: int = 0
-
-    def __str__(self) -> str:
-        place = [self.source]
-        if self.column is not None:
-            place.append(f"column '{self.column}'")
-        if self.row is not None:
-            place.append(f"row {self.row}")
-        again = f" (and {self.more} more like it)" if self.more else ""
-        return f"{', '.join(place)}: {self.found}; expected {self.expected}{again}"
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """A value as it can stand in one line of a message."""
-    text = repr(str(value))
-    return text if len(text) <= limit else text[: limit - 2] + "…'"

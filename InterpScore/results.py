@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from Activation_Extraction.files import check_writable, write_together
 from InterpScore.errors import OutputError
-from InterpScore.table_files import check_writable, write_together
 
 COLUMNS: dict[str, str] = {
     "Neuron": "the unit, as in the neuron map",

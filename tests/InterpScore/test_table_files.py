@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Activation_Extraction.files import check_writable, write_together
 from InterpScore.errors import InputError, OutputError
-from InterpScore.table_files import check_writable, read_json_object, read_table, write_together
+from InterpScore.table_files import read_json_object, read_table
 
 WORDS = ["null", "NA", "nan", "None", "", " x "]
 
