@@ -1,0 +1,153 @@
+"""CLIP: an image tower and a text tower that meet in one embedding; the five ResNet sizes and clip-mini.
+
+Source: Radford et al. 2021. Parameter names are those of OpenAI's checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.models.modified_resnet import ModifiedResNet
+from Activation_Extraction.models.text_transformer import Transformer
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """The sizes of a CLIP with a ModifiedResNet; lengths in tokens, resolution in pixels."""
+
+    embed_dim: int
+    image_resolution: int
+    vision_layers: tuple[int, int, int, int]
+    vision_width: int
+    vision_heads: int
+    transformer_width: int
+    transformer_heads: int
+    transformer_layers: int = 12
+    context_length: int = 77
+    vocab_size: int = 49_408
+
+    @property
+    def units(self) -> int:
+        """Units of the last stage, `layer4`."""
+        return 32 * self.vision_width
+
+
+CONFIGS: Mapping[str, CLIPConfig] = {
+    "clip-rn50": CLIPConfig(1024, 224, (3, 4, 6, 3), 64, 32, 512, 8),
+    "clip-rn101": CLIPConfig(512, 224, (3, 4, 23, 3), 64, 32, 512, 8),
+    "clip-rn50x4": CLIPConfig(640, 288, (4, 6, 10, 6), 80, 40, 640, 10),
+    "clip-rn50x16": CLIPConfig(768, 384, (6, 8, 18, 8), 96, 48, 768, 12),
+    "clip-rn50x64": CLIPConfig(1024, 448, (3, 15, 36, 10), 128, 64, 1024, 16),
+}
+
+
+class CLIP(nn.Module):
+    """Images and texts to embeddings whose cosine says how well they go together."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.context_length = config.context_length
+        width = config.transformer_width
+        self.visual = ModifiedResNet(
+            config.vision_layers, config.embed_dim, config.vision_heads, config.image_resolution, config.vision_width
+        )
+        self.transformer = Transformer(width, config.transformer_layers, config.transformer_heads)
+        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
+        self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.positional_embedding, std=0.01)
+        nn.init.normal_(self.text_projection, std=width**-0.5)
+
+    def encode_image(self, images_NCHW: Tensor) -> Tensor:
+        """Embeddings `(N, embed_dim)` of preprocessed images, not normalised."""
+        embedding: Tensor = self.visual(images_NCHW)
+        return embedding
+
+    def encode_text(self, tokens_NL: Tensor) -> Tensor:
+        """Embeddings `(N, embed_dim)` of tokenised texts, not normalised.
+
+        Each is read off at the end-of-text token, which has the highest number of the vocabulary. What follows it is
+        never seen, so texts may be cut after the longest of the batch.
+        """
+        x_NLW = self.token_embedding(tokens_NL) + self.positional_embedding[: tokens_NL.shape[1]]
+        x_NLW = self.ln_final(self.transformer(x_NLW))
+        ends = tokens_NL.argmax(dim=1)
+        embedding: Tensor = x_NLW[torch.arange(len(ends), device=ends.device), ends] @ self.text_projection
+        return embedding
+
+    def forward(self, images_NCHW: Tensor, tokens_ML: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled cosines, images × texts `(N, M)` and their transpose."""
+        images = nn.functional.normalize(self.encode_image(images_NCHW), dim=1)
+        texts = nn.functional.normalize(self.encode_text(tokens_ML), dim=1)
+        logits_NM = self.logit_scale.exp() * images @ texts.T
+        return logits_NM, logits_NM.T
+
+
+def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
+    """The sizes of the CLIP that a state dict belongs to, read off the shapes of its tensors.
+
+    Raises:
+        InputError: the tensors are not those of a CLIP with a ResNet image tower.
+    """
+    try:
+        width = state["visual.layer1.0.conv1.weight"].shape[0]
+        tokens, channels = state["visual.attnpool.positional_embedding"].shape
+        text_width = state["ln_final.weight"].shape[0]
+        context, vocabulary = state["positional_embedding"].shape[0], state["token_embedding.weight"].shape[0]
+        embedding = state["text_projection"].shape[1]
+    except KeyError as error:
+        raise InputError(
+            f"weights: no tensor {error} among {len(state)}; expected a CLIP with a ResNet image tower"
+        ) from None
+    blocks = [{key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")} for stage in (1, 2, 3, 4)]
+    layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}
+    return CLIPConfig(
+        embed_dim=embedding,
+        image_resolution=32 * round((tokens - 1) ** 0.5),
+        vision_layers=(len(blocks[0]), len(blocks[1]), len(blocks[2]), len(blocks[3])),
+        vision_width=width,
+        vision_heads=channels // 64,
+        transformer_width=text_width,
+        transformer_heads=max(text_width // 64, 1),
+        transformer_layers=len(layers),
+        context_length=context,
+        vocab_size=vocabulary,
+    )
+
+
+def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
+    """The CLIP that a state dict belongs to, with its weights, in evaluation mode.
+
+    Raises:
+        InputError: tensors that are missing, left over or of another shape, by name.
+    """
+    with torch.device("meta"):
+        model = CLIP(config_of(state))
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    problems = [
+        f"{source}: no tensor {shown(key)}; expected one of shape {shape}"
+        for key, shape in expected.items()
+        if key not in state and not key.endswith("num_batches_tracked")
+    ]
+    problems += [
+        f"{source}: tensor {shown(key)} has shape {tuple(value.shape)}; expected {expected[key]}"
+        if key in expected
+        else f"{source}: tensor {shown(key)} has no place in a CLIP with a ResNet image tower"
+        for key, value in state.items()
+        if tuple(value.shape) != expected.get(key)
+    ]
+    if problems:
+        raise InputError(problems[:8] + ([f"{source}: {len(problems) - 8} more like these"] if problems[8:] else []))
+    counts = {key: torch.zeros((), dtype=torch.long) for key in expected if key.endswith("num_batches_tracked")}
+    model.load_state_dict({**counts, **state}, assign=True)
+    return model.eval()
