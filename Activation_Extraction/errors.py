@@ -2,7 +2,8 @@
 
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
-└── OutputError                      a result that cannot be written; exit code 2
+├── OutputError                      a result that cannot be written; exit code 2
+└── DownloadError                    a file that no server gave whole and with the right hash; exit code 2
 
 UnreadableImageWarning               images that could not be read, by name; their rows are NaN
 """
@@ -27,6 +28,10 @@ class InputError(InterpScoreError, ValueError):
 
 class OutputError(InterpScoreError):
     """A result that cannot be written where it was asked for."""
+
+
+class DownloadError(InterpScoreError):
+    """A file that no server gave whole and with the right hash; the message tells how to get it otherwise."""
 
 
 class UnreadableImageWarning(UserWarning):

