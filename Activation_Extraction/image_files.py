@@ -1,0 +1,285 @@
+"""Reading one image safely, as a browser shows it: from a file, bytes, a PIL image or an array.
+
+A network is shown what a person sees, so that its activations and people's answers are about the same picture:
+upright (EXIF orientation), what is transparent over white, the first picture of an animation. Whatever cannot be read
+whole is an `ImageError` that names it; nothing is guessed or half-read.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
+
+from Activation_Extraction.errors import InputError, Problem
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Read with Pillow's decoders of these formats alone; others could start programs (EPS starts Ghostscript)."""
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused by their header, before anything is decoded: a decoded pixel takes up to 4 bytes."""
+
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
+
+
+class ImageError(InputError):
+    """An image that cannot be read: `source` names it, `found` says what is wrong, `expected` what would be right."""
+
+    def __init__(self, source: str, found: str, expected: str) -> None:
+        self.source, self.found, self.expected = source, found, expected
+        super().__init__([Problem(source, found, expected)])
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        return ImageError, (self.source, self.found, self.expected)  # so that it can pass between processes
+
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
+    """Read one image as a browser shows it.
+
+    Args:
+        source: a file, the bytes of a file, a PIL image, or an array: height × width, or height × width × 1, 3 or 4
+            channels (the fourth is alpha), uint8 or floats from 0 to 1.
+        max_pixels: more than these are refused.
+        name: what messages call the image (None: its path, or its kind).
+
+    Returns:
+        A PIL image that `convert("RGB")` makes right. Its mode is the file's where that loses nothing (1, L, P, RGB,
+        CMYK, YCbCr), so that a preset can scale before it converts, as OpenAI's does. Of the rest:
+
+        - transparent parts are blended over white;
+        - 16-bit grey (also 12-bit and integer TIFF) is scaled by 255 / 65535 (4095 for 12 bits), not clipped;
+        - float grey must lie in 0 to 1, integers in 0 to 65535: other ranges mean nothing without a scale;
+        - of animations and multi-page files the first picture is taken;
+        - EXIF orientation is applied; colour profiles are not (CLIP was trained without).
+
+        `image.info["notes"]` lists which of these were done.
+
+    Raises:
+        ImageError: missing, no regular file, cut off, damaged, not an image, too large.
+    """
+    name = name_of(source) if name is None else name
+    if isinstance(source, np.ndarray):
+        return _as_shown(_from_array(source, name, max_pixels), name)
+    if isinstance(source, Image.Image):
+        return _decoded(lambda: source, name, max_pixels)
+    if isinstance(source, bytes):
+        return _from_file(BytesIO(source), name, max_pixels)
+    if isinstance(source, str | os.PathLike):
+        with _open_regular(source, name) as file:
+            return _from_file(file, name, max_pixels)
+    raise ImageError(
+        name, "cannot be taken for an image", "a path, the bytes of an image file, a PIL image or an array"
+    )
+
+
+def name_of(source: object, position: int | None = None) -> str:
+    """What messages call a source: one printable line, whatever a file's name holds."""
+    if isinstance(source, str | os.PathLike):
+        text = os.fsdecode(source)
+        return text if text.isprintable() and text else repr(text)[1:-1]
+    place = "" if position is None else f"image {position}, "
+    return f"{place}{type(source).__name__}"
+
+
+AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
+AN_ARRAY = "height × width × 3 (or × 1, × 4, or no third axis), uint8 or floats from 0 to 1"
+
+OTHER_FILES = (
+    (b"<svg", "an SVG drawing, which is not supported (draw it to PNG first)"),
+    (b"<html", "a web page"),
+    (b"<!doctype html", "a web page"),
+    (b"ftyphei", "a HEIC photo, which is not supported"),
+    (b"ftypmif1", "a HEIC photo, which is not supported"),
+    (b"ftypavif", "an AVIF image, which is not supported"),
+    (b"%pdf", "a PDF document"),
+    (b"%!ps", "a PostScript drawing, which is not supported"),
+)
+
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
+
+
+def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            return open(path, "rb")
+        found = "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device"
+    except FileNotFoundError:
+        found = "no such file"
+    except OSError as error:
+        found = f"cannot be read ({error.strerror or error})"
+    except ValueError as error:  # a zero byte in the name
+        found = f"is no file name ({error})"
+    raise ImageError(name, found, AN_IMAGE)
+
+
+def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    try:
+        head = file.read(1024)
+    except OSError as error:
+        raise ImageError(name, f"cannot be read ({error.strerror or error})", AN_IMAGE) from None
+    if not head:
+        raise ImageError(name, "is empty (0 bytes)", AN_IMAGE)
+    try:
+        return _decoded(lambda: Image.open(file, formats=FORMATS), name, max_pixels)
+    except UnidentifiedImageError:
+        raise ImageError(name, _kind(head), AN_IMAGE) from None
+
+
+def _kind(head: bytes) -> str:
+    """What a file is that no decoder takes for an image."""
+    if head.startswith(BEGINNINGS):
+        return "begins as an image but is cut off or damaged"
+    for mark, kind in OTHER_FILES:
+        if mark in head.lower():
+            return f"is {kind}"
+    text = not set(head) - set(range(32, 256)) - set(b"\t\n\r\f")
+    return "is text, not an image" if text else "is no image of a known format"
+
+
+_alone = threading.Lock()
+
+
+@contextmanager
+def _strict_pillow() -> Iterator[None]:
+    """Pillow's process-wide switches as reading needs them, and back; one reader at a time, as they are shared.
+
+    Cut-off images are errors whatever another library has set, sizes are checked by us, and what Pillow warns of in
+    metadata (malformed EXIF, odd TIFF tags) changes no pixel.
+    """
+    with _alone, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+
+
+def _decoded(opened: Callable[[], Image.Image], name: str, max_pixels: int) -> Image.Image:
+    with _strict_pillow():
+        try:
+            image = opened()
+            _check_size(image.size, name, max_pixels)
+            image.load()
+            picture = _as_shown(image, name)
+            if _has_more(image):
+                picture.info["notes"] += (f"picture {image.tell() + 1} of several",)
+            return picture
+        except (ImageError, UnidentifiedImageError):
+            raise
+        except Exception as error:  # a damaged file can break a decoder anywhere, in any way
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ImageError(name, f"cut off or damaged ({reason})", f"the whole of {AN_IMAGE}") from None
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    if min(size) < 1:
+        raise ImageError(name, f"{size[0]} × {size[1]} pixels", "at least one pixel")
+    if math.prod(size) > max_pixels:
+        raise ImageError(name, f"{size[0]} × {size[1]} pixels", f"at most {max_pixels} pixels in all (max_pixels)")
+
+
+def _from_array(array: NDArray[Any], name: str, max_pixels: int) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(name, f"shape {array.shape}", AN_ARRAY)
+    _check_size((array.shape[1], array.shape[0]), name, max_pixels)
+    if array.dtype != np.uint8:
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ImageError(name, f"numbers of type {array.dtype}", AN_ARRAY)
+        array = _scaled(array, 1, name)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _has_more(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the second picture is damaged, which is none of the first one's concern
+        return True
+
+
+# As a browser shows it ----------------------------------------------------------------------------------------------
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture of each EXIF orientation upright (EXIF 2.3, tag 0x0112)."""
+
+RIGHT_TO_CONVERT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+
+
+def _as_shown(image: Image.Image, name: str) -> Image.Image:
+    notes: tuple[str, ...] = ()
+    orientation = _orientation(image)
+    picture = image
+    if image.mode.startswith("I") or image.mode == "F":
+        picture = _eight_bits(image, name)
+        notes += (f"{image.mode} scaled to 8 bits",)
+    if picture.has_transparency_data:
+        picture = _over_white(picture)
+        notes += ("transparent parts over white",)
+    if picture.mode not in RIGHT_TO_CONVERT:
+        raise ImageError(name, f"colours in {picture.mode}", "grey, palette, RGB, CMYK or YCbCr colours")
+    if orientation in TURNS:
+        picture = picture.transpose(TURNS[orientation])
+        notes += ("turned upright",)
+    picture = picture.copy() if picture is image else picture
+    picture.info = {"notes": notes}
+    return picture
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # viewers show a picture whose EXIF is damaged as it lies
+        return None
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    # Straight from a premultiplied mode to RGBA, Pillow would drop the alpha.
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
+    rgba = (image.convert(straight) if straight else image).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    values_HW = np.asarray(image)
+    largest = 1 if image.mode == "F" else 4095 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
+    grey_HW = _scaled(values_HW, largest, name)
+    if image.mode.startswith("I;16") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+        grey_HW = 255 - grey_HW  # white is zero; Pillow turns that over for 8 bits only
+    grey = Image.fromarray(grey_HW)
+    if not isinstance(transparent := image.info.get("transparency"), int):
+        return grey
+    return Image.merge("LA", (grey, Image.fromarray(np.where(values_HW == transparent, 0, 255).astype(np.uint8))))
+
+
+def _scaled(values: NDArray[Any], largest: int, name: str) -> NDArray[np.uint8]:
+    """Numbers from 0 to `largest` as whole numbers from 0 to 255, to the nearest."""
+    lowest, highest = values.min(), values.max()
+    if not (lowest >= 0 and highest <= largest):
+        raise ImageError(name, f"values from {lowest} to {highest}", f"values from 0 to {largest}")
+    if np.issubdtype(values.dtype, np.integer):
+        return np.rint(np.arange(largest + 1) * (255 / largest)).astype(np.uint8)[values]
+    levels = np.multiply(values, 255, dtype=np.promote_types(values.dtype, np.float32))
+    return np.rint(levels, out=levels).astype(np.uint8)
