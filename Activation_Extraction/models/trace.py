@@ -224,12 +224,18 @@ class _Trace:
         self.retained.clear()
         self._waiting = set(self._addresses)
 
+    def _acts_on(self, module: nn.Module) -> bool:
+        return self in _open.get() and module in self._names
+
+    def __deepcopy__(self, memo: object) -> _Trace:
+        return self  # a network copied inside the block carries the hooks along, and they do nothing there
+
     def _on_start(self, module: nn.Module, inputs: Any) -> None:
-        if self in _open.get():
+        if self._acts_on(module):
             self._begin()
 
     def _on_edit(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        if self not in _open.get():
+        if not self._acts_on(module):
             return None
         self._calls["edit", module] += 1
         call = self._calls["edit", module]
@@ -242,7 +248,7 @@ class _Trace:
         return None if changed is output else changed
 
     def _on_keep(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        if self not in _open.get():
+        if not self._acts_on(module):
             return None
         self._calls["keep", module] += 1
         call = self._calls["keep", module]

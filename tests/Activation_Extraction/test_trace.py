@@ -565,6 +565,16 @@ def test_user_hooks_and_training_flags_are_as_before(network, x):
     assert calls == [1]
 
 
+def test_copy_made_inside_a_block_is_not_traced(network, x):
+    with trace(network, [EVERY, "stem"], edit={"stem": lambda a: a * 0}) as retained:
+        retained.run(x)
+        before = dict(retained)
+        other = copy.deepcopy(network)
+        output = other(x[:1])
+        assert all(retained[name] is before[name] for name in before)
+    assert torch.equal(output, network(x[:1]))
+
+
 def test_closed_generator_leaves_no_hook(network, x):
     def features():
         with trace(network, "stem") as retained:

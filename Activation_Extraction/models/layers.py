@@ -1,0 +1,199 @@
+"""Names of layers: a network's own submodule paths, other schemes for the same layers, and a listing with shapes.
+
+`layer4.5` (the path in CLIP's checkpoints), `image_block_4/5/Relu_2` (the node of the TensorFlow frozen graph) and
+`visual.layer4.5` are one layer.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.models.modified_resnet import Bottleneck, ModifiedResNet
+from Activation_Extraction.models.trace import EVERY, trace, unknown_layer
+
+STEPS = {
+    "c1/Conv2D": "conv1",
+    "Relu": "relu1",
+    "c2/Conv2D": "conv2",
+    "Relu_1": "relu2",
+    "c3/Conv2D": "conv3",
+    "Relu_2": "",
+}
+"""Nodes of a block of CLIP's frozen graph → submodules of a `Bottleneck`; "" is the block itself."""
+
+STEPS_WITHOUT_DOWNSAMPLING = {"add_1": "bn1", "add_5": "bn3", "add_6": "add"}
+"""The same for nodes whose number is known only where no second branch adds nodes of its own: not in unit 0."""
+
+
+def unit_axis(shape: Sequence[int]) -> int | None:
+    """The axis that holds the units of an output: NCHW → 1, tokens NTD → 2, NU → 1; None for other shapes."""
+    return {4: 1, 3: 2, 2: 1}.get(len(shape))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer, or one call of a layer that runs several times (`relu#2`)."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of its output, the batch first."""
+    units: int | None
+    """None where the shape does not tell which axis holds them."""
+    aliases: tuple[str, ...]
+
+
+class LayerNames:
+    """The names under which the layers of a network can be asked for.
+
+    Args:
+        module: what a batch of images goes through; the paths of its submodules are the canonical names.
+        aliases: other name → canonical name.
+        prefix: path of `module` in a larger network, such as `visual.`; names that begin with it are accepted.
+        axis: function from a layer's canonical name and the shape of its output to the axis of its units, for
+            networks that `unit_axis` would get wrong (channels last).
+
+    Raises:
+        InputError: an alias of a layer that does not exist.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        aliases: Mapping[str, str] | None = None,
+        *,
+        prefix: str = "",
+        axis: Callable[[str, Sequence[int]], int | None] | None = None,
+    ) -> None:
+        self._module = module
+        self._prefix = prefix
+        self._axis = axis
+        aliases = aliases or {}
+        first: dict[nn.Module, str] = {layer: name for name, layer in module.named_modules()}
+        paths = {name: first[layer] for name, layer in module.named_modules(remove_duplicate=False) if name}
+        self.names = tuple(name for name in first.values() if name)
+        if unknown := [name for name in aliases.values() if name not in paths]:
+            raise InputError([unknown_layer(name, self.names) for name in dict.fromkeys(unknown)])
+        self._canonical: dict[str, str] = paths | {a: paths[name] for a, name in aliases.items() if a not in paths}
+        self._aliases: dict[str, list[str]] = {}
+        for alias, name in self._canonical.items():
+            if alias != name:
+                self._aliases.setdefault(name, []).append(alias)
+
+    def resolve(self, name: str) -> str:
+        """The canonical name of a layer; `#2` for its second call is kept.
+
+        Raises:
+            InputError: no such layer; the message has the nearest names, or the range when it is a block's number.
+        """
+        number = found[0] if (found := re.search(r"#[1-9][0-9]*\Z", name)) else ""
+        plain = name.removesuffix(number)
+        for candidate in (plain, plain.removeprefix(self._prefix)):
+            if candidate in self._canonical:
+                return self._canonical[candidate] + number
+        plain = plain.removeprefix(self._prefix)
+        raise InputError(_out_of_range(name, plain, self._canonical) or unknown_layer(name, self._canonical))
+
+    def aliases_of(self, name: str) -> tuple[str, ...]:
+        """The other names of a layer, given its canonical one."""
+        return tuple(self._aliases.get(name, ()))
+
+    def unit_axis(self, name: str, shape: Sequence[int]) -> int | None:
+        """The axis of a layer's output that holds its units; None where that is not known."""
+        return self._axis(self.resolve(name), shape) if self._axis else unit_axis(shape)
+
+    def listing(self, example: Tensor) -> list[Layer]:
+        """Every layer that runs on an image batch, in the order in which they return.
+
+        The network runs on the meta device, where nothing is computed and weights take no memory; one that needs
+        values to know its shapes runs on `example` itself.
+
+        Args:
+            example: a batch of images as the network takes them; only its shape and type matter.
+        """
+        shapes = self._calls(example)
+        times = Counter(name.rpartition("#")[0] for name in shapes)
+        layers = []
+        for call, shape in shapes.items():
+            name = call.rpartition("#")[0]
+            if name:
+                axis = self.unit_axis(name, shape)
+                units = None if axis is None else shape[axis]
+                layers.append(Layer(call if times[name] > 1 else name, shape, units, self.aliases_of(name)))
+        return layers
+
+    def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        """Canonical name (with `#` where a layer runs several times) → shape of the output, as in `listing`."""
+        return {layer.name: layer.shape for layer in self.listing(example)}
+
+    def _calls(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        try:
+            return _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
+        except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
+            return _shapes(self._module, example)
+
+
+def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:
+    """Nodes of CLIP's frozen graph, and `block_4` for a whole stage → submodules of the image tower."""
+    aliases = {}
+    for stage in (1, 2, 3, 4):
+        aliases[f"block_{stage}"] = f"layer{stage}"
+        for unit, block in enumerate(getattr(tower, f"layer{stage}")):
+            assert isinstance(block, Bottleneck)
+            steps = STEPS if block.downsample is not None else {**STEPS, **STEPS_WITHOUT_DOWNSAMPLING}
+            for node, step in steps.items():
+                aliases[f"image_block_{stage}/{unit}/{node}"] = f"layer{stage}.{unit}.{step}".rstrip(".")
+    return aliases
+
+
+def graph_aliases(nodes: Iterable[str]) -> dict[str, str]:
+    """The same the other way: paths such as `layer4.5`, and `block_4` → those nodes that the frozen graph has."""
+    aliases = {}
+    last: dict[str, tuple[int, str]] = {}
+    for node in nodes:
+        if not (found := re.fullmatch(r"image_block_([1-4])/([0-9]+)/(.+)", node)):
+            continue
+        stage, unit, step = found[1], int(found[2]), found[3]
+        steps = {**STEPS, **STEPS_WITHOUT_DOWNSAMPLING} if unit else STEPS
+        if step in steps:
+            aliases[f"layer{stage}.{unit}.{steps[step]}".rstrip(".")] = node
+        if step == "Relu_2":
+            last[stage] = max(last.get(stage, (unit, node)), (unit, node))
+    for stage, (_, node) in last.items():
+        aliases[f"layer{stage}"] = aliases[f"block_{stage}"] = node
+    return aliases
+
+
+def _out_of_range(name: str, plain: str, known: Iterable[str]) -> str | None:
+    """What to say when a number in a name is out of range, as in `layer4.9` or `image_block_4/9/Relu_2`."""
+    known = list(known)
+    for found in re.finditer(r"(?<=[./])[0-9]+(?=[./]|\Z)", plain):
+        before = plain[: found.start()]
+        siblings = [re.split("[./]", other[len(before) :])[0] for other in known if other.startswith(before)]
+        numbers = {int(sibling) for sibling in siblings if re.fullmatch("[0-9]{1,9}", sibling)}
+        if numbers and found[0] not in siblings:
+            return f"no layer {shown(name)}: {before[:-1]} has blocks {min(numbers)} to {max(numbers)}"
+    return None
+
+
+def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+    with torch.no_grad(), trace(module, EVERY, reduce=lambda x: tuple(x.shape)) as retained:
+        module(example)
+    return dict(retained)
+
+
+def _without_values(module: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers lie on the meta device; the module itself is left alone."""
+    memo: dict[int, object] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, memo)
