@@ -1,0 +1,294 @@
+"""Runs a TensorFlow frozen graph as a torch module, operation by operation, every node under its own name.
+
+TensorFlow is not needed, and nothing in the file can name code to run: a node's operation is looked up in
+`graph_operations`. Values, layouts, paddings and epsilons are those of the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from Activation_Extraction.errors import InputError, Problem, shown
+from Activation_Extraction.models.graph_attributes import TORCH_TYPES, Attributes
+from Activation_Extraction.models.graph_def import Node, Tensor, read_graph_def
+from Activation_Extraction.models.graph_layout import unit_axes
+from Activation_Extraction.models.graph_operations import OPERATIONS, Function
+from Activation_Extraction.models.graph_plan import Plan, Reference, first_of, listed, nearest
+
+
+def load_frozen_graph(
+    path: str | os.PathLike[str],
+    *,
+    sha256: str | None = None,
+    input_name: str | None = None,
+    output_name: str | None = None,
+) -> FrozenGraph:
+    """Read a frozen graph, such as OpenAI's `image32.pb` of CLIP RN50x4.
+
+    Args:
+        path: a binary GraphDef whose variables are constants.
+        sha256: the file's SHA-256, checked before anything is parsed.
+        input_name: the placeholder that takes the images; by default the only one that the output needs.
+        output_name: the node whose value the graph returns, `name:1` for a second output; by default the last
+            node in the file that depends on a placeholder and that nothing consumes.
+
+    Returns:
+        A module in eval mode whose weights are buffers.
+
+    Raises:
+        InputError: wrong hash, damaged file, unknown operations (all of them), attributes that are not supported,
+            missing inputs, a cycle, no or several placeholders.
+    """
+    nodes = read_graph_def(path, sha256=sha256)
+    return FrozenGraph(nodes, str(path), input_name=input_name, output_name=output_name)
+
+
+class FrozenGraph(nn.Module):
+    """The nodes that an output needs, each a sub-module that ordinary forward hooks can read or edit.
+
+    A node's module has the node's name: `dict(graph.named_modules())["image_block_4/5/Relu_2"]`. A dot, which torch
+    does not allow, is written `%2E`, and a name that torch has taken (`float`) with its first letter so (`%66loat`);
+    `module_name` tells. What a node gives is freed as soon as its last consumer ran.
+
+    Args:
+        nodes: of the file, as `read_graph_def` returns them.
+        source: names the file in messages.
+        input_name, output_name: see `load_frozen_graph`.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        source: str,
+        *,
+        input_name: str | None = None,
+        output_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        plan = Plan(nodes, source, input_name, output_name)
+        self.input_name, self.output_name = plan.input_name, str(plan.output)
+        self._output = plan.output
+        self._module_names: dict[str, str] = {}
+        modules = _modules(nodes, plan)
+        self._unit_axes = unit_axes([nodes[name] for name in plan.order], plan.references)
+        for name, module in modules.items():
+            self._module_names[name] = _allowed_by_torch(self, name)
+            self.add_module(self._module_names[name], module)
+        self._steps = _steps(plan)
+        self.eval()
+
+    def forward(self, x_NHWC: torch.Tensor) -> torch.Tensor:
+        """Run the graph.
+
+        Args:
+            x_NHWC: what the placeholder takes; for `image32.pb` images `(N, 288, 288, 3)`, RGB, 0 to 255.
+
+        Raises:
+            InputError: a shape that the placeholder does not take.
+            RuntimeError: an operation that cannot run on what it got; the node is named.
+        """
+        values: dict[str, torch.Tensor | tuple[torch.Tensor, ...]] = {}
+        for step in self._steps:
+            inputs = [x_NHWC] if step.name == self.input_name else [_chosen(values, ref) for ref in step.inputs]
+            values[step.name] = self._modules[self._module_names[step.name]](*inputs)  # type: ignore[misc]
+            del inputs
+            for name in step.last_used:
+                del values[name]
+        return _chosen(values, self._output)
+
+    def module_name(self, node: str) -> str:
+        """The name among `named_modules` of a node, such as `stem%2E1/Relu` for `stem.1/Relu`."""
+        if node not in self._module_names:
+            raise InputError(f"node {shown(node)} is not in the graph{nearest(node, self._module_names)}")
+        return self._module_names[node]
+
+    def unit_axis(self, node: str) -> int | None:
+        """Which axis of a node's output holds the units: 1 in NCHW, 3 in NHWC, -1 after a matrix product.
+
+        `None` when the graph does not tell, as after a `Reshape`, and for constants.
+        """
+        self.module_name(node)
+        return self._unit_axes.get(node)
+
+
+class GraphNode(nn.Module):
+    """One node. `node` and `operation` are TensorFlow's names."""
+
+    def __init__(self, node: str, operation: str, function: Function) -> None:
+        super().__init__()
+        self.node, self.operation, self._function = node, operation, function
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        try:
+            return self._function(*inputs)
+        except (RuntimeError, IndexError, ValueError) as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+            reason = str(error).strip().split("\n")[0]
+            message = f"node {shown(self.node, 120)} ({self.operation}) cannot run on shapes {shapes}: {reason}"
+            raise RuntimeError(message) from error
+
+    def extra_repr(self) -> str:
+        return self.operation
+
+
+class ConstantNode(nn.Module):
+    """A constant, held as the buffer `value`."""
+
+    operation = "Const"
+    value: torch.Tensor
+
+    def __init__(self, node: str, value: torch.Tensor) -> None:
+        super().__init__()
+        self.node = node
+        self.register_buffer("value", value)
+
+    def forward(self) -> torch.Tensor:
+        return self.value
+
+
+class InputNode(nn.Module):
+    """The placeholder: refuses what its shape does not allow, and turns whole numbers into its own type."""
+
+    operation = "Placeholder"
+
+    def __init__(self, node: str, attributes: Attributes) -> None:
+        super().__init__()
+        self.node = node
+        self.dtype = attributes.torch_type("dtype")
+        self.lengths = attributes.shape("shape").lengths
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.lengths is not None and (
+            len(self.lengths) != x.ndim or any(a not in (None, b) for a, b in zip(self.lengths, x.shape))
+        ):
+            expected = ", ".join("any" if length is None else str(length) for length in self.lengths)
+            raise InputError(f"input {shown(self.node)}: shape {tuple(x.shape)}; expected ({expected})")
+        return x if x.is_floating_point() else x.to(self.dtype)
+
+
+class _Step(NamedTuple):
+    name: str
+    inputs: Sequence[Reference]
+    last_used: Sequence[str]
+
+
+def _chosen(values: Mapping[str, torch.Tensor | tuple[torch.Tensor, ...]], reference: Reference) -> torch.Tensor:
+    value = values[reference.name]
+    return value if isinstance(value, torch.Tensor) else value[reference.output]
+
+
+def _steps(plan: Plan) -> list[_Step]:
+    uses: Counter[str] = Counter([plan.output.name])
+    inputs = {name: plan.references[name] if name != plan.input_name else [] for name in plan.order}
+    for references in inputs.values():
+        uses.update(reference.name for reference in references)
+    steps = []
+    for name, references in inputs.items():
+        uses.subtract(reference.name for reference in references)
+        steps.append(_Step(name, references, [n for n in {r.name: 0 for r in references} if not uses[n]]))
+    return steps
+
+
+def _modules(nodes: Mapping[str, Node], plan: Plan) -> dict[str, nn.Module]:
+    """A module for each node; every problem of every node in one InputError."""
+    order = [nodes[name] for name in plan.order]
+    problems: list[object] = [*_unknown_operations(order, plan.source)]
+    filters = _filters(nodes, plan)
+    outputs = dict.fromkeys(plan.order, 1)
+    modules: dict[str, nn.Module] = {}
+    for node in order:
+        attributes = Attributes(node, plan.source)
+        try:
+            if node.name == plan.input_name:
+                modules[node.name] = InputNode(node.name, attributes)
+            elif node.operation == "Const":
+                value = _constant(attributes.tensor("value"), is_filter=node.name in filters)
+                modules[node.name] = ConstantNode(node.name, value)
+            elif node.operation in OPERATIONS:
+                count = OPERATIONS[node.operation].outputs
+                outputs[node.name] = attributes.integer(count, 1) if count else 1
+                modules[node.name] = _operation(node, attributes, len(plan.references[node.name]))
+        except InputError as error:
+            problems += error.problems
+    if not problems:
+        problems += _missing_outputs(plan, outputs)
+    if problems:
+        raise InputError(first_of(problems))
+    return modules
+
+
+def _operation(node: Node, attributes: Attributes, inputs: int) -> GraphNode:
+    operation = OPERATIONS[node.operation]
+    fewest, most = operation.inputs
+    if inputs < fewest or (most is not None and inputs > most):
+        found = f"node {shown(node.name, 120)} ({node.operation}) has {inputs} inputs"
+        raise InputError([Problem(attributes.source, found, str(fewest) if most else f"{fewest} or more")])
+    function = operation.build(attributes)
+    if problems := attributes.unread():
+        raise InputError(problems)
+    return GraphNode(node.name, node.operation, function)
+
+
+def _unknown_operations(order: Iterable[Node], source: str) -> list[Problem]:
+    by_operation: dict[str, list[str]] = {}
+    for node in order:
+        if node.operation not in OPERATIONS and node.operation not in ("Const", "Placeholder"):
+            by_operation.setdefault(node.operation, []).append(node.name)
+    return [
+        Problem(
+            source,
+            f"the operation {shown(operation)} of {listed(names)} is not supported",
+            f"one of the {len(OPERATIONS)} that docs/FROZEN_GRAPH.md lists{nearest(operation, OPERATIONS)}",
+        )
+        for operation, names in by_operation.items()
+    ]
+
+
+def _missing_outputs(plan: Plan, outputs: Mapping[str, int]) -> list[Problem]:
+    taken = [(name, reference) for name in plan.order for reference in plan.references[name]]
+    return [
+        Problem(plan.source, f"{shown(name)} takes {shown(reference)}", f"one of {outputs[reference.name]} outputs")
+        for name, reference in [*taken, ("the output", plan.output)]
+        if reference.name in outputs and reference.output >= outputs[reference.name]
+    ]
+
+
+def _filters(nodes: Mapping[str, Node], plan: Plan) -> set[str]:
+    """The constants that reach a convolution as its filters, directly or by way of an Identity."""
+    found = set()
+    for name in plan.order:
+        if nodes[name].operation == "Conv2D" and len(plan.references[name]) > 1:
+            source = plan.references[name][1].name
+            while nodes[source].operation == "Identity" and plan.references[source]:
+                source = plan.references[source][0].name
+            found.add(source)
+    return found
+
+
+def _constant(tensor: Tensor, *, is_filter: bool) -> torch.Tensor:
+    """A constant in memory of its own; one value for many elements stays one."""
+    values = tensor.values
+    assert values is not None
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.size > 1 and not any(values.strides):
+        value = torch.from_numpy(values.reshape(-1)[:1].copy()).expand(tensor.shape)
+    elif is_filter and values.ndim == 4:
+        # HWIO to read, OIHW in memory: what the convolution wants is then there, once and for all.
+        value = torch.from_numpy(np.array(values.transpose(3, 2, 0, 1), order="C")).permute(2, 3, 1, 0)
+    else:
+        value = torch.from_numpy(np.array(values, order="C"))
+    if tensor.dtype.name == "bfloat16":
+        return value.view(torch.bfloat16)
+    return value.to(TORCH_TYPES[tensor.dtype.name])
+
+
+def _allowed_by_torch(module: nn.Module, name: str) -> str:
+    name = f"%{ord(name[0]):02X}{name[1:]}" if hasattr(module, name) else name
+    return name.replace(".", "%2E")
