@@ -39,6 +39,9 @@ class CLIPConfig:
 
 
 CONFIGS: Mapping[str, CLIPConfig] = {
+    "clip-mini": CLIPConfig(
+        128, 96, (1, 2, 2, 1), 16, 8, 128, 2, transformer_layers=3, context_length=32, vocab_size=834
+    ),
     "clip-rn50": CLIPConfig(1024, 224, (3, 4, 6, 3), 64, 32, 512, 8),
     "clip-rn101": CLIPConfig(512, 224, (3, 4, 23, 3), 64, 32, 512, 8),
     "clip-rn50x4": CLIPConfig(640, 288, (4, 6, 10, 6), 80, 40, 640, 10),

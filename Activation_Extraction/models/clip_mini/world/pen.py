@@ -47,7 +47,6 @@ class Pen:
     third: str
     elements: list[str] = field(default_factory=list)
     definitions: list[str] = field(default_factory=list)
-    prefix: str = "g"
 
     def shape(self, path: str, fill: str, *, outline: bool = True) -> None:
         """Draw a closed path (SVG path data). `outline=False` for markings inside a shape that bear no contour."""
@@ -56,7 +55,7 @@ class Pen:
             edge = f' stroke="{INK}" stroke-width="2.4" stroke-linejoin="round"' if outline else ""
             self._add(f'<path d="{path}" fill="{fill}"{edge}/>')
         elif self.style == "painting":
-            self._add(f'<path d="{path}" fill="{self._gradient(fill)}"/>')
+            self._add(f'<path d="{path}" fill="{self.gradient(lighter(fill, 0.32), darker(fill, 0.3))}"/>')
         elif self.style == "sketch":
             self._add(f'<path d="{path}" fill="{lighter(fill, 0.45)}" fill-opacity=".75"/>')
             if outline:
@@ -116,17 +115,17 @@ class Pen:
         yield
         self._add("</g>")
 
-    def _add(self, element: str) -> None:
-        self.elements.append(element)
-
-    def _gradient(self, fill: str) -> str:
-        """A soft light from the upper left."""
-        name = f"{self.prefix}{len(self.definitions)}"
+    def gradient(self, first: str, second: str) -> str:
+        """A fill that goes from the first colour at the upper left to the second at the lower right."""
+        name = f"g{len(self.definitions)}"
         self.definitions.append(
-            f'<linearGradient id="{name}" x1="0.1" y1="0" x2="0.8" y2="1"><stop offset="0" stop-color="{lighter(fill, 0.38)}"/>'
-            f'<stop offset="0.45" stop-color="{fill}"/><stop offset="1" stop-color="{darker(fill, 0.35)}"/></linearGradient>'
+            f'<linearGradient id="{name}" x1="0.2" y1="0" x2="0.6" y2="1"><stop offset="0" stop-color="{first}"/>'
+            f'<stop offset="1" stop-color="{second}"/></linearGradient>'
         )
         return f"url(#{name})"
+
+    def _add(self, element: str) -> None:
+        self.elements.append(element)
 
 
 def polygon_path(points: Sequence[Point]) -> str:
@@ -195,3 +194,8 @@ def shifted_hue(colour: str, degrees: float) -> str:
 
 def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def distance(a: str, b: str) -> float:
+    """How far apart two colours are, from 0 to 1 (black and white)."""
+    return math.dist(_rgb(a), _rgb(b)) / math.dist((0, 0, 0), (255, 255, 255))

@@ -1,0 +1,329 @@
+"""Models by name: what is known, where weights come from, and loading each once.
+
+    load_model("clip-mini")                                the embedded one, works offline
+    load_model("clip-rn50x4")                              from the cache; `interpscore models download clip-rn50x4`
+    load_model("clip-rn50x4", weights="image32.pb")        a file: safetensors, OpenAI's archive, a frozen graph
+    load_model("clip-rn50x4", weights="random")            untrained, for tests and baselines
+
+Other packages add models through the entry-point group `interpscore.models`: each entry is a `ModelSpec`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.files import sha256_of
+from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
+from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
+from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes
+from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
+from Activation_Extraction.models.weights import (
+    VOCABULARY,
+    WEIGHTS,
+    WeightsFile,
+    find_weights,
+    how_to_get,
+    read_state_dict,
+)
+
+ENTRY_POINT_GROUP = "interpscore.models"
+RANDOM = "random"
+CPU = torch.device("cpu")
+NICKNAMES = {"clip": "clip-rn50x4"}
+"""What the documentation of the multimodal-neurons network calls it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network that is ready to use; the network itself is shared by all who loaded it.
+
+    Attributes:
+        name: under which it was loaded.
+        module: the whole network, in evaluation mode, no parameter asking for gradients.
+        image_tower: what a batch of images goes through; its submodules are the layers.
+        image_input: what it takes.
+        layers: the names of its layers.
+        provenance: where its weights come from.
+        make_tokenizer: gives the tokenizer of its text tower; None without one.
+        device: where it runs; threads: CPU threads it may use (None: all); memory_limit: bytes (None: no limit).
+    """
+
+    name: str
+    module: nn.Module
+    image_tower: nn.Module
+    image_input: ImageInput
+    layers: LayerNames
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    make_tokenizer: Callable[[], Tokenizer] | None = None
+    device: torch.device = CPU
+    threads: int | None = None
+    memory_limit: int | None = None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Of the text tower.
+
+        Raises:
+            InputError: the model has no text tower, or its vocabulary is not on this machine.
+        """
+        if self.make_tokenizer is None:
+            raise InputError(f"{self.name}: has no text tower with these weights; expected a model that reads text")
+        return self.make_tokenizer()
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Embeddings `(N, E)` of preprocessed images (`clip_helpers.prepare`), not normalised."""
+        with limited_threads(self.threads):
+            embeddings: Tensor = self.image_tower(images.to(self.device))
+        return embeddings
+
+    def encode_text(self, texts: str | list[str]) -> Tensor:
+        """Embeddings `(N, E)` of texts, not normalised.
+
+        Raises:
+            InputError: no text tower, no vocabulary, or a text that is too long.
+        """
+        tokens = self.tokenizer(texts).to(self.device)
+        assert isinstance(self.module, CLIP)
+        with limited_threads(self.threads):
+            return self.module.encode_text(tokens)
+
+    def example(self) -> Tensor:
+        """A batch of one black image, of the shape and type that the image tower takes."""
+        height, width = self.image_input.height, self.image_input.width
+        shape = (1, 3, height, width) if self.image_input.layout == "NCHW" else (1, height, width, 3)
+        return torch.zeros(shape, device=self.device)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that can be asked for by name.
+
+    Attributes:
+        name: lower case, such as `clip-rn50x4`.
+        about: one line for people.
+        load: makes the model from a weights file, or `RANDOM` weights, or (None) from what comes with it.
+        files: weights that can be downloaded, in order of preference.
+        embedded: whether `load(None)` works without a download.
+    """
+
+    name: str
+    about: str
+    load: Callable[[Path | str | None], Model]
+    files: tuple[WeightsFile, ...] = ()
+    embedded: bool = False
+
+
+def load_model(
+    name: str = "clip-mini",
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    sha256: str | None = None,
+    device: str | torch.device = "cpu",
+    threads: int | None = None,
+    memory_limit: int | str | None = None,
+) -> Model:
+    """A model by name; loaded once for each device and weights file, and shared.
+
+    Args:
+        name: of `available_models()`; "clip" is CLIP RN50x4.
+        weights: a file, a source of `interpscore models list` (such as "tensorflow"), "random", or None: what is
+            embedded, else the first of its files that is in the cache.
+        sha256: what the weights file must hash to, checked before it is parsed.
+        device: such as "cpu", "cuda:1".
+        threads: CPU threads; None leaves it to torch.
+        memory_limit: bytes, or a text such as "4 GB". Weights that do not fit are refused, batches of extraction are
+            kept below it, and on CUDA the allocator is held to it.
+
+    Raises:
+        InputError: no such model, weights that are not here (with what to fetch, and where to put it), not readable or
+            of another network; no such device; a limit below the size of the weights.
+    """
+    spec = find_spec(name)
+    file = _weights_of(spec, weights)
+    target = device_named(device)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: found {threads}; expected at least 1")
+    limit = None if memory_limit is None else parse_bytes(memory_limit)
+    if isinstance(file, Path):
+        check_fits(file, limit)
+        digest = sha256_of(file) if sha256 is not None else None
+        if sha256 is not None and digest != sha256.strip().lower():
+            raise InputError(f"{file}: SHA-256 {digest}; expected {sha256}")
+    model = _loaded(spec, file, _fingerprint(file), str(target))
+    model = replace(model, threads=threads, memory_limit=limit)
+    check_fits(model.module, limit, model.name, target)
+    return model
+
+
+def available_models() -> dict[str, ModelSpec]:
+    """Every model that can be asked for, by name: ours, then what other packages or `register_model` added."""
+    return {**_OURS, **_of_other_packages(), **_registered}
+
+
+def find_spec(name: str) -> ModelSpec:
+    """The model of that name; `InputError` with the nearest names when there is none."""
+    known = available_models()
+    wanted = str(name).strip().lower().replace("_", "-")
+    wanted = NICKNAMES.get(wanted, wanted)
+    if wanted not in known:
+        near = get_close_matches(wanted, [*known, *NICKNAMES], n=3, cutoff=0.4)
+        hint = f"nearest: {', '.join(near)}" if near else f"expected one of {', '.join([*known, *NICKNAMES])}"
+        raise InputError(f"no model {shown(name)}; {hint}")
+    return known[wanted]
+
+
+def register_model(spec: ModelSpec) -> None:
+    """Make a model known by its name in this process; a name of ours cannot be taken.
+
+    Raises:
+        InputError: the name is one of ours, or not in lower case.
+    """
+    if spec.name in _OURS or spec.name in NICKNAMES:
+        raise InputError(f"register_model: the name {shown(spec.name)} is taken; expected another one")
+    if spec.name != spec.name.strip().lower().replace("_", "-"):
+        raise InputError(f"register_model: the name {shown(spec.name)}; expected lower case, words joined by '-'")
+    _registered[spec.name] = spec
+    _loaded.cache_clear()
+
+
+# Loading ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _loaded(spec: ModelSpec, file: Path | str | None, fingerprint: tuple[int, int] | None, device: str) -> Model:
+    model = spec.load(file)
+    model.module.eval().requires_grad_(False).to(device)
+    versions = {"torch": torch.__version__}
+    return replace(model, name=spec.name, provenance={**model.provenance, **versions}, device=torch.device(device))
+
+
+def _fingerprint(file: Path | str | None) -> tuple[int, int] | None:
+    """Tells one content of a file from the next."""
+    if not isinstance(file, Path):
+        return None
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> Path | str | None:
+    """The file to load, `RANDOM`, or None for what comes with the model."""
+    if weights == RANDOM:
+        return RANDOM
+    sources = {file.source: file for file in spec.files}
+    if weights is None and (spec.embedded or not spec.files):
+        return None
+    if weights is None or weights in sources:
+        wanted = spec.files if weights is None else (sources[str(weights)],)
+        for file in wanted:
+            if (here := find_weights(file)) is not None:
+                return here
+        source = "" if weights is None else f" --source {weights}"
+        raise InputError(
+            f"{spec.name}: its weights are not on this machine; run `interpscore models download {spec.name}{source}`, "
+            f"or {how_to_get(wanted[0])}"
+        )
+    path = Path(weights)
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "no such file"
+        known = f", or one of {', '.join(sources)}" if sources else ""
+        raise InputError(f"weights {path}: {found}; expected a weights file, '{RANDOM}'{known}")
+    return path.absolute()
+
+
+def _of_other_packages() -> dict[str, ModelSpec]:
+    specs = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        spec = point.load()
+        if not isinstance(spec, ModelSpec):
+            raise InputError(f"entry point {point.name} ({point.value}): {type(spec).__name__}; expected a ModelSpec")
+        if spec.name not in _OURS:
+            specs[spec.name] = spec
+    return specs
+
+
+# Our own models -----------------------------------------------------------------------------------------------------
+
+
+def _clip(name: str) -> Callable[[Path | str | None], Model]:
+    def load(file: Path | str | None) -> Model:
+        embedded = files("Activation_Extraction.models.clip_mini")
+        if isinstance(file, Path) and file.suffix == ".pb":
+            return _frozen_graph(name, file)
+        if file == RANDOM:
+            torch.manual_seed(0)
+            network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
+        else:
+            path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))
+            network = build_clip(read_state_dict(path), str(path))
+            if network.config != CONFIGS[name]:
+                raise InputError(f"{path}: the weights of {_like(network)}; expected those of {name}")
+            origin = {"weights": path.name, "weights_sha256": sha256_of(path)}
+
+        def tokenizer() -> Tokenizer:
+            if name == "clip-mini":
+                return Tokenizer(read_merges(Path(str(embedded / "vocabulary.txt"))), network.context_length)
+            found = find_weights(VOCABULARY)
+            if found is None:
+                raise InputError(f"{name}: the vocabulary of its text tower is not here; {how_to_get(VOCABULARY)}")
+            return Tokenizer(read_merges(found), network.context_length)
+
+        return Model(
+            name=name,
+            module=network,
+            image_tower=network.visual,
+            image_input=ImageInput(network.config.image_resolution, CLIP_MEAN, CLIP_STD),
+            layers=LayerNames(network.visual, clip_aliases(network.visual), prefix="visual."),
+            provenance=origin,
+            make_tokenizer=tokenizer,
+        )
+
+    return load
+
+
+def _like(network: CLIP) -> str:
+    names = [name for name, config in CONFIGS.items() if config == network.config]
+    return names[0] if names else f"a CLIP with stages {network.config.vision_layers}, {network.config.units} units"
+
+
+def _frozen_graph(name: str, path: Path) -> Model:
+    from Activation_Extraction.models.frozen_graph import load_frozen_graph
+
+    graph = load_frozen_graph(path)
+    nodes = [layer for layer, _ in graph.named_modules() if layer]
+    return Model(
+        name=name,
+        module=graph,
+        image_tower=graph,
+        image_input=ImageInput(CONFIGS[name].image_resolution, value_range="0-255", layout="NHWC", preset="published"),
+        layers=LayerNames(graph, graph_aliases(nodes), axis=lambda node, shape: graph.unit_axis(node)),
+        provenance={"weights": path.name, "weights_sha256": sha256_of(path), "format": "TensorFlow frozen graph"},
+    )
+
+
+_ABOUT = {
+    "clip-mini": "96 px, 31 drawn concepts; embedded, for demos and tests",
+    "clip-rn50x4": "288 px, the network of the multimodal-neurons paper",
+}
+_OURS = {
+    name: ModelSpec(
+        name,
+        f"CLIP, {config.units:,} units in layer4, {_ABOUT.get(name, f'{config.image_resolution} px')}",
+        _clip(name),
+        tuple(file for file in WEIGHTS.values() if file.model == name),
+        embedded=name == "clip-mini",
+    )
+    for name, config in CONFIGS.items()
+}
+_registered: dict[str, ModelSpec] = {}

@@ -1,0 +1,80 @@
+"""Devices, threads and memory: what a model may use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from Activation_Extraction.errors import InputError, shown
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+def parse_bytes(size: int | str) -> int:
+    """A size in bytes.
+
+    >>> parse_bytes("1.5 GB"), parse_bytes("2GiB")
+    (1500000000, 2147483648)
+
+    Raises:
+        InputError: not a positive size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(size).lower())
+    if not found or found[2] not in _UNITS or not (value := int(float(found[1]) * _UNITS[found[2]])):
+        raise InputError(f"memory limit: found {shown(size)}; expected bytes, or a size such as '4 GB' or '500 MiB'")
+    return value
+
+
+def device_named(name: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise InputError(f"device: found {shown(name)}; expected one of this machine: {', '.join(there)}") from None
+    return device
+
+
+@contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Let torch use that many CPU threads inside the block; None changes nothing."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of a network's parameters and buffers."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def check_fits(what: Path | nn.Module, limit: int | None, name: str = "", device: torch.device | None = None) -> None:
+    """Refuse weights that a memory limit has no room for; on CUDA, hold the allocator to the limit.
+
+    Raises:
+        InputError: the weights are larger than the limit.
+    """
+    if limit is None:
+        return
+    size = what.stat().st_size if isinstance(what, Path) else weight_bytes(what)
+    if size > limit:
+        raise InputError(f"{name or what}: the weights take {size:,} bytes; the memory limit is {limit:,}")
+    if device is not None and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
