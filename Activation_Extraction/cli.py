@@ -1,0 +1,263 @@
+"""`interpscore models`: which networks there are, their layers, and their weights: fetched and checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from Activation_Extraction.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from Activation_Extraction.models.layers import Layer
+    from Activation_Extraction.models.registry import ModelSpec
+    from Activation_Extraction.models.weights import Progress, WeightsFile
+
+models_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+
+_LINES = 10
+"""Lines that a download prints where there is no terminal."""
+
+_LINE_BYTES = 100_000_000
+"""The same where the size is unknown: one line for as many bytes."""
+
+
+@models_app.callback()
+def models() -> None:
+    """Networks: which there are, their layers, and their weights."""
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the networks that can be loaded by name, and whether their weights are on this machine."""
+    from Activation_Extraction.models.registry import available_models
+
+    rows = [("Model", "Weights", "About")]
+    rows += [(spec.name, _state(spec), spec.about) for spec in available_models().values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for name, state, about in rows:
+        print(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {about}")
+
+
+@models_app.command()
+def layers(
+    name: Annotated[str, typer.Argument(help="Name of a model, as `interpscore models list` shows it.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A weights file or its source, such as tensorflow: a frozen graph has layers of its own."),
+    ] = None,
+) -> None:
+    """List the layers of a network in the order in which they return, with output shapes and other names.
+
+    Shapes are those for one image. The sizes of CLIP need no weights for this.
+    """
+    rows = [("Layer", "Shape", "Other names")]
+    rows += [
+        (layer.name, "×".join(map(str, layer.shape[1:])) or "1", ", ".join(layer.aliases))
+        for layer in _listing(name, weights)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for layer_name, shape, others in rows:
+        print(f"{layer_name:<{widths[0]}}  {shape:>{widths[1]}}  {others}".rstrip())
+
+
+@models_app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="Name of a model, or vocabulary: the merges of CLIP's tokenizer.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="Which of its files: huggingface, openai or tensorflow.", show_default="the first it has"),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to put it in instead of the cache, to carry it to another machine.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="SHA-256 that the weights must have, where their publisher states none.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Fetch the weights of a network, and what its tokenizer needs, into the cache.
+
+    A download that was cut off goes on where it ended. A file counts only when its SHA-256 is right; where the
+    publisher states none, that of the first download is noted, and every later one must have it.
+    """
+    from Activation_Extraction.models.weights import VOCABULARY, expected_sha256
+    from Activation_Extraction.models.weights import download as fetch
+
+    files = _files(name, source)
+    if to is not None and not to.is_dir():
+        raise InputError(f"--to {to}: no such folder; expected an existing folder")
+    if not files and not quiet:
+        print(f"{name} comes with its package; nothing to fetch")
+    for file in files:
+        on_trust = expected_sha256(file) is None and sha256 is None
+        stated = None if file is VOCABULARY else sha256
+        try:
+            with _progress(quiet) as progress:
+                path = fetch(file, to=to, sha256=stated, progress=progress)
+        except KeyboardInterrupt:
+            print("stopped; what has arrived is kept, and the same command goes on with it", file=sys.stderr)
+            raise
+        if not quiet:
+            print(f"{path}: {file.about}")
+        if on_trust:
+            noted = f"{expected_sha256(file)} of this first download is noted, and it must have that from now on"
+            print(f"note: no SHA-256 is published for {file.name}; {noted}", file=sys.stderr)
+
+
+@models_app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Name of a model, or the path of a weights file.")],
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the file of a path must have.")] = None,
+) -> None:
+    """Hash weights anew and say whether they are whole; read a file whose path is given and say what it is.
+
+    The exit code is 1 when none of the weights of a model are on this machine.
+    """
+    from Activation_Extraction.models.registry import NICKNAMES, available_models
+
+    if name == "vocabulary" or name in (*available_models(), *NICKNAMES):
+        if sha256 is not None:
+            raise InputError(f"--sha256: found with the name {shown(name)}; expected it with the path of a file")
+        files = _files(name, None, every=True)
+        if not files:
+            print(f"{name} comes with its package")
+            return
+        here = [file.kind for file in files if _is_whole(file)]
+        only_merges = set(here) == {"vocabulary"} and len(files) > 1
+        raise typer.Exit(1 if not here or only_merges else 0)
+    print(_what_it_is(Path(name), sha256))
+
+
+def _state(spec: ModelSpec) -> str:
+    """Which weights of a model are here, by their sources."""
+    from Activation_Extraction.models.weights import find_weights
+
+    if spec.embedded or not spec.files:
+        return "embedded"
+    here, damaged = [], []
+    for file in spec.files:
+        try:
+            here += [file.source] if find_weights(file) else []
+        except InputError:
+            damaged.append(file.source)
+    if damaged:
+        return f"damaged: {', '.join(damaged)}"
+    return f"here: {', '.join(here)}" if here else f"to download: {', '.join(file.source for file in spec.files)}"
+
+
+def _listing(name: str, weights: str | None) -> list[Layer]:
+    import torch
+
+    from Activation_Extraction.models.clip import CLIP, CONFIGS
+    from Activation_Extraction.models.layers import LayerNames, clip_aliases
+    from Activation_Extraction.models.registry import find_spec, load_model
+
+    config = CONFIGS.get(find_spec(name).name)
+    if weights is None and config is not None:
+        with torch.device("meta"):
+            tower = CLIP(config).visual
+            example = torch.empty(1, 3, config.image_resolution, config.image_resolution)
+        return LayerNames(tower, clip_aliases(tower)).listing(example)
+    model = load_model(name, weights=weights)
+    return model.layers.listing(model.example())
+
+
+def _files(name: str, source: str | None, *, every: bool = False) -> list[WeightsFile]:
+    """The files that a model needs: its weights (of one source, or of every one), and the merges of its tokenizer."""
+    from Activation_Extraction.models.clip import CONFIGS
+    from Activation_Extraction.models.registry import find_spec
+    from Activation_Extraction.models.weights import VOCABULARY
+
+    if name == "vocabulary":
+        return [VOCABULARY]
+    spec = find_spec(name)
+    chosen = [file for file in spec.files if source in (None, file.source)]
+    if source is not None and not chosen:
+        known = " or ".join(file.source for file in spec.files) or "none, as it comes with its package"
+        raise InputError(f"--source {source}: not for {spec.name}; expected {known}")
+    weights = chosen if every else chosen[:1]
+    return [*weights, VOCABULARY] if weights and spec.name in CONFIGS else weights
+
+
+def _is_whole(file: WeightsFile) -> bool:
+    from Activation_Extraction.files import sha256_of
+    from Activation_Extraction.models.weights import expected_sha256, find_weights, how_to_get
+
+    path = find_weights(file)
+    if path is None:
+        print(f"{file.name}: not here; {how_to_get(file)}")
+        return False
+    digest, expected = sha256_of(path), expected_sha256(file)
+    if digest != expected:
+        raise InputError(f"{path}: SHA-256 {digest}; expected {expected}: remove it, or download it again")
+    print(f"{path}: whole, SHA-256 {digest}{'' if file.sha256 else ', as noted when it first came'}")
+    return True
+
+
+def _what_it_is(path: Path, sha256: str | None) -> str:
+    from Activation_Extraction.files import sha256_of
+    from Activation_Extraction.models.graph_def import read_graph_def
+    from Activation_Extraction.models.weights import WEIGHTS, read_state_dict
+
+    if path.suffix == ".pb":
+        content = f"a TensorFlow graph of {len(read_graph_def(path, sha256=sha256)):,} nodes"
+    else:
+        state = read_state_dict(path, sha256=sha256)
+        content = f"{sum(tensor.numel() for tensor in state.values()):,} numbers in tensors: {len(state):,}"
+    digest = sha256_of(path)
+    known = next((file.about for file in WEIGHTS.values() if file.sha256 == digest), "not one that is known here")
+    return f"{path}: {content}; {known}; SHA-256 {digest}"
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """A bar with speed and time left on a terminal, a few plain lines elsewhere."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bars() as progress:
+            yield progress
+    else:
+        yield _Lines()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(),
+        rich.TransferSpeedColumn(), rich.TimeRemainingColumn(),
+    )  # fmt: skip
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, rich.TaskID] = {}
+
+        def advance(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:  # what an earlier run left counts as there, not as fast
+                tasks[name] = bars.add_task(name, total=total, completed=done)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield advance
+
+
+class _Lines:
+    """Says every tenth of a download once."""
+
+    def __init__(self) -> None:
+        self._said = -1
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        step = done * _LINES // total if total else done // _LINE_BYTES
+        if step <= self._said:
+            return
+        self._said = step
+        of = f" of {total / 1e6:,.1f} MB, {done / total:.0%}" if total else " MB"
+        print(f"{name}: {done / 1e6:,.1f}{of}", file=sys.stderr)
