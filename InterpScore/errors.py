@@ -1,4 +1,4 @@
-"""What can go wrong when scoring: the errors that all rooms share, and warnings of this one.
+"""What can go wrong when scoring: errors that all rooms share (Activation_Extraction.errors), and warnings of this one.
 
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2

@@ -85,14 +85,7 @@ def simulate_table(
         )
         for _ in range(2)
     ]
-    image_R = np.repeat(np.arange(len(names)), design.raters_per_image)
-    participant_R = np.concatenate(
-        [generator.choice(design.participants, design.raters_per_image, replace=False) for _ in names]
-    )
-    skill_P = design.skill_spread * generator.standard_normal(design.participants)
-    odds_R = _log_odds(design, concept_I, level_I, easy_I)[image_R] + skill_P[participant_R]
-    noise_R = generator.logistic(size=len(odds_R))
-    score_R = expit(odds_R + noise_R) if design.graded else (odds_R + noise_R > 0).astype(float)
+    image_R, participant_R, score_R = simulate_ratings(design, concept_I, level_I, easy_I, generator)
     images = [f"{design.concepts[c].replace(' ', '_')}_level{level}_{k + 1}.png" for c, level, k in names]
     clean_of = {(c, k): i for i, (c, level, k) in enumerate(names) if level == CLEAN}
     return ExperimentTable(
@@ -101,6 +94,30 @@ def simulate_table(
         units=list(units), activation_UI=activation, ablation_UI=effects[0], amplification_UI=effects[1],
         image_R=image_R, participant_R=participant_R, score_R=score_R, simulated=True,
     )  # fmt: skip
+
+
+def simulate_ratings(
+    design: StudyDesign, concept_I: Ints, level_I: Ints, easy_I: Floats, generator: np.random.Generator
+) -> tuple[Ints, Ints, Floats]:
+    """What simulated participants answer to images.
+
+    Args:
+        design: of the people and of what makes an image easy; its concepts are numbered in their order.
+        concept_I, level_I: of each image.
+        easy_I: how easy each image is to name beside its concept and level, in standard deviations.
+
+    Returns:
+        Of each rating: the image, the participant, and the recognition score from 0 to 1.
+    """
+    image_R = np.repeat(np.arange(len(concept_I)), design.raters_per_image)
+    participant_R = np.concatenate(
+        [generator.choice(design.participants, design.raters_per_image, replace=False) for _ in concept_I]
+    )
+    skill_P = design.skill_spread * generator.standard_normal(design.participants)
+    odds_R = _log_odds(design, concept_I, level_I, easy_I)[image_R] + skill_P[participant_R]
+    noise_R = generator.logistic(size=len(odds_R))
+    score_R = expit(odds_R + noise_R) if design.graded else (odds_R + noise_R > 0).astype(float)
+    return image_R, participant_R, score_R
 
 
 def simulated_frame(table: ExperimentTable) -> pd.DataFrame:

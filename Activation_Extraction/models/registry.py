@@ -33,6 +33,7 @@ from Activation_Extraction.models.weights import (
     VOCABULARY,
     WEIGHTS,
     WeightsFile,
+    expected_sha256,
     find_weights,
     how_to_get,
     read_state_dict,
@@ -113,14 +114,15 @@ class ModelSpec:
     Attributes:
         name: lower case, such as `clip-rn50x4`.
         about: one line for people.
-        load: makes the model from a weights file, or `RANDOM` weights, or (None) from what comes with it.
+        load: makes the model from a weights file, or `RANDOM` weights, or (None) from what comes with it; its second
+            argument is what the file's SHA-256 must be, None where nobody states it.
         files: weights that can be downloaded, in order of preference.
         embedded: whether `load(None)` works without a download.
     """
 
     name: str
     about: str
-    load: Callable[[Path | str | None], Model]
+    load: Callable[[Path | str | None, str | None], Model]
     files: tuple[WeightsFile, ...] = ()
     embedded: bool = False
 
@@ -151,17 +153,14 @@ def load_model(
             of another network; no such device; a limit below the size of the weights.
     """
     spec = find_spec(name)
-    file = _weights_of(spec, weights)
+    file, expected = _weights_of(spec, weights)
     target = device_named(device)
     if threads is not None and threads < 1:
         raise InputError(f"threads: found {threads}; expected at least 1")
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     if isinstance(file, Path):
         check_fits(file, limit)
-        digest = sha256_of(file) if sha256 is not None else None
-        if sha256 is not None and digest != sha256.strip().lower():
-            raise InputError(f"{file}: SHA-256 {digest}; expected {sha256}")
-    model = _loaded(spec, file, _fingerprint(file), str(target))
+    model = _loaded(spec, file, sha256 or expected, _fingerprint(file), str(target))
     model = replace(model, threads=threads, memory_limit=limit)
     check_fits(model.module, limit, model.name, target)
     return model
@@ -202,8 +201,10 @@ def register_model(spec: ModelSpec) -> None:
 
 
 @cache
-def _loaded(spec: ModelSpec, file: Path | str | None, fingerprint: tuple[int, int] | None, device: str) -> Model:
-    model = spec.load(file)
+def _loaded(
+    spec: ModelSpec, file: Path | str | None, sha256: str | None, fingerprint: tuple[int, int] | None, device: str
+) -> Model:
+    model = spec.load(file, sha256)
     model.module.eval().requires_grad_(False).to(device)
     versions = {"torch": torch.__version__}
     return replace(model, name=spec.name, provenance={**model.provenance, **versions}, device=torch.device(device))
@@ -217,18 +218,18 @@ def _fingerprint(file: Path | str | None) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> Path | str | None:
-    """The file to load, `RANDOM`, or None for what comes with the model."""
+def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> tuple[Path | str | None, str | None]:
+    """The file to load, `RANDOM`, or None for what comes with the model; and the SHA-256 that a known file must have."""
     if weights == RANDOM:
-        return RANDOM
+        return RANDOM, None
     sources = {file.source: file for file in spec.files}
     if weights is None and (spec.embedded or not spec.files):
-        return None
+        return None, None
     if weights is None or weights in sources:
         wanted = spec.files if weights is None else (sources[str(weights)],)
         for file in wanted:
             if (here := find_weights(file)) is not None:
-                return here
+                return here, expected_sha256(file)
         source = "" if weights is None else f" --source {weights}"
         raise InputError(
             f"{spec.name}: its weights are not on this machine; run `interpscore models download {spec.name}{source}`, "
@@ -239,7 +240,7 @@ def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> Path
         found = "is a folder" if path.is_dir() else "no such file"
         known = f", or one of {', '.join(sources)}" if sources else ""
         raise InputError(f"weights {path}: {found}; expected a weights file, '{RANDOM}'{known}")
-    return path.absolute()
+    return path.absolute(), None
 
 
 def _of_other_packages() -> dict[str, ModelSpec]:
@@ -256,17 +257,17 @@ def _of_other_packages() -> dict[str, ModelSpec]:
 # Our own models -----------------------------------------------------------------------------------------------------
 
 
-def _clip(name: str) -> Callable[[Path | str | None], Model]:
-    def load(file: Path | str | None) -> Model:
+def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
+    def load(file: Path | str | None, sha256: str | None) -> Model:
         embedded = files("Activation_Extraction.models.clip_mini")
         if isinstance(file, Path) and file.suffix == ".pb":
-            return _frozen_graph(name, file)
+            return _frozen_graph(name, file, sha256)
         if file == RANDOM:
             torch.manual_seed(0)
             network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
         else:
             path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))
-            network = build_clip(read_state_dict(path), str(path))
+            network = build_clip(read_state_dict(path, sha256=sha256), str(path))
             if network.config != CONFIGS[name]:
                 raise InputError(f"{path}: the weights of {_like(network)}; expected those of {name}")
             origin = {"weights": path.name, "weights_sha256": sha256_of(path)}
@@ -297,10 +298,10 @@ def _like(network: CLIP) -> str:
     return names[0] if names else f"a CLIP with stages {network.config.vision_layers}, {network.config.units} units"
 
 
-def _frozen_graph(name: str, path: Path) -> Model:
+def _frozen_graph(name: str, path: Path, sha256: str | None) -> Model:
     from Activation_Extraction.models.frozen_graph import load_frozen_graph
 
-    graph = load_frozen_graph(path)
+    graph = load_frozen_graph(path, sha256=sha256)
     nodes = [layer for layer, _ in graph.named_modules() if layer]
     return Model(
         name=name,

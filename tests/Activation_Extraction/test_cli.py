@@ -82,7 +82,7 @@ def net(shelf, monkeypatch):
 
 
 def with_file(monkeypatch, file):
-    def load(_):
+    def load(*_):
         raise AssertionError("the model was loaded")
 
     monkeypatch.setitem(registry._registered, "net", ModelSpec("net", "a test", load, (file,)))

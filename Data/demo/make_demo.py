@@ -1,0 +1,200 @@
+"""Makes the demo: `python Data/demo/make_demo.py FOLDER`. Pictures, network and activations are real; the participants
+are SIMULATED, no person rated anything.
+
+Draws pictures of the picture world, reads every unit of clip-mini's last layer on them, chooses a unit for each concept
+on one set of pictures, and writes the experiment table and the neuron map of another set into FOLDER, with the pictures
+and a wall of what the chosen units like best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageFilter
+from rich.console import Console
+
+from Activation_Extraction import Model, extract_activations, load_model, trace
+from Activation_Extraction.clip_helpers import prepare
+from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from InterpScore.labelling import choose_units
+from InterpScore.simulation import StudyDesign, simulate_ratings
+
+SEED = 2026
+LAYER = "block_4"
+SIDE = 192
+"""Pixels of a picture."""
+PICTURES = {"selection": 24, "evaluation": 12}
+"""Pictures a concept that units are chosen on, and that they are scored on."""
+
+CONTROLS = 2
+"""Units taken at random, for comparison; each stands for a concept that has its chosen unit already."""
+
+DESIGN = StudyDesign(
+    concepts=(
+        "clock", "droplets", "fire", "fish", "house", "letters", "mushroom", "puppy", "raised hand", "sailboat", "star",
+        "tree",
+    ),
+    ease={5: 2.0, 4: 1.2, 3: 0.6, 2: 0.8, 1: -0.4},
+    concept_ease={"fire": 0.8, "star": 0.6, "droplets": -0.6, "letters": 0.4, "sailboat": -0.2},
+    participants=60,
+    raters_per_image=5,
+)  # fmt: skip
+
+
+def main() -> None:
+    """Make the demo in the folder that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where everything goes")
+    folder: Path = parser.parse_args().folder
+    say = Console(stderr=True).print
+    say(f"Drawing {sum(PICTURES.values()) * len(DESIGN.concepts)} pictures into {folder / 'pictures'} …")
+    images = draw_images(folder / "pictures")
+    say(f"Extracting every unit of {LAYER} of clip-mini on {len(images)} images …")
+    model = load_model("clip-mini")
+    paths = [folder / "pictures" / name for name in images["image"]]
+    activations = extract_activations(paths, LAYER, "clip-mini").values
+    selection = (images["split"] == "selection").to_numpy()
+    units = choose_units(activations[selection], images["concept"][selection].tolist())
+    neuron_map = {unit: concept for concept, unit in units.items()} | controls(activations[selection], units)
+    say(f"Chose {len(neuron_map)} of {activations.shape[1]} units on the selection pictures; simulating participants …")
+    scored = images[~selection].reset_index(drop=True)
+    table = rated(scored, activations[~selection], neuron_map, model, folder / "pictures")
+    table.to_csv(folder / "demo_experiment.csv", index=False, lineterminator="\n")
+    named = {str(unit): concept for unit, concept in neuron_map.items()}
+    (folder / "demo_neuron_map.json").write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+    wall(images[selection], activations[selection], neuron_map, folder / "pictures").save(folder / "units.png")
+    say(f"Wrote demo_experiment.csv, demo_neuron_map.json and units.png into {folder}")
+
+
+# Pictures -----------------------------------------------------------------------------------------------------------
+
+
+def _noise(share: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
+    def add(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+        noisy = np.asarray(image) + 255 * share * generator.standard_normal((image.height, image.width, 3))
+        return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
+
+    return add
+
+
+def _blurred(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(SIDE / 48))
+
+
+def _faded(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    return Image.blend(image, Image.new("RGB", image.size, "#808080"), 0.6)
+
+
+LEVELS: Mapping[int, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
+    1: _noise(0.35),
+    2: _noise(0.15),
+    3: _blurred,
+    4: _faded,
+}
+"""Level → what is done to a clean picture (level 5)."""
+
+
+def draw_images(folder: Path) -> pd.DataFrame:
+    """Draw the pictures of both sets and the perturbed versions of the evaluation set; the image set as a table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for split, count in PICTURES.items():
+        for concept in DESIGN.concepts:
+            for k in range(1, count + 1):
+                clean = draw_scene(Random(f"{SEED}/{split}/{concept}/{k}"), [concept]).render(SIDE)
+                versions = {5: clean}
+                if split == "evaluation":
+                    generator = np.random.default_rng([SEED, DESIGN.concepts.index(concept), k])
+                    versions |= {level: perturb(clean, generator) for level, perturb in LEVELS.items()}
+                names = {level: f"{split}_{concept.replace(' ', '_')}_level{level}_{k}.png" for level in versions}
+                for level, picture in versions.items():
+                    picture.save(folder / names[level])
+                    rows.append((names[level], concept, level, split, "" if level == 5 else names[5]))
+    return pd.DataFrame(rows, columns=["image", "concept", "level", "split", "clean_image"])
+
+
+# Units and ratings --------------------------------------------------------------------------------------------------
+
+
+def controls(activations: np.ndarray, chosen: Mapping[str, int]) -> dict[int, str]:
+    """Units drawn at random among those that are alive and not chosen, each with a concept drawn at random."""
+    rng = Random(SEED)
+    alive = np.flatnonzero((activations > 0).mean(axis=0) > 0.05)
+    free = sorted({int(unit) for unit in alive} - set(chosen.values()))
+    return dict(zip(rng.sample(free, CONTROLS), rng.sample(sorted(chosen), CONTROLS), strict=True))
+
+
+def rated(
+    images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], model: Model, folder: Path
+) -> pd.DataFrame:
+    """The experiment table: one row a simulated rating, with the measured activations and effects of its image."""
+    generator = np.random.default_rng(SEED)
+    concept_I = np.array([DESIGN.concepts.index(concept) for concept in images["concept"]])
+    first = images["clean_image"].where(images["clean_image"] != "", images["image"])
+    easy_of = {name: generator.standard_normal() for name in dict.fromkeys(first)}
+    easy_I = np.array([easy_of[name] for name in first])
+    image_R, participant_R, score_R = simulate_ratings(DESIGN, concept_I, images["level"].to_numpy(), easy_I, generator)
+    columns = {
+        "trial_category": "experiment",
+        "ground_truth": images["concept"],
+        "level": images["level"],
+        "image_filename": images["image"],
+        "clean_image": images["clean_image"],
+    }
+    columns |= {f"activation_{unit}": activations[:, unit].astype(float).round(6) for unit in neuron_map}
+    for unit, concept in neuron_map.items():
+        shown = ((images["concept"] == concept) & (images["level"] == 5)).to_numpy()
+        moved = embedding_moves(model, unit, [folder / name for name in images["image"][shown]])
+        for kind, values in moved.items():
+            column = np.full(len(images), np.nan)
+            column[shown] = values.round(6)
+            columns[f"{kind}_effect_{unit}"] = column
+    table = pd.DataFrame(columns).iloc[image_R].reset_index(drop=True)
+    table.insert(5, "participant", [f"simulated-{p:03d}" for p in participant_R])
+    table.insert(6, "simulated", True)
+    table.insert(7, "soft_correct", score_R.astype(bool))
+    return table
+
+
+def embedding_moves(model: Model, unit: int, paths: Sequence[Path]) -> dict[str, np.ndarray]:
+    """How far the image embedding moves, relative to its length, when a unit is set to 0 or doubled everywhere."""
+
+    def scaled(by: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        def edit(a_NCHW: torch.Tensor) -> torch.Tensor:
+            a_NCHW[:, unit] *= by
+            return a_NCHW
+
+        return edit
+
+    x_NCHW = torch.stack([prepare(path, model.image_input) for path in paths])
+    moves = {}
+    with torch.inference_mode():
+        embedding = model.encode_image(x_NCHW)
+        for kind, by in (("ablation", 0.0), ("amplification", 2.0)):
+            with trace(model.image_tower, edit={model.layers.resolve(LAYER): scaled(by)}):
+                edited = model.encode_image(x_NCHW)
+            moves[kind] = ((edited - embedding).norm(dim=1) / embedding.norm(dim=1)).double().numpy()
+    return moves
+
+
+def wall(images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], folder: Path) -> Image.Image:
+    """A row for each unit: the selection pictures that activate it most, from left to right."""
+    tile, gap, columns = 96, 6, 10
+    size = columns * (tile + gap) + gap, len(neuron_map) * (tile + gap) + gap
+    sheet = Image.new("RGB", size, "#ffffff")
+    for row, unit in enumerate(neuron_map):
+        for column, i in enumerate(np.argsort(-activations[:, unit])[:columns]):
+            picture = Image.open(folder / images["image"].iloc[i]).resize((tile, tile), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (gap + column * (tile + gap), gap + row * (tile + gap)))
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
