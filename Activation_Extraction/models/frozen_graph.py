@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -105,17 +106,20 @@ class FrozenGraph(nn.Module):
 
     def module_name(self, node: str) -> str:
         """The name among `named_modules` of a node, such as `stem%2E1/Relu` for `stem.1/Relu`."""
-        if node not in self._module_names:
-            raise InputError(f"node {shown(node)} is not in the graph{nearest(node, self._module_names)}")
-        return self._module_names[node]
+        return self._module_names[self._known(node)]
 
     def unit_axis(self, node: str) -> int | None:
         """Which axis of a node's output holds the units: 1 in NCHW, 3 in NHWC, -1 after a matrix product.
 
-        `None` when the graph does not tell, as after a `Reshape`, and for constants.
+        `None` when the graph does not tell, as after a `Reshape`, and for constants. Takes the name of a module, too.
         """
-        self.module_name(node)
-        return self._unit_axes.get(node)
+        return self._unit_axes.get(self._known(node))
+
+    def _known(self, name: str) -> str:
+        node = unquote(name)  # a node's own name holds no per cent sign and stays as it is
+        if node not in self._module_names:
+            raise InputError(f"node {shown(name)} is not in the graph{nearest(name, self._module_names)}")
+        return node
 
 
 class GraphNode(nn.Module):

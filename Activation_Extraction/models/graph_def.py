@@ -257,6 +257,10 @@ _BITS = {"bfloat16": "uint16", "bool": "uint8"}
 _IN_MEMORY = {name: np.dtype(_BITS.get(name, name)).newbyteorder("<") for name in _NAMES.values()}
 _FLOAT_FIELDS = {5: 4, 6: 8}
 _INTEGER_FIELDS = (7, 10, 11, 13, 16, 17)
+_FIELD_OF = {
+    "float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17,
+}  # fmt: skip
+"""Where a type lists its values; field 7 for all whole numbers of fewer bits."""
 
 
 def _data_type(number: int) -> DataType:
@@ -267,7 +271,7 @@ def _data_type(number: int) -> DataType:
 
 def _tensor(data: memoryview, message: Field) -> Tensor:
     dtype, shape, content = DataType("DT_0"), Shape(()), None
-    pieces: list[NDArray[Any]] = []
+    pieces: dict[int, list[NDArray[Any]]] = {}
     for field in fields(data, *message.span()):
         if field.number == 1:
             dtype = _data_type(field.integer())
@@ -276,12 +280,11 @@ def _tensor(data: memoryview, message: Field) -> Tensor:
         elif field.number == 4:
             content = field.span()
         elif field.number in _FLOAT_FIELDS:
-            pieces.append(floats(data, field, _FLOAT_FIELDS[field.number]))
+            pieces.setdefault(field.number, []).append(floats(data, field, _FLOAT_FIELDS[field.number]))
         elif field.number in _INTEGER_FIELDS:
             packed = field.wire == BYTES
-            pieces.append(
-                varints(data, field.start, field.stop) if packed else np.array([field.integer()], dtype=np.int64)
-            )
+            piece = varints(data, field.start, field.stop) if packed else np.array([field.integer()], dtype=np.int64)
+            pieces.setdefault(field.number, []).append(piece)
     if shape.lengths is None or None in shape.lengths or len(shape.lengths) > MAX_RANK:
         raise MalformedError(message.begin, "a tensor whose shape is not known")
     lengths = tuple(length or 0 for length in shape.lengths)
@@ -294,13 +297,13 @@ def _tensor(data: memoryview, message: Field) -> Tensor:
             what = f"{content[1] - content[0]:,} bytes of content for {count:,} elements of {dtype.name}"
             raise MalformedError(message.begin, f"a tensor with {what}")
         return Tensor(dtype, lengths, np.frombuffer(data[slice(*content)], kind).reshape(lengths))
-    return Tensor(dtype, lengths, _filled(message.begin, pieces, kind, lengths))
+    return Tensor(dtype, lengths, _filled(message.begin, pieces.get(_FIELD_OF.get(dtype.name, 7), []), kind, lengths))
 
 
 def _filled(at: int, pieces: list[NDArray[Any]], kind: np.dtype[Any], lengths: tuple[int, ...]) -> NDArray[Any]:
     """The values of a tensor that lists them: the last one stands for all that are not there, zero if none is."""
     count = math.prod(lengths)
-    listed = np.concatenate(pieces) if pieces else np.zeros(min(count, 1), kind)
+    listed = np.concatenate(pieces) if pieces else np.zeros(0, kind)
     if listed.size > count:
         raise MalformedError(at, f"a tensor with {listed.size:,} values for {count:,} elements")
     # One value for all costs no memory, however many elements; but several that go on do.
@@ -309,7 +312,7 @@ def _filled(at: int, pieces: list[NDArray[Any]], kind: np.dtype[Any], lengths: t
         raise MalformedError(at, f"a tensor of {count:,} elements that lists {listed.size:,}")
     if kind == np.float16 and pieces:
         listed = listed.astype(np.uint16).view(np.float16)  # halves are listed by their bits
-    listed = listed.astype(kind, copy=False)
+    listed = listed.astype(kind, copy=False) if listed.size or not count else np.zeros(1, kind)
     if listed.size == 1:
         values = np.broadcast_to(listed.reshape((1,) * len(lengths)), lengths)
     else:

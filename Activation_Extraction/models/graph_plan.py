@@ -45,6 +45,8 @@ class Plan:
 
     def __init__(self, nodes: Mapping[str, Node], source: str, input_name: str | None, output_name: str | None) -> None:
         self.nodes, self.source = nodes, source
+        if input_name is not None and (input_name not in self.nodes or self.nodes[input_name].operation not in INPUTS):
+            raise InputError([self._no_such(input_name, "placeholder")])
         self.references = self._all_references()
         order = self._sorted()
         self.output = self._chosen_output(order, input_name, output_name)
@@ -132,13 +134,11 @@ class Plan:
                 reached.add(name)
         consumed = {reference.name for inputs in self.references.values() for reference in inputs}
         for name in reversed(list(self.nodes)):
-            if name in reached - consumed and self.nodes[name].operation not in WITHOUT_VALUE:
+            if name in reached - consumed and self.nodes[name].operation not in (*WITHOUT_VALUE, *INPUTS):
                 return Reference(name, 0)
         raise InputError([Problem(self.source, "no node depends on a placeholder", "one that takes the images")])
 
     def _chosen_input(self, input_name: str | None) -> str:
-        if input_name is not None and (input_name not in self.nodes or self.nodes[input_name].operation not in INPUTS):
-            raise InputError([self._no_such(input_name, "placeholder")])
         for kind in INPUTS:
             names = [name for name in self.order if self.nodes[name].operation == kind]
             others = [name for name in names if name != input_name]
