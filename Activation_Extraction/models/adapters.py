@@ -1,0 +1,265 @@
+"""Networks made elsewhere: any `nn.Module` with its preprocessing, transformers, timm, torchvision and open_clip.
+
+The libraries are imported when they are asked for; none of them is needed otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.models.layers import LayerNames, unit_axis
+from Activation_Extraction.models.processor_settings import preprocessing_of
+from Activation_Extraction.models.registry import Model
+
+Preprocess = Callable[[Image.Image], Tensor]
+"""An image in RGB to what the network takes of it, 3 × H × W, the same H and W for every image."""
+
+Axis = Callable[[str, Sequence[int]], "int | None"]
+
+
+OWN = "own"
+"""The preset of a network that brings its preprocessing function along."""
+
+
+@dataclass(frozen=True)
+class OwnInput(ImageInput):
+    """What a network takes whose images go through a function of its own; size, mean and std describe what it gives."""
+
+    preset: str = OWN
+    transform: Preprocess | None = None
+
+    def __post_init__(self) -> None:
+        assert self.transform is not None
+
+
+def from_module(
+    module: nn.Module,
+    preprocess: ImageInput | Preprocess,
+    *,
+    name: str,
+    tower: str = "",
+    aliases: Mapping[str, str] | None = None,
+    axis: Axis | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> Model:
+    """Adapt any network. It is put in evaluation mode and its parameters stop asking for gradients.
+
+    Args:
+        module: the network, with its weights.
+        preprocess: what it takes, or its own function from an image in RGB to a tensor 3 × H × W. The size, mean and
+            std of a function are found by showing it plain colours.
+        name: names it in results and messages.
+        tower: path of the submodule that images go through ("" for the network itself).
+        aliases: other names of layers → their paths in the tower.
+        axis: see `LayerNames`.
+        provenance: whatever tells where the weights are from; a hash of all tensors is added.
+
+    Raises:
+        InputError: no such tower, or a function that gives no tensor of one size, or mixes colours or pixels.
+    """
+    towers = dict(module.named_modules())
+    if tower not in towers:
+        raise InputError(f"{name}: no submodule {shown(tower)}; expected one such as {', '.join(list(towers)[1:4])}")
+    module.eval().requires_grad_(False)
+    image_tower = towers[tower]
+    source = {"source": f"{type(module).__module__}.{type(module).__qualname__}"}
+    return Model(
+        name=name,
+        module=module,
+        image_tower=image_tower,
+        image_input=preprocess if isinstance(preprocess, ImageInput) else _probed(preprocess, name),
+        layers=LayerNames(image_tower, aliases, prefix=f"{tower}." if tower else "", axis=axis),
+        provenance={**source, **_state_hash(module), **(provenance or {})},
+    )
+
+
+def from_transformers(
+    model: nn.Module | str | os.PathLike[str],
+    processor: Mapping[str, Any] | object | None = None,
+    *,
+    name: str | None = None,
+) -> Model:
+    """Adapt a vision model of transformers, or the vision tower of one that has a text tower, too.
+
+    Args:
+        model: a model, or the folder or hub name of one. A folder or hub name is read from safetensors alone, and
+            without any code that comes with it.
+        processor: the image processor's settings, as in `preprocessor_config.json`, or the processor itself; None
+            reads them from beside a folder's or hub name's weights.
+        name: names it in results and messages; by default its folder, hub name or class.
+
+    Raises:
+        InputError: transformers is not installed, the model cannot be read, or its processor does what the settings
+            size, crop, resample, rescale and normalise do not cover.
+    """
+    library = _imported("transformers")
+    where = {"library": f"transformers {library.__version__}"}
+    if isinstance(model, nn.Module):
+        module = model
+    else:
+        name, where["weights"] = name or str(model), str(model)
+        try:
+            if processor is None:
+                processor = library.ImageProcessingMixin.get_image_processor_dict(str(model))[0]
+            module = library.AutoModel.from_pretrained(str(model), use_safetensors=True, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name}: transformers cannot read it ({_first_line(error)})") from None
+    name = name or type(module).__name__
+    if processor is None:
+        raise InputError(f"{name}: no image processor given; expected its settings, as in preprocessor_config.json")
+    settings = processor if isinstance(processor, Mapping) else processor.to_dict()  # type: ignore[attr-defined]
+    family = str(getattr(getattr(module, "config", None), "model_type", ""))
+    return from_module(
+        module,
+        preprocessing_of(settings, name),
+        name=name,
+        tower="vision_model" if hasattr(module, "vision_model") and hasattr(module, "text_model") else "",
+        axis=_convnext_axis if family.startswith("convnext") else None,
+        provenance=where,
+    )
+
+
+def from_timm(name: str, *, pretrained: bool = True) -> Model:
+    """Adapt a model of timm by its name there, such as `resnet50.a1_in1k`, with timm's own preprocessing.
+
+    Raises:
+        InputError: timm is not installed or cannot be imported, or has no such model.
+    """
+    timm, data = _imported("timm"), _imported("timm.data")
+    module = _made("timm", name, lambda: timm.create_model(name, pretrained=pretrained))
+    preprocess = data.create_transform(**data.resolve_model_data_config(module), is_training=False)
+    where = {"library": f"timm {timm.__version__}", "weights": name if pretrained else "random"}
+    return from_module(module, preprocess, name=name, axis=_swin_axis if "swin" in name else None, provenance=where)
+
+
+def from_torchvision(name: str, *, weights: str | None = "DEFAULT") -> Model:
+    """Adapt a model of torchvision by its name there, such as `resnet50`, with its weights' own preprocessing.
+
+    Args:
+        name: as in `torchvision.models.list_models()`.
+        weights: which of the model's weights (`IMAGENET1K_V2`); None leaves them random.
+
+    Raises:
+        InputError: torchvision is not installed or cannot be imported, or has no such model or weights.
+    """
+    torchvision, models = _imported("torchvision"), _imported("torchvision.models")
+    choices = _made("torchvision", name, lambda: models.get_model_weights(name))
+    if weights is not None and weights not in choices.__members__:
+        raise InputError(f"torchvision {name}: no weights {shown(weights)}; expected {', '.join(choices.__members__)}")
+    chosen = choices[weights or "DEFAULT"]
+    module = _made("torchvision", name, lambda: models.get_model(name, weights=chosen if weights else None))
+    where = {"library": f"torchvision {torchvision.__version__}", "weights": str(chosen) if weights else "random"}
+    axis = _swin_axis if "swin" in name else None
+    return from_module(module, chosen.transforms(), name=name, axis=axis, provenance=where)
+
+
+def from_open_clip(name: str, *, pretrained: str | None = None) -> Model:
+    """Adapt the image tower of a CLIP of open_clip, such as `ViT-B-32` with `laion2b_s34b_b79k`.
+
+    Raises:
+        InputError: open_clip is not installed or cannot be imported, or has no such model or weights.
+    """
+    open_clip = _imported("open_clip")
+    module, _, preprocess = _made(
+        "open_clip", name, lambda: open_clip.create_model_and_transforms(name, pretrained=pretrained)
+    )
+    where = {"library": f"open_clip {open_clip.__version__}", "weights": pretrained or "random"}
+    return from_module(module, preprocess, name=name, tower="visual", provenance=where)
+
+
+PACKAGES = {"open_clip": "open_clip_torch"}
+"""Library → what pip calls it, where that is another name."""
+
+
+def _imported(library: str) -> Any:
+    """A library that is needed from here on; what it raises while it is imported becomes one line."""
+    top = library.partition(".")[0]
+    try:
+        return import_module(library)
+    except ModuleNotFoundError as error:
+        if error.name == top:
+            raise InputError(f"{top} is not installed; expected: pip install {PACKAGES.get(top, top)}") from None
+        raise InputError(f"{top} cannot be imported ({_first_line(error)})") from None
+    except (ImportError, RuntimeError, OSError) as error:  # as when its binaries do not fit the torch beside it
+        raise InputError(f"{top} cannot be imported ({_first_line(error)})") from None
+
+
+def _made(library: str, name: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (ValueError, RuntimeError, KeyError, OSError) as error:
+        raise InputError(f"{library}: cannot make {shown(name)} ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _swin_axis(name: str, shape: Sequence[int]) -> int | None:
+    """timm's and torchvision's Swin keep maps as NHWC."""
+    return 3 if len(shape) == 4 else unit_axis(shape)
+
+
+def _convnext_axis(name: str, shape: Sequence[int]) -> int | None:
+    """A block of transformers' ConvNeXt is NHWC between its depthwise convolution and its last projection."""
+    inner = name.rpartition(".")[2] in ("layernorm", "pwconv1", "act", "grn", "pwconv2")
+    return 3 if inner and ".layers." in name and len(shape) == 4 else unit_axis(shape)
+
+
+def _state_hash(module: nn.Module) -> dict[str, str]:
+    """SHA-256 over the names, types, shapes and values of all tensors; none where there are no values."""
+    digest = sha256()
+    for name, tensor in module.state_dict().items():
+        if tensor.is_meta:
+            return {}
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return {"state_sha256": digest.hexdigest()}
+
+
+COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (102, 102, 102), "red": (255, 0, 0)}
+
+
+def _probed(preprocess: Preprocess, name: str) -> OwnInput:
+    """Size, mean and std of a preprocessing function, from what it makes of plain colours."""
+    flat = {colour: _shown_colour(preprocess, value, (1024, 1024), name) for colour, value in COLOURS.items()}
+    shape = tuple(flat["black"].shape)
+    if (other := tuple(_shown_colour(preprocess, (0, 0, 0), (700, 900), name).shape)) != shape:
+        raise InputError(f"{name}: preprocessing gives {shape} and {other}; expected one size for images of all sizes")
+    black_C, white_C, grey_C, red_C = (x_CHW.mean((1, 2)) for x_CHW in flat.values())
+    range_C = white_C - black_C
+    expected = {"grey": black_C + 0.4 * range_C, "red": torch.stack([white_C[0], black_C[1], black_C[2]])}
+    tolerance = float(range_C.abs().max()) / 100
+    spread = max(float((x.amax((1, 2)) - x.amin((1, 2))).max()) for x in flat.values())
+    off = max(float((found - expected[colour]).abs().max()) for colour, found in (("grey", grey_C), ("red", red_C)))
+    if not (float(range_C.min()) > 0 and spread <= tolerance and off <= tolerance):
+        raise InputError(
+            f"{name}: preprocessing does not scale red, green and blue one by one, so its mean and std cannot be told; "
+            "expected an ImageInput, or a function that resizes, crops and normalises"
+        )
+    std, mean = (1 / range_C).tolist(), (-black_C / range_C).tolist()
+    return OwnInput(
+        size=(shape[1], shape[2]),
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        transform=preprocess,
+    )
+
+
+def _shown_colour(preprocess: Preprocess, colour: tuple[int, int, int], size: tuple[int, int], name: str) -> Tensor:
+    x: object = preprocess(Image.new("RGB", size, colour))
+    if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[0] != 3 or not x.is_floating_point():
+        got = f"{tuple(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"{name}: preprocessing gives {got}; expected a tensor 3 × H × W of floats")
+    return x.double()
