@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -85,10 +87,13 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
 def name_of(source: object, position: int | None = None) -> str:
     """What messages call a source: one printable line, whatever a file's name holds."""
     if isinstance(source, str | os.PathLike):
-        text = os.fsdecode(source)
-        return text if text.isprintable() and text else repr(text)[1:-1]
+        return _printable(os.fsdecode(source))
     place = "" if position is None else f"image {position}, "
     return f"{place}{type(source).__name__}"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() and text else repr(text)
 
 
 AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
@@ -131,9 +136,41 @@ def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     if not head:
         raise ImageError(name, "is empty (0 bytes)", AN_IMAGE)
     try:
-        return _decoded(lambda: Image.open(file, formats=FORMATS), name, max_pixels)
+        picture = _decoded(lambda: Image.open(file, formats=FORMATS), name, max_pixels)
     except UnidentifiedImageError:
         raise ImageError(name, _kind(head), AN_IMAGE) from None
+    for beginning, is_whole in ((b"\xff\xd8", _jpeg_is_whole), (b"\x89PNG", _png_is_whole)):
+        if head.startswith(beginning):
+            file.seek(0)
+            if not is_whole(file.read()):
+                raise ImageError(name, "cut off or damaged (its end is missing)", f"the whole of {AN_IMAGE}")
+    return picture
+
+
+JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the end marker follows the scans; a download that stopped may be filled up with zeros, and decodes."""
+    place = 2
+    while marker := JPEG_MARKER.search(data, place):
+        if marker.group() == b"\xff\xd9":
+            return True
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether every chunk up to the last has its checksum; Pillow does not look at those of the pixels."""
+    place = len(b"\x89PNG\r\n\x1a\n")
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False
 
 
 def _kind(head: bytes) -> str:
@@ -180,7 +217,7 @@ def _decoded(opened: Callable[[], Image.Image], name: str, max_pixels: int) -> I
         except (ImageError, UnidentifiedImageError):
             raise
         except Exception as error:  # a damaged file can break a decoder anywhere, in any way
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = _printable(str(error) or type(error).__name__)
             raise ImageError(name, f"cut off or damaged ({reason})", f"the whole of {AN_IMAGE}") from None
 
 
@@ -188,7 +225,7 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     if min(size) < 1:
         raise ImageError(name, f"{size[0]} × {size[1]} pixels", "at least one pixel")
     if math.prod(size) > max_pixels:
-        raise ImageError(name, f"{size[0]} × {size[1]} pixels", f"at most {max_pixels} pixels in all (max_pixels)")
+        raise ImageError(name, f"{size[0]} × {size[1]} pixels", f"at most {max_pixels:,} pixels in all (max_pixels)")
 
 
 def _from_array(array: NDArray[Any], name: str, max_pixels: int) -> Image.Image:
@@ -280,6 +317,7 @@ def _scaled(values: NDArray[Any], largest: int, name: str) -> NDArray[np.uint8]:
     if not (lowest >= 0 and highest <= largest):
         raise ImageError(name, f"values from {lowest} to {highest}", f"values from 0 to {largest}")
     if np.issubdtype(values.dtype, np.integer):
-        return np.rint(np.arange(largest + 1) * (255 / largest)).astype(np.uint8)[values]
+        level_of: NDArray[np.uint8] = np.rint(np.arange(largest + 1) * (255 / largest)).astype(np.uint8)
+        return np.take(level_of, values)
     levels = np.multiply(values, 255, dtype=np.promote_types(values.dtype, np.float32))
-    return np.rint(levels, out=levels).astype(np.uint8)
+    return np.asarray(np.rint(levels, out=levels), dtype=np.uint8)
