@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from Activation_Extraction.clip_helpers import ImageError, ImageSource, check_preset, read_images
+from Activation_Extraction.clip_helpers import ImageError, ImageSource, listed, read_images
 from Activation_Extraction.errors import InputError, UnreadableImageWarning, shown
 from Activation_Extraction.image_files import name_of
 from Activation_Extraction.models.registry import Model, load_model
@@ -79,7 +79,7 @@ def extract_activations(
 
 
 def extract_layer_activations(
-    images: Sequence[ImageSource],
+    images: Sequence[ImageSource] | ImageSource,
     layer: str,
     model: Model | str = "clip",
     *,
@@ -91,11 +91,13 @@ def extract_layer_activations(
     """Activations of every unit of a layer on images of any kind.
 
     Args:
-        images: paths, PIL images, or arrays (H, W, 3) of bytes or of floats from 0 to 1.
+        images: paths, bytes of image files, PIL images, or arrays (H, W, 3) of bytes or of floats from 0 to 1; one
+            alone, too.
         layer: its name; a wrong one is answered with the nearest.
         model: what `load_model` returned, or a name for it.
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
-        preprocessing: "clip" (scale and centre crop), "published" (squash, as the 2025 study) or None: the model's own.
+        preprocessing: "clip" (scale and centre crop), "published" (squash, as the 2025 study), "own" (a network's own
+            function, where it has one) or None: what the model was trained with.
         batch_size: images at a time; None takes 16, or fewer where the model's memory limit asks for it.
         progress: show a bar on a terminal when there is more than one batch.
 
@@ -115,15 +117,15 @@ def extract_layer_activations(
     name = model.layers.resolve(layer)
     pool = _pooling(pooling)
     preset = model.image_input.preset if preprocessing is None else preprocessing
-    check_preset(preset)
-    sources = [images] if isinstance(images, str | os.PathLike) else list(images)
+    sources = list(listed(images))
     if not sources:
         raise InputError("images: none given; expected at least one")
     size = _batch_size(batch_size, model)
+    prepared = read_images(sources, model.image_input, preset)
     rows: list[Tensor | None] = []
     errors: list[str] = []
     with _bar(len(sources), shown=progress and len(sources) > size) as advance:
-        for batch in _batches(read_images(sources, model.image_input, preset), size):
+        for batch in _batches(prepared, size):
             good = [image for image in batch if isinstance(image, Tensor)]
             kept = iter(_forward(model, name, torch.stack(good), pool) if good else ())
             rows += [next(kept) if isinstance(image, Tensor) else None for image in batch]

@@ -273,7 +273,7 @@ def _as_shown(image: Image.Image, name: str) -> Image.Image:
         notes += (f"{image.mode} scaled to 8 bits",)
     if picture.has_transparency_data:
         picture = _over_white(picture)
-        notes += ("transparent parts over white",)
+        notes += ("alpha blended over white",)
     if picture.mode not in RIGHT_TO_CONVERT:
         raise ImageError(name, f"colours in {picture.mode}", "grey, palette, RGB, CMYK or YCbCr colours")
     if orientation in TURNS:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.clip_helpers import OWN, ImageInput
 from Activation_Extraction.errors import InputError, shown
 from Activation_Extraction.models.layers import LayerNames, unit_axis
 from Activation_Extraction.models.processor_settings import preprocessing_of
@@ -26,21 +25,6 @@ Preprocess = Callable[[Image.Image], Tensor]
 """An image in RGB to what the network takes of it, 3 × H × W, the same H and W for every image."""
 
 Axis = Callable[[str, Sequence[int]], "int | None"]
-
-
-OWN = "own"
-"""The preset of a network that brings its preprocessing function along."""
-
-
-@dataclass(frozen=True)
-class OwnInput(ImageInput):
-    """What a network takes whose images go through a function of its own; size, mean and std describe what it gives."""
-
-    preset: str = OWN
-    transform: Preprocess | None = None
-
-    def __post_init__(self) -> None:
-        assert self.transform is not None
 
 
 def from_module(
@@ -231,7 +215,7 @@ def _state_hash(module: nn.Module) -> dict[str, str]:
 COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (102, 102, 102), "red": (255, 0, 0)}
 
 
-def _probed(preprocess: Preprocess, name: str) -> OwnInput:
+def _probed(preprocess: Preprocess, name: str) -> ImageInput:
     """Size, mean and std of a preprocessing function, from what it makes of plain colours."""
     flat = {colour: _shown_colour(preprocess, value, (1024, 1024), name) for colour, value in COLOURS.items()}
     shape = tuple(flat["black"].shape)
@@ -249,10 +233,11 @@ def _probed(preprocess: Preprocess, name: str) -> OwnInput:
             "expected an ImageInput, or a function that resizes, crops and normalises"
         )
     std, mean = (1 / range_C).tolist(), (-black_C / range_C).tolist()
-    return OwnInput(
+    return ImageInput(
         size=(shape[1], shape[2]),
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),
+        preset=OWN,
         transform=preprocess,
     )
 

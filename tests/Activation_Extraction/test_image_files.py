@@ -382,7 +382,7 @@ def test_transparency_is_blended_over_white(file_format):
     image = read_image(encoded(Image.fromarray(TRANSPARENT), file_format, **options))
     expected = over_white(TRANSPARENT[:, :, :3], TRANSPARENT[:, :, 3:])
     assert np.abs(np.asarray(image.convert("RGB")) - expected).max() <= 1
-    assert image.info["notes"] == ("transparent parts over white",)
+    assert image.info["notes"] == ("alpha blended over white",)
 
 
 def test_transparent_grey_palette_and_single_colours_are_blended_over_white():
