@@ -129,6 +129,17 @@ def test_images_are_extracted_as_by_hand(plain):
         torch.testing.assert_close(torch.from_numpy(activations.values), plain.stem(x).mean((2, 3)))
 
 
+def test_images_go_through_the_networks_own_preprocessing(plain):
+    model = from_module(plain, normalised, name="plain")
+    image = noise(50, 30)
+    own, squashed = (extract_layer_activations([image], "head", model, preprocessing=p) for p in (None, "published"))
+    with torch.no_grad():
+        np.testing.assert_allclose(own.values, plain(normalised(image)[None]), atol=1e-6)
+        mean, std = torch.tensor((0.4, 0.5, 0.6))[:, None, None], torch.tensor((0.2, 0.25, 0.3))[:, None, None]
+        pixels = torch.from_numpy(np.array(image.resize((24, 24), Image.Resampling.LANCZOS))).permute(2, 0, 1) / 255
+        np.testing.assert_allclose(squashed.values, plain(((pixels - mean) / std)[None]), atol=1e-5)
+
+
 def test_network_may_say_which_axis_holds_its_units():
     class Last(nn.Module):
         def __init__(self):
