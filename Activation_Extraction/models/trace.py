@@ -270,7 +270,7 @@ class _Trace:
                 # The network goes on from the tensor that is handed out, so that gradients pass through it.
                 onward = _replaced(output, path, kept.clone())
         self._waiting -= {address for address in self._ending_at.get(module, ()) if address.text in self.retained}
-        if self._stoppable and not self._waiting and module is not self._root and _open.get() == (self,):
+        if self._stoppable and not self._waiting and _open.get() == (self,):
             raise _Stop(self)
         return onward
 

@@ -143,6 +143,39 @@ def test_calls_are_counted_anew_in_each_run(network, x):
     assert (len(first["stage.0.relu#2"]), len(retained["stage.0.relu#2"]), len(retained["stem"])) == (2, 1, 1)
 
 
+def test_layer_that_only_an_earlier_run_reached_is_not_there():
+    class Either(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            return self.left(x) if x.sum() > 0 else self.right(x)
+
+    network = Either()
+    with trace(network, ["left", "right"]) as retained:
+        network(torch.ones(2))
+        network(-torch.ones(2))
+        assert list(retained) == ["right"]
+        with pytest.raises(InputError, match="layer 'left' was not reached"):
+            retained["left"]
+
+
+def test_network_called_after_a_run_goes_to_its_end(network, x):
+    with torch.no_grad(), trace(network, "stem") as retained:
+        retained.run(x)
+        assert network(x).shape == (2, 5)
+        with pytest.raises(RuntimeError, match="channels"):
+            retained.run(x[:, :1])
+        assert network(x).shape == (2, 5)
+
+
+def test_every_layer_is_seen_when_the_run_may_end_early(network, x):
+    with torch.no_grad(), trace(network, [EVERY, "stem"]) as retained:
+        retained.run(x)
+    assert "head#1" in retained
+
+
 def test_every_call_of_every_layer_in_order_of_return(network, x):
     with torch.no_grad(), trace(network, EVERY, reduce=lambda x: tuple(x.shape)) as retained:
         network(x)
@@ -222,6 +255,23 @@ def test_identity_changes_no_bit_of_the_output(network, x, mode, name):
     for identity in (lambda a: a, lambda a: a.clone(), lambda a: a.mul_(1)):
         with trace(network, name, edit={name: identity}):
             assert torch.equal(network(x), plain)
+
+
+def test_identity_keeps_two_names_of_one_tensor_one():
+    class Aliased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.same = nn.Identity()
+
+        def forward(self, x):
+            x = x * 2
+            self.same(x).add_(1)
+            return x
+
+    network = Aliased()
+    with torch.no_grad(), trace(network, "same", edit={"same": lambda a: a}) as retained:
+        assert network(torch.ones(2)).tolist() == [3, 3]
+    assert retained["same"].tolist() == [2, 2]
 
 
 def test_edit_is_what_the_rest_of_the_network_sees(network, x, mode):
