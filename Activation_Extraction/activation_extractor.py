@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from itertools import islice
 from math import prod
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -67,15 +68,7 @@ def extract_activations(
         InputError: also what `load_model` raises.
     """
     model = load_model(model_type, weights=weights, device=device, threads=threads, memory_limit=memory_limit)
-    return extract_layer_activations(
-        image_paths,
-        layer_name,
-        model,
-        pooling=pooling,
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    return _extracted(image_paths, layer_name, model, pooling, preprocessing, batch_size, progress)
 
 
 def extract_layer_activations(
@@ -112,8 +105,19 @@ def extract_layer_activations(
     Warns:
         UnreadableImageWarning: names the images that could not be read.
     """
-    if isinstance(model, str):
-        model = load_model(model)
+    model = load_model(model) if isinstance(model, str) else model
+    return _extracted(images, layer, model, pooling, preprocessing, batch_size, progress)
+
+
+def _extracted(
+    images: Sequence[ImageSource] | ImageSource,
+    layer: str,
+    model: Model,
+    pooling: str,
+    preprocessing: str | None,
+    batch_size: int | None,
+    progress: bool,
+) -> xr.DataArray:
     name = model.layers.resolve(layer)
     pool = _pooling(pooling)
     preset = model.image_input.preset if preprocessing is None else preprocessing
@@ -135,7 +139,7 @@ def extract_layer_activations(
     if len(unreadable) == len(sources):
         raise InputError(unreadable)
     if unreadable:
-        warnings.warn(UnreadableImageWarning(_summary(unreadable, len(sources))), stacklevel=2)
+        warnings.warn(UnreadableImageWarning(_summary(unreadable, len(sources))), stacklevel=3)
     names = [name_of(source, i) for i, source in enumerate(sources)]
     attributes = {
         **{f"model_{key}": value for key, value in model.provenance.items()},
@@ -194,9 +198,9 @@ def _forward(model: Model, layer: str, x: Tensor, pool: Pool) -> Tensor:
 
 def _batch_size(wanted: int | None, model: Model) -> int:
     if wanted is not None:
-        if wanted < 1:
-            raise InputError(f"batch_size: found {wanted}; expected at least 1")
-        return wanted
+        if not isinstance(wanted, Integral) or wanted < 1:
+            raise InputError(f"batch_size: found {shown(wanted)}; expected a whole number of at least 1")
+        return int(wanted)
     if model.memory_limit is None:
         return BATCH_SIZE
     room = model.memory_limit - weight_bytes(model.module)
