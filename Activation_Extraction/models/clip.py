@@ -96,22 +96,43 @@ class CLIP(nn.Module):
         return logits_NM, logits_NM.T
 
 
+_TELLING = {
+    "visual.layer1.0.conv1.weight": 4,
+    "visual.attnpool.positional_embedding": 2,
+    "ln_final.weight": 1,
+    "positional_embedding": 2,
+    "token_embedding.weight": 2,
+    "text_projection": 2,
+}
+"""Tensors whose shapes tell the sizes of a CLIP, with the number of their axes."""
+
+
 def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
     """The sizes of the CLIP that a state dict belongs to, read off the shapes of its tensors.
 
     Raises:
         InputError: the tensors are not those of a CLIP with a ResNet image tower.
     """
-    try:
-        width = state["visual.layer1.0.conv1.weight"].shape[0]
-        tokens, channels = state["visual.attnpool.positional_embedding"].shape
-        text_width = state["ln_final.weight"].shape[0]
-        context, vocabulary = state["positional_embedding"].shape[0], state["token_embedding.weight"].shape[0]
-        embedding = state["text_projection"].shape[1]
-    except KeyError as error:
+    missing = [key for key in _TELLING if key not in state]
+    if missing:
         raise InputError(
-            f"weights: no tensor {error} among {len(state)}; expected a CLIP with a ResNet image tower"
-        ) from None
+            f"weights: no tensor '{missing[0]}' among {len(state)}; expected a CLIP with a ResNet image tower"
+        )
+    shapes = {key: tuple(state[key].shape) for key in _TELLING}
+    if wrong := [key for key, shape in shapes.items() if len(shape) != _TELLING[key] or 0 in shape]:
+        raise InputError(
+            f"weights: tensor '{key}' has shape {shapes[key]}; expected {_TELLING[key]} lengths of at least 1"
+            for key in wrong
+        )
+    width = shapes["visual.layer1.0.conv1.weight"][0]
+    tokens, channels = shapes["visual.attnpool.positional_embedding"]
+    (text_width,) = shapes["ln_final.weight"]
+    context, vocabulary = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
+    embedding = shapes["text_projection"][1]
+    if text_width > 64 and text_width % (text_width // 64):
+        raise InputError(
+            f"weights: a text tower {text_width} wide; expected a multiple of its {text_width // 64} heads"
+        )
     blocks = [{key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")} for stage in (1, 2, 3, 4)]
     layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}
     return CLIPConfig(
@@ -119,7 +140,7 @@ def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
         image_resolution=32 * round((tokens - 1) ** 0.5),
         vision_layers=(len(blocks[0]), len(blocks[1]), len(blocks[2]), len(blocks[3])),
         vision_width=width,
-        vision_heads=channels // 64,
+        vision_heads=max(channels // 64, 1),
         transformer_width=text_width,
         transformer_heads=max(text_width // 64, 1),
         transformer_layers=len(layers),
@@ -129,10 +150,10 @@ def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
 
 
 def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
-    """The CLIP that a state dict belongs to, with its weights, in evaluation mode.
+    """The CLIP that a state dict belongs to, with its weights as float32, in evaluation mode.
 
     Raises:
-        InputError: tensors that are missing, left over or of another shape, by name.
+        InputError: tensors that are missing, left over, of another shape or no floats, by name.
     """
     with torch.device("meta"):
         model = CLIP(config_of(state))
@@ -149,8 +170,14 @@ def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
         for key, value in state.items()
         if tuple(value.shape) != expected.get(key)
     ]
+    problems += [
+        f"{source}: tensor {shown(key)} is of type {value.dtype}; expected floats"
+        for key, value in state.items()
+        if not value.is_floating_point() and not key.endswith("num_batches_tracked")
+    ]
     if problems:
         raise InputError(problems[:8] + ([f"{source}: {len(problems) - 8} more like these"] if problems[8:] else []))
     counts = {key: torch.zeros((), dtype=torch.long) for key in expected if key.endswith("num_batches_tracked")}
-    model.load_state_dict({**counts, **state}, assign=True)
+    single = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    model.load_state_dict({**counts, **single}, assign=True)
     return model.eval()
