@@ -107,7 +107,7 @@ _TELLING = {
 """Tensors whose shapes tell the sizes of a CLIP, with the number of their axes."""
 
 
-def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
+def config_of(state: Mapping[str, Tensor], source: str = "weights") -> CLIPConfig:
     """The sizes of the CLIP that a state dict belongs to, read off the shapes of its tensors.
 
     Raises:
@@ -116,12 +116,12 @@ def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
     missing = [key for key in _TELLING if key not in state]
     if missing:
         raise InputError(
-            f"weights: no tensor '{missing[0]}' among {len(state)}; expected a CLIP with a ResNet image tower"
+            f"{source}: no tensor '{missing[0]}' among {len(state)}; expected a CLIP with a ResNet image tower"
         )
     shapes = {key: tuple(state[key].shape) for key in _TELLING}
     if wrong := [key for key, shape in shapes.items() if len(shape) != _TELLING[key] or 0 in shape]:
         raise InputError(
-            f"weights: tensor '{key}' has shape {shapes[key]}; expected {_TELLING[key]} lengths of at least 1"
+            f"{source}: tensor '{key}' has shape {shapes[key]}; expected {_TELLING[key]} lengths of at least 1"
             for key in wrong
         )
     width = shapes["visual.layer1.0.conv1.weight"][0]
@@ -131,7 +131,7 @@ def config_of(state: Mapping[str, Tensor]) -> CLIPConfig:
     embedding = shapes["text_projection"][1]
     if text_width > 64 and text_width % (text_width // 64):
         raise InputError(
-            f"weights: a text tower {text_width} wide; expected a multiple of its {text_width // 64} heads"
+            f"{source}: a text tower {text_width} wide; expected a multiple of its {text_width // 64} heads"
         )
     blocks = [{key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")} for stage in (1, 2, 3, 4)]
     layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}
@@ -156,7 +156,7 @@ def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
         InputError: tensors that are missing, left over, of another shape or no floats, by name.
     """
     with torch.device("meta"):
-        model = CLIP(config_of(state))
+        model = CLIP(config_of(state, source))
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     problems = [
         f"{source}: no tensor {shown(key)}; expected one of shape {shape}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import html
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -111,15 +112,19 @@ def read_merges(path: str | os.PathLike[str]) -> list[Pair]:
     try:
         data = path.read_bytes()
         lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode().splitlines()[1:]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}); expected a list of byte-pair merges") from None
     merges = []
+    known = {letter + end for letter in _letter_of_byte().values() for end in ("", WORD_END)}
     for number, line in enumerate(lines[:OPENAI_MERGES], start=2):
         symbols = line.split()
         if len(symbols) != 2:
             raise InputError(f"{path}, line {number}: found {shown(line)}; expected two symbols to merge")
+        if unknown := [symbol for symbol in symbols if symbol not in known]:
+            raise InputError(f"{path}, line {number}: found {shown(unknown[0])}; expected what an earlier line made")
         merges.append((symbols[0], symbols[1]))
+        known.add("".join(symbols))
     return merges
 
 
@@ -130,7 +135,7 @@ def write_merges(merges: Sequence[Pair], path: str | os.PathLike[str]) -> None:
 
 
 def learn_merges(texts: Iterable[str], count: int) -> list[Pair]:
-    """The `count` merges that shorten the texts most, one after another; ties in alphabetical order."""
+    """The most frequent pairs of neighbours, merged one after another, up to `count`; ties in alphabetical order."""
     words: Mapping[str, int] = Counter(piece for text in texts for piece in _pieces(text))
     letters = [([_letter_of_byte()[byte] for byte in word.encode()], times) for word, times in words.items()]
     split = [([*symbols[:-1], symbols[-1] + WORD_END], times) for symbols, times in letters]
