@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ def parse_bytes(size: int | str) -> int:
         InputError: not a positive size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(size).lower())
-    if not found or found[2] not in _UNITS or not (value := int(float(found[1]) * _UNITS[found[2]])):
+    if not found or found[2] not in _UNITS or not (value := int(Fraction(found[1]) * _UNITS[found[2]])):
         raise InputError(f"memory limit: found {shown(size)}; expected bytes, or a size such as '4 GB' or '500 MiB'")
     return value
 
@@ -38,11 +39,12 @@ def device_named(name: str | torch.device) -> torch.device:
         InputError: no such device on this machine.
     """
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        device = torch.empty(1, device=torch.device(name)).device  # "cuda" is one with "cuda:0", "cpu:0" with "cpu"
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError):
+        device = torch.device("meta")
+    if device.type == "meta":
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise InputError(f"device: found {shown(name)}; expected one of this machine: {', '.join(there)}") from None
+        raise InputError(f"device: found {shown(name)}; expected one of this machine: {', '.join(there)}")
     return device
 
 
