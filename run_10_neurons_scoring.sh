@@ -31,8 +31,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ ${#tables[@]} -gt 0 ] || tables=("$here/Data/demo/simulated_experiment.csv")
-[ ${#maps[@]} -gt 0 ] || maps=("$here/Data/demo/simulated_neuron_map.json")
+[ ${#tables[@]} -gt 0 ] || tables=("$here/Data/demo/demo_experiment.csv")
+[ ${#maps[@]} -gt 0 ] || maps=("$here/Data/demo/demo_neuron_map.json")
 
 python=${PYTHON:-python3}
 [ -n "${PYTHON:-}" ] || [ ! -x "$here/.venv/bin/python" ] || python=$here/.venv/bin/python

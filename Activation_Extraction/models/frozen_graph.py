@@ -125,6 +125,8 @@ class FrozenGraph(nn.Module):
 class GraphNode(nn.Module):
     """One node. `node` and `operation` are TensorFlow's names."""
 
+    runs_once = True  # for `trace`
+
     def __init__(self, node: str, operation: str, function: Function) -> None:
         super().__init__()
         self.node, self.operation, self._function = node, operation, function

@@ -26,6 +26,9 @@ Edit = Callable[[Tensor], Tensor]
 EVERY = "*"
 """Stands for every call of every layer, kept as `name#1`, `name#2` … in the order in which they return."""
 
+RUNS_ONCE = "runs_once"
+"""A module without parameters that sets this true never runs twice in a forward, so a run may end after it."""
+
 
 class Retained(dict[str, T], Generic[T]):
     """What was kept, by the names that were asked for; holds what the last run gave."""
@@ -213,7 +216,7 @@ class _Trace:
         A module without parameters, such as a ReLU, may well serve several times in its parent's forward.
         """
         module = self._modules[address.name]
-        if address.call is not None or next(module.parameters(), None) is not None:
+        if address.call is not None or getattr(module, RUNS_ONCE, False) or next(module.parameters(), None) is not None:
             return module
         if list(self._modules.values()).count(module) > 1:
             return self._root

@@ -17,7 +17,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rich.console import Console
 
 from Activation_Extraction import Model, extract_activations, load_model, trace
@@ -148,13 +148,13 @@ def rated(
         "image_filename": images["image"],
         "clean_image": images["clean_image"],
     }
-    columns |= {f"activation_{unit}": activations[:, unit].astype(float).round(6) for unit in neuron_map}
+    columns |= {f"activation_{unit}": activations[:, unit].astype(float).round(4) for unit in neuron_map}
     for unit, concept in neuron_map.items():
         shown = ((images["concept"] == concept) & (images["level"] == 5)).to_numpy()
         moved = embedding_moves(model, unit, [folder / name for name in images["image"][shown]])
         for kind, values in moved.items():
             column = np.full(len(images), np.nan)
-            column[shown] = values.round(6)
+            column[shown] = values.round(5)
             columns[f"{kind}_effect_{unit}"] = column
     table = pd.DataFrame(columns).iloc[image_R].reset_index(drop=True)
     table.insert(5, "participant", [f"simulated-{p:03d}" for p in participant_R])
@@ -185,14 +185,17 @@ def embedding_moves(model: Model, unit: int, paths: Sequence[Path]) -> dict[str,
 
 
 def wall(images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], folder: Path) -> Image.Image:
-    """A row for each unit: the selection pictures that activate it most, from left to right."""
-    tile, gap, columns = 96, 6, 10
-    size = columns * (tile + gap) + gap, len(neuron_map) * (tile + gap) + gap
-    sheet = Image.new("RGB", size, "#ffffff")
-    for row, unit in enumerate(neuron_map):
+    """A row for each unit: its number, its concept, and the selection pictures that activate it most, best first."""
+    tile, gap, columns, label = 84, 5, 10, 150
+    sheet = Image.new("RGB", (label + columns * (tile + gap) + gap, len(neuron_map) * (tile + gap) + gap), "#ffffff")
+    pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(20), ImageFont.load_default(15)
+    for row, (unit, concept) in enumerate(neuron_map.items()):
+        top = gap + row * (tile + gap)
+        pen.text((16, top + 18), f"unit {unit}", "#22223b", large)
+        pen.text((16, top + 46), concept, "#5c5f77", small)
         for column, i in enumerate(np.argsort(-activations[:, unit])[:columns]):
             picture = Image.open(folder / images["image"].iloc[i]).resize((tile, tile), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (gap + column * (tile + gap), gap + row * (tile + gap)))
+            sheet.paste(picture, (label + gap + column * (tile + gap), top))
     return sheet
 
 
