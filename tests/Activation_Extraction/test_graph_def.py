@@ -191,7 +191,7 @@ def test_truncation_at_any_byte_is_an_input_error_or_a_smaller_graph():
     assert sum(refused) > len(whole) * 0.9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_damage_anywhere_is_an_input_error_and_takes_little_memory(data):
     graph = bytearray(data.draw(st.sampled_from([FROM_TENSORFLOW, small_graph()])))
@@ -206,13 +206,11 @@ def test_damage_anywhere_is_an_input_error_and_takes_little_memory(data):
     assert peak < 16 * MEGABYTE
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_graph_or_an_input_error(data):
     loaded_or_refused(data)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 1 << 62), max_size=4), st.binary(max_size=12))
 def test_no_shape_makes_a_few_bytes_many(lengths, listed):
     message = field(1, 6) + field(2, shape_message(lengths)) + field(7, listed)

@@ -124,7 +124,7 @@ def test_cut_off_images_are_refused_even_where_another_library_allows_them(monke
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(WHOLE)), st.data())
 def test_damaged_bytes_never_raise_anything_but_a_refusal(kind, data):
     damaged = bytearray(WHOLE[kind])
