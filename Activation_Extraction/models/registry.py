@@ -14,10 +14,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from threading import RLock
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -160,7 +162,11 @@ def load_model(
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     if isinstance(file, Path):
         check_fits(file, limit)
-    model = _loaded(spec, file, sha256 or expected, _fingerprint(file), str(target))
+    if sha256 is not None and file == RANDOM:
+        raise InputError(
+            f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file to go with it"
+        )
+    model = _loaded(spec, file, expected if sha256 is None else sha256.strip().lower(), target)
     model = replace(model, threads=threads, memory_limit=limit)
     check_fits(model.module, limit, model.name, target)
     return model
@@ -173,9 +179,11 @@ def available_models() -> dict[str, ModelSpec]:
 
 def find_spec(name: str) -> ModelSpec:
     """The model of that name; `InputError` with the nearest names when there is none."""
-    known = available_models()
     wanted = str(name).strip().lower().replace("_", "-")
     wanted = NICKNAMES.get(wanted, wanted)
+    if wanted in _OURS:  # whatever state other packages are in
+        return _OURS[wanted]
+    known = available_models()
     if wanted not in known:
         near = get_close_matches(wanted, [*known, *NICKNAMES], n=3, cutoff=0.4)
         hint = f"nearest: {', '.join(near)}" if near else f"expected one of {', '.join([*known, *NICKNAMES])}"
@@ -194,20 +202,41 @@ def register_model(spec: ModelSpec) -> None:
     if spec.name != spec.name.strip().lower().replace("_", "-"):
         raise InputError(f"register_model: the name {shown(spec.name)}; expected lower case, words joined by '-'")
     _registered[spec.name] = spec
-    _loaded.cache_clear()
 
 
 # Loading ------------------------------------------------------------------------------------------------------------
 
 
-@cache
-def _loaded(
-    spec: ModelSpec, file: Path | str | None, sha256: str | None, fingerprint: tuple[int, int] | None, device: str
-) -> Model:
-    model = spec.load(file, sha256)
-    model.module.eval().requires_grad_(False).to(device)
-    versions = {"torch": torch.__version__}
-    return replace(model, name=spec.name, provenance={**model.provenance, **versions}, device=torch.device(device))
+class _Kept(NamedTuple):
+    """A loaded model, and what it was loaded from."""
+
+    spec: ModelSpec
+    fingerprint: tuple[int, int] | None
+    sha256: str | None
+    model: Model
+
+
+_kept: dict[tuple[str, Path | str | None, torch.device], _Kept] = {}
+_loading = RLock()
+
+
+def _loaded(spec: ModelSpec, file: Path | str | None, sha256: str | None, device: torch.device) -> Model:
+    """The model that was loaded before, unless its file or what its name stands for has changed since."""
+    with _loading:  # threads that ask at the same time get the same one
+        key, fingerprint = (spec.name, file, device), _fingerprint(file)
+        kept = _kept.get(key)
+        if kept and (kept.spec, kept.fingerprint) == (spec, fingerprint):
+            if sha256 in (None, kept.sha256, kept.model.provenance.get("weights_sha256")):
+                return kept.model
+        else:
+            _kept.pop(key, None)  # before the next is loaded: two may be too many for the memory
+        del kept
+        model = spec.load(file, sha256)
+        model.module.eval().requires_grad_(False).to(device)
+        provenance = {**model.provenance, "torch": torch.__version__}
+        model = replace(model, name=spec.name, provenance=provenance, device=device)
+        _kept[key] = _Kept(spec, fingerprint, sha256, model)
+        return model
 
 
 def _fingerprint(file: Path | str | None) -> tuple[int, int] | None:
@@ -246,7 +275,10 @@ def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> tupl
 def _of_other_packages() -> dict[str, ModelSpec]:
     specs = {}
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        spec = point.load()
+        try:
+            spec = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"entry point {point.name} ({point.value}): cannot be imported ({error})") from None
         if not isinstance(spec, ModelSpec):
             raise InputError(f"entry point {point.name} ({point.value}): {type(spec).__name__}; expected a ModelSpec")
         if spec.name not in _OURS:
@@ -263,8 +295,9 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
         if isinstance(file, Path) and file.suffix == ".pb":
             return _frozen_graph(name, file, sha256)
         if file == RANDOM:
-            torch.manual_seed(0)
-            network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
+            with torch.random.fork_rng(devices=()):  # the caller's random numbers stay as they were
+                torch.manual_seed(0)
+                network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
         else:
             path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))
             network = build_clip(read_state_dict(path, sha256=sha256), str(path))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
+from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import CONCEPTS, caption, draw_scene, prompt
 from Activation_Extraction.models.tokenizer import SINGLE_TOKENS, Tokenizer, learn_merges, write_merges
@@ -57,6 +59,14 @@ class Recipe:
     decay: float = 0.05
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if min(self.pictures, self.steps, self.batch) < 1:
+            raise InputError(
+                f"recipe: {self.pictures} pictures, {self.steps} steps, batches of {self.batch}; expected at least 1"
+            )
+        if self.pictures < self.batch:
+            raise InputError(f"recipe: {self.pictures} pictures; expected at least one batch, {self.batch}")
+
 
 def main() -> None:
     """Train from the command line; writes weights, vocabulary and `training.json` into `--out`."""
@@ -67,7 +77,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     arguments = vars(parser.parse_args())
     out: Path = arguments.pop("out")
-    result = train(Recipe(**arguments), out)
+    try:
+        recipe = Recipe(**arguments)
+    except InputError as error:
+        parser.error(str(error))
+    result = train(recipe, out)
     print(json.dumps({key: value for key, value in result.items() if key != "losses"}, indent=2))
 
 
@@ -75,7 +89,8 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
     """Train and write `weights.safetensors`, `vocabulary.txt` and `training.json` into `out`.
 
     Returns:
-        The recipe, the losses (every 50 steps), zero-shot accuracy on fresh pictures, and seconds of each part.
+        The recipe, the losses (every 50 steps), zero-shot accuracy on fresh pictures, and seconds of each part (after
+        a resumed run, of its last stretch).
     """
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -90,7 +105,9 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
     model = CLIP(config)
     losses = _optimise(model, torch.from_numpy(pictures), tokens, recipe, out / "checkpoint.pt")
     trained = time.monotonic()
-    save_file(half_precision(model), out / "weights.safetensors")
+    shipped = half_precision(model)
+    save_file(shipped, out / "weights.safetensors")
+    model.load_state_dict(shipped)  # what is measured is what is shipped: rounded
     accuracy = zero_shot_accuracy(model.eval(), tokenizer, each=40, seed=f"fresh/{recipe.seed}")
     result: dict[str, object] = {
         "recipe": asdict(recipe),
@@ -107,7 +124,8 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
 
 def draw_pictures(seed: int, count: int) -> tuple[NDArray[np.uint8], list[list[str]]]:
     """Pictures `(count, 112, 112, 3)` and some captions of each; picture i depends on the seed and i alone."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of torch's threads
+    with ProcessPoolExecutor(os.cpu_count(), spawn) as pool:
         made = pool.map(_draw, [f"{seed}/{i}" for i in range(count)], chunksize=64)
         pictures = np.empty((count, _DRAWN, _DRAWN, 3), np.uint8)
         captions = []
@@ -133,7 +151,7 @@ def zero_shot_accuracy(model: CLIP, tokenizer: Tokenizer, *, each: int, seed: st
             scenes = [draw_scene(Random(f"{seed}/{concept}/{i}"), [concept]) for i in range(each)]
             images = torch.from_numpy(np.stack([np.asarray(scene.render(size)) for scene in scenes]))
             nearest = (model.encode_image(normalised(images)) @ texts.T).argmax(dim=1)
-            accuracy[concept] = float((nearest == number).float().mean())
+            accuracy[concept] = float((nearest == number).double().mean())
     return accuracy
 
 
@@ -184,7 +202,9 @@ def _optimise(model: CLIP, pictures: Tensor, tokens: Tensor, recipe: Recipe, che
 def _rate(step: int, steps: int) -> float:
     """The share of the highest learning rate at a step."""
     warm_up = max(1, steps // 20)
-    return step / warm_up if step < warm_up else 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
+    if step < warm_up:
+        return step / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple[int, list[float]]:
