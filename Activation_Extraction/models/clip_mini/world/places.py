@@ -19,7 +19,6 @@ from Activation_Extraction.models.clip_mini.world.pen import (
 
 PAPER, GLASS, GOLD, ORANGE = "#fdf8ec", "#c4e6f3", "#ffcb3d", "#f77f2e"
 WOOD, STONE, WATER, LEAF = "#a06a3c", "#8a92a0", "#58acd8", "#4c9a63"
-FIXED_COLOURS: set[str] = set()
 """None of these things has a colour of its own."""
 
 

@@ -10,17 +10,16 @@ from random import Random
 import resvg_py
 from PIL import Image
 
-from Activation_Extraction.models.clip_mini.world import living, objects, places
+from Activation_Extraction.models.clip_mini.world import living, objects, places, signs
 from Activation_Extraction.models.clip_mini.world.backgrounds import BACKGROUNDS, clutter
 from Activation_Extraction.models.clip_mini.world.pen import STYLES, Pen, distance, mix
+from Activation_Extraction.models.clip_mini.world.signs import FIXED_COLOURS
 
-THINGS: dict[str, Callable[[Pen], None]] = {**living.THINGS, **places.THINGS, **objects.THINGS}
+THINGS: dict[str, Callable[[Pen], None]] = {**living.THINGS, **places.THINGS, **objects.THINGS, **signs.THINGS}
 """Every nameable thing, with the function that draws it."""
 
 CONCEPTS = tuple(sorted(THINGS))
 PLURAL = {"droplets", "letters"}
-FIXED_COLOURS = objects.FIXED_COLOURS
-"""Things that come in their own colours only; captions name none."""
 
 COLOURS = {
     "red": ("#e63946", "#d62839", "#c1121f"),
