@@ -31,7 +31,11 @@ from Activation_Extraction.models.trace import trace
 
 BATCH_SIZE = 16
 _WORKING_SET = 6
-"""Bytes that a forward pass holds at once, in sizes of its largest layer output (measured: 3 to 5)."""
+"""Bytes that an image adds to a batch's peak, in sizes of the largest layer output of one image.
+
+Measured with CLIP RN50x4 (6.6 MB): 4.3 to 5.4, as a network and as a frozen graph. Up to 100 MB more, of code, scratch
+space and an allocator that gives back late, do not grow with the batch.
+"""
 
 _SHOWN_ERRORS = 5
 
@@ -204,7 +208,10 @@ def _batch_size(wanted: int | None, model: Model) -> int:
     if model.memory_limit is None:
         return BATCH_SIZE
     room = model.memory_limit - weight_bytes(model.module)
-    largest = 4 * max(prod(layer.shape) for layer in model.layers.listing(model.example()))
+    example = model.example()
+    # A frozen graph lists its weights, too, as nodes without units.
+    outputs = [prod(layer.shape) for layer in model.layers.listing(example) if layer.units is not None]
+    largest = 4 * max(example.numel(), *outputs)
     fitting = room // (_WORKING_SET * largest)
     if fitting < 1:
         raise InputError(

@@ -147,8 +147,9 @@ def load_model(
         sha256: what the weights file must hash to, checked before it is parsed.
         device: such as "cpu", "cuda:1".
         threads: CPU threads; None leaves it to torch.
-        memory_limit: bytes, or a text such as "4 GB". Weights that do not fit are refused, batches of extraction are
-            kept below it, and on CUDA the allocator is held to it.
+        memory_limit: of weights and batches, in bytes or as a text such as "4 GB"; Python, torch and its scratch space
+            take about 450 MB beside. Weights that do not fit are refused, batches of extraction are made to fit, and
+            on CUDA the allocator is held to it.
 
     Raises:
         InputError: no such model, weights that are not here (with what to fetch, and where to put it), not readable or

@@ -17,18 +17,8 @@ from Activation_Extraction.models.resources import (
     weight_bytes,
 )
 
-POWERS = {
-    "": 1,
-    "B": 1,
-    "kB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "TB": 1000**4,
-    "KiB": 1024,
-    "MiB": 1024**2,
-    "GiB": 1024**3,
-    "TiB": 1024**4,
-}
+POWERS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+POWERS |= {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
 @given(st.integers(1, 10**400))
@@ -75,14 +65,19 @@ def test_device_that_is_not_there_is_refused_with_those_that_are(name):
     assert caught.value.problems == [f"device: found '{name}'; expected one of this machine: {there}"]
 
 
+def fail_with(threads):
+    with limited_threads(threads):
+        raise KeyError(torch.get_num_threads())
+
+
 def test_threads_are_limited_inside_and_given_back_whatever_happens():
     before = torch.get_num_threads()
     with limited_threads(before + 3):
         assert torch.get_num_threads() == before + 3
         with limited_threads(None):
             assert torch.get_num_threads() == before + 3
-        with pytest.raises(KeyError), limited_threads(1):
-            raise KeyError(torch.get_num_threads())
+        with pytest.raises(KeyError, match="1"):
+            fail_with(threads=1)
         assert torch.get_num_threads() == before + 3
     assert torch.get_num_threads() == before
 
