@@ -389,6 +389,7 @@ def test_model_of_an_installed_package_is_known(package):
 def test_package_cannot_take_the_name_of_a_model_of_ours(package):
     package("plugged_models:ours")
     assert list(available_models()) == list(CONFIGS)
+    assert available_models()["clip-mini"].embedded
     assert isinstance(load_model("clip-mini", weights="random").module, CLIP)
 
 

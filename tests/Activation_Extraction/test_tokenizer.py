@@ -38,7 +38,7 @@ def theirs():
 
 # What people type, and what breaks tokenizers: entities, entities of entities, mojibake, contractions, wide spaces.
 SNIPPETS = [
-    "a photo of a cat", "It's", "we'LL", "don’t", "'s's", "&amp;", "&amp;lt;b&amp;gt;", "&#x85;", "&nbsp;", "&#0;",
+    "a photo of a cat", "It's", "we'LL", "don’t", "'s's", "it'ſ", "&amp;", "&amp;lt;b&amp;gt;", "&#x85;", "&nbsp;", "&#0;",
     "schÃ¶n", "â€œquotedâ€\x9d", "ﬁ", "ＦＵＬＬ", "İstanbul", "ẞ", "ﷺ", "e\u0301", "\u00a0", "\u2003", "\u200b", "\u2028",
     "\x85", "\x1c", "\x0b", "\t", "\r\n", "\ufeff", "\x00", "½", "Ⅷ", "٣", "2024", "3.14", "🧑‍🚀", "👍🏽", "日本語", "हिन्दी",
     START, END, START.upper(), "<|start", "</w>", "w>", "!!!", "#", "_", "\\", "\ud800",
