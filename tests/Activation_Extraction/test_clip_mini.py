@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -128,15 +129,16 @@ def fingerprint(seeds):
 
 def test_same_seed_draws_the_same_picture_in_every_process():
     seeds = [f"same/{i}" for i in range(40)]
-    script = f"import {__name__.split('.')[-1]} as here\nprint(here.fingerprint({seeds!r}))"
-    folders = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    script = f"""
+import hashlib
+from random import Random
+from {scenes.__name__} import caption, draw_scene
+{inspect.getsource(fingerprint)}
+print(fingerprint({seeds!r}))
+"""
     for salt in ("0", "123"):
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": folders},
-            capture_output=True,
-            text=True,
-        )
+        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
         assert done.stdout.strip() == fingerprint(seeds), done.stderr
 
 
@@ -146,14 +148,12 @@ def test_other_seeds_draw_other_pictures():
 
 def test_picture_of_training_depends_on_its_own_seed_alone():
     pictures, captions = train.draw_pictures(5, 9)
-    fewer, their_captions = train.draw_pictures(5, 4)
-    assert (pictures[:4] == fewer).all()
-    assert captions[:4] == their_captions
-    rng = Random("5/7")
-    scene = draw_scene(rng)
-    assert (pictures[7] == np.asarray(scene.render(pictures.shape[1]))).all()
-    assert captions[7] == [caption(scene, rng) for _ in captions[7]]
-    assert not (train.draw_pictures(6, 4)[0] == fewer).all((1, 2, 3)).any()
+    for i in (7, 0):  # alone, and in another order
+        rng = Random(f"5/{i}")
+        scene = draw_scene(rng)
+        assert (pictures[i] == np.asarray(scene.render(pictures.shape[1]))).all()
+        assert captions[i] == [caption(scene, rng) for _ in captions[i]]
+    assert len({picture.tobytes() for picture in pictures}) == 9
 
 
 def test_two_things_are_in_one_scene_of_four_and_all_things_come_equally_often():
@@ -200,7 +200,7 @@ def parsed(text):
 
 def test_captions_name_what_is_drawn():
     said = {"noun": set(), "colour": set(), "size": set(), "where": set(), "texts": set()}
-    for i in range(3000):
+    for i in range(2000):
         rng = Random(f"captions/{i}")
         scene = draw_scene(rng)
         text = caption(scene, rng)
@@ -226,7 +226,7 @@ def test_captions_name_what_is_drawn():
     assert said["size"] == {None, "large", "small"}
     assert {colour for _, colour in said["colour"]} == {None, *COLOURS}
     assert {name for name, colour in said["colour"] if colour} == set(CONCEPTS) - FIXED_COLOURS
-    assert len(said["texts"]) > 2000
+    assert len(said["texts"]) > 1200
 
 
 def test_things_are_drawn_in_the_colour_that_captions_name():
@@ -243,17 +243,21 @@ def test_things_are_drawn_in_the_colour_that_captions_name():
 
 
 @pytest.mark.parametrize("concept", sorted(FIXED_COLOURS))
-def test_things_of_fixed_colours_look_the_same_whatever_the_pen_is_dipped_in(concept):
-    pictures = set()
-    for colour in ("#2b7fc4", "#57a773", "#8e5bd6"):
+def test_things_of_fixed_colours_hardly_change_with_the_colour_of_the_pen(concept):
+    for seed in range(20):
+        drawn = []
+        for colour in ("#2b7fc4", "#57a773", None):
 
-        def draw(pen, thing, colour=colour):
-            pen.main = pen.accent = pen.third = colour
-            thing(pen)
+            def draw(pen, thing, colour=colour):
+                pen.main = colour or pen.main
+                thing(pen)
+                if colour is None:
+                    del pen.elements[1:]
 
-        with drawn_instead(draw):
-            pictures.add(draw_scene(Random(3), [concept], style="flat").svg)
-    assert len(pictures) == 1
+            with drawn_instead(draw):
+                drawn.append(draw_scene(Random(seed), [concept], style="flat", background="plain"))
+        blue, green, empty = drawn
+        assert changed(blue, green).sum() < 0.3 * changed(blue, empty).sum()  # a sleeve
 
 
 def test_prompts_name_each_concept_alone():
@@ -270,9 +274,7 @@ def test_prompts_name_each_concept_alone():
 
 @pytest.fixture(scope="module")
 def model():
-    if not WEIGHTS.is_file():
-        pytest.skip("weights.safetensors is not beside train.py yet")
-    return load_model("clip-mini")
+    return load_model("clip-mini", threads=1)  # one thread is quick enough, also where others work
 
 
 @pytest.fixture(scope="module")
@@ -307,8 +309,6 @@ def right(images_CPE, texts_CE):
 
 
 def test_weights_are_small():
-    if not WEIGHTS.is_file():
-        pytest.skip("weights.safetensors is not beside train.py yet")
     assert WEIGHTS.stat().st_size <= 6_000_000
 
 
