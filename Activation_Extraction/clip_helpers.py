@@ -127,9 +127,9 @@ def read_images(
 
 
 def listed(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageSource]:
-    """Images as they are given, where one alone (an array of up to three axes, too) is a list of one."""
+    """Images as they are given, where one alone (an array of numbers with up to three axes, too) is a list of one."""
     if isinstance(images, str | bytes | os.PathLike | Image.Image) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
+        isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype.kind in "biuf"
     ):
         return [images]
     if isinstance(images, Iterable):

@@ -28,7 +28,8 @@ def choose_units(activations: ArrayLike, concepts: Sequence[str]) -> dict[str, i
         Concept to the position of its unit, concepts in alphabetical order.
 
     Raises:
-        InputError: lengths that do not agree, fewer than two concepts or two images of one, or too few units.
+        InputError: lengths that do not agree, fewer than two concepts or two images of one, too few units, or a concept
+            that no unit is left for that is more active on it than on the others.
 
     >>> choose_units([[9, 0, 1], [8, 0, 0], [1, 7, 0], [0, 9, 1]], ["cat", "cat", "dog", "dog"])
     {'cat': 0, 'dog': 1}
@@ -36,9 +37,13 @@ def choose_units(activations: ArrayLike, concepts: Sequence[str]) -> dict[str, i
     a_IU = np.asarray(activations, dtype=float)
     if a_IU.ndim != 2 or len(a_IU) != len(concepts):
         raise InputError(f"activations: shape {a_IU.shape} for {len(concepts)} labels; expected (images, units)")
-    names, concept_I, images_K = np.unique(list(concepts), return_inverse=True, return_counts=True)
-    if len(names) < 2 or images_K.min() < 2:
-        raise InputError(f"concepts: {len(names)} with {images_K.min()} images or more; expected two with two or more")
+    if strange := [concept for concept in concepts if not isinstance(concept, str)]:
+        raise InputError(f"concepts: found {strange[0]!r} among them; expected names")
+    names, concept_I, images_K = np.unique(np.array(concepts, dtype=str), return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise InputError(f"concepts: found {len(names)}; expected at least two to tell apart")
+    if images_K.min() < 2:
+        raise InputError(f"concept {str(names[images_K.argmin()])!r}: one image; expected at least two")
     usable = np.flatnonzero(np.isfinite(a_IU).all(axis=0))
     if len(usable) < len(names):
         raise InputError(f"activations: {len(usable)} usable units for {len(names)} concepts; expected one a concept")
@@ -46,4 +51,6 @@ def choose_units(activations: ArrayLike, concepts: Sequence[str]) -> dict[str, i
     g_KU = np.stack([hedges_g(clean_UI, *sides(concept_I == k))[:, 0] for k in range(len(names))])
     largest = np.abs(g_KU[np.isfinite(g_KU)]).max(initial=1.0)
     chosen_K = linear_sum_assignment(np.clip(g_KU, -2 * largest, 2 * largest), maximize=True)[1]
+    if hopeless := [str(names[k]) for k, unit in enumerate(chosen_K) if not g_KU[k, unit] > 0]:
+        raise InputError(f"concept {hopeless[0]!r}: no unit is left that is more active on it than on the others")
     return {str(name): int(usable[unit]) for name, unit in zip(names, chosen_K, strict=True)}

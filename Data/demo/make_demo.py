@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything goes")
     folder: Path = parser.parse_args().folder
-    say = Console(stderr=True).print
+    say = Console(stderr=True, markup=False, soft_wrap=True).print
     say(f"Drawing {sum(PICTURES.values()) * len(DESIGN.concepts)} pictures into {folder / 'pictures'} …")
     images = draw_images(folder / "pictures")
     say(f"Extracting every unit of {LAYER} of clip-mini on {len(images)} images …")

@@ -222,7 +222,7 @@ def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple
 def _batches(
     pictures: Tensor, tokens: Tensor, recipe: Recipe, size: int, first: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of steps `first` to the last: cropped, brightened or dimmed, some with noise; one caption each."""
+    """Batches of steps `first` to the last: cropped, each colour channel scaled and shifted a little, some with noise; one caption each."""
     per_epoch = len(pictures) // recipe.batch
     for step in range(first, recipe.steps):
         order = torch.randperm(len(pictures), generator=_generator(recipe.seed, 0, step // per_epoch))
