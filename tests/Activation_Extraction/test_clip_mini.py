@@ -380,16 +380,16 @@ def train_in(folder, *options, **environment):
 
 @pytest.mark.slow
 def test_training_for_a_minute_learns(tmp_path):
-    done = train_in(tmp_path, "--pictures", 2000, "--steps", 600, "--batch", 32, "--rate", 0.001)
+    done = train_in(tmp_path, "--pictures", 4000, "--steps", 400, "--batch", 64, "--rate", 0.001)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
-    assert result["recipe"] == {"pictures": 2000, "steps": 600, "batch": 32, "rate": 0.001, "decay": 0.05, "seed": 1}
-    chance = math.log(32)
+    assert result["recipe"] == {"pictures": 4000, "steps": 400, "batch": 64, "rate": 0.001, "decay": 0.05, "seed": 1}
+    chance = math.log(64)
     assert result["losses"][0] < chance + 0.3
     assert result["losses"][-1] < chance - 0.3
     pictures = 40 * len(CONCEPTS)
     hits = round(result["zero_shot_accuracy"] * pictures)
-    assert binomtest(hits, pictures, 1 / len(CONCEPTS), alternative="greater").pvalue < 1e-6
+    assert binomtest(hits, pictures, 1 / len(CONCEPTS), alternative="greater").pvalue < 1e-4
     model = load_model("clip-mini", weights=tmp_path / "weights.safetensors")
     assert model.module.config.vocab_size == len(train.read_merges(tmp_path / "vocabulary.txt")) + train.SINGLE_TOKENS
     assert sorted(path.name for path in tmp_path.iterdir()) == [
