@@ -157,7 +157,15 @@ def room(pen: Pen) -> str:
     return wall
 
 
-_PLAIN = ["#f7f3e9", "#e7eef2", "#fbe5e0", "#e4f1e1", "#f5eacb", "#e8e2f3", "#39424e", "#5b4b5f", "#2f5d62", "#7b3f4c"]
+_DARK = ["#39424e", "#5b4b5f", "#2f5d62", "#7b3f4c"]
+_PLAIN = ["#f7f3e9", "#e7eef2", "#fbe5e0", "#e4f1e1", "#f5eacb", "#e8e2f3", *_DARK]
+
+
+def _two_tones(pen: Pen, up: float, down: float) -> tuple[str, str]:
+    """Fill with one plain colour; it, and a near one: dark colours go `up` to white, light ones `down` to black."""
+    colour = pen.rng.choice(_PLAIN)
+    _fill(pen, colour)
+    return colour, lighter(colour, up) if colour in _DARK else darker(colour, down)
 
 
 def plain(pen: Pen) -> str:
@@ -170,9 +178,7 @@ def plain(pen: Pen) -> str:
 def stripes(pen: Pen) -> str:
     """Stripes of two near colours, in any direction."""
     rng = pen.rng
-    colour = rng.choice(_PLAIN)
-    other = lighter(colour, 0.14) if colour in _PLAIN[6:] else darker(colour, 0.12)
-    _fill(pen, colour)
+    colour, other = _two_tones(pen, 0.14, 0.12)
     width = rng.uniform(4, 10)
     bars = "".join(
         f'<rect x="{-60 + 2 * width * i:.1f}" y="-60" width="{width:.1f}" height="220" fill="{other}"/>'
@@ -185,9 +191,7 @@ def stripes(pen: Pen) -> str:
 def dots(pen: Pen) -> str:
     """A grid of dots."""
     rng = pen.rng
-    colour = rng.choice(_PLAIN)
-    other = lighter(colour, 0.22) if colour in _PLAIN[6:] else darker(colour, 0.15)
-    _fill(pen, colour)
+    colour, other = _two_tones(pen, 0.22, 0.15)
     gap = rng.uniform(9, 15)
     for row in range(int(100 / gap) + 2):
         for column in range(int(100 / gap) + 2):

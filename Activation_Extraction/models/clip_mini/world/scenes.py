@@ -10,12 +10,14 @@ from random import Random
 import resvg_py
 from PIL import Image
 
-from Activation_Extraction.models.clip_mini.world import living, objects, places, signs
+from Activation_Extraction.models.clip_mini.world import animals, objects, places, plants, signs
 from Activation_Extraction.models.clip_mini.world.backgrounds import BACKGROUNDS, clutter
 from Activation_Extraction.models.clip_mini.world.pen import STYLES, Pen, distance, mix
 from Activation_Extraction.models.clip_mini.world.signs import FIXED_COLOURS
 
-THINGS: dict[str, Callable[[Pen], None]] = {**living.THINGS, **places.THINGS, **objects.THINGS, **signs.THINGS}
+THINGS: dict[str, Callable[[Pen], None]] = {
+    name: draw for file in (animals, plants, places, objects, signs) for name, draw in file.THINGS.items()
+}
 """Every nameable thing, with the function that draws it."""
 
 CONCEPTS = tuple(sorted(THINGS))
