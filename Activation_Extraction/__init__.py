@@ -5,8 +5,7 @@ Importing this package loads nothing heavy; torch comes with the first name that
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from Activation_Extraction.lazy import lazy_names
 
 _HOME = {
     "extract_activations": "activation_extractor",
@@ -22,9 +21,4 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"Activation_Extraction.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'Activation_Extraction' has no attribute {name!r}")
+__getattr__ = lazy_names("Activation_Extraction", _HOME)

@@ -5,8 +5,7 @@ Importing a metric loads NumPy, SciPy's special functions and pandas, and nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from Activation_Extraction.lazy import lazy_names
 
 _HOME = {
     "calculate_selectivity_score": "selectivity",
@@ -26,9 +25,4 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"InterpScore.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'InterpScore' has no attribute {name!r}")
+__getattr__ = lazy_names("InterpScore", _HOME)

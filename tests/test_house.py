@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 
 import pandas as pd
 import pytest
@@ -73,6 +74,19 @@ def test_every_option_is_in_the_readme_with_its_default():
         value = getattr(PROTOCOLS["seed"], option[2:].replace("-", "_"), None)
         if value:
             assert default.strip() == (" ".join(map(str, value)) if isinstance(value, tuple) else str(value)), option
+
+
+def test_extraction_block_of_the_readme_runs(tmp_path):
+    from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+
+    block = README.split("## Read activations")[1].split("```python")[1].split("```")[0]
+    picture = "demo_results/pictures/selection_fire_level5_1.png"
+    assert picture in block
+    draw_scene(Random("readme"), ["fire"]).render(96).save(tmp_path / "fire.png")
+    names: dict = {}
+    exec(block.replace(picture, str(tmp_path / "fire.png")), names)
+    assert names["a"].shape == (1, 512)
+    assert names["retained"]["layer3.1"].shape == (1, 256, 6, 6)
 
 
 def test_data_guide_describes_every_column():

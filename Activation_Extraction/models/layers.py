@@ -93,6 +93,8 @@ class LayerNames:
         Raises:
             InputError: no such layer; the message has the nearest names, or the range when it is a block's number.
         """
+        if not isinstance(name, str):
+            raise InputError(f"layer: found {shown(name)}; expected a name such as {', '.join(self.names[-3:])}")
         number = found[0] if (found := re.search(r"#[1-9][0-9]*\Z", name)) else ""
         plain = name.removesuffix(number)
         for candidate in (plain, plain.removeprefix(self._prefix)):

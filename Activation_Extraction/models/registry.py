@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from threading import RLock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Model:
         image_input: what it takes.
         layers: the names of its layers.
         provenance: where its weights come from.
-        make_tokenizer: gives the tokenizer of its text tower; None without one.
+        make_tokenizer: gives the tokenizer of its text tower, which `module.encode_text` takes; None without one.
         device: where it runs; threads: CPU threads it may use (None: all); memory_limit: bytes (None: no limit).
     """
 
@@ -98,9 +98,10 @@ class Model:
             InputError: no text tower, no vocabulary, or a text that is too long.
         """
         tokens = self.tokenizer(texts).to(self.device)
-        assert isinstance(self.module, CLIP)
+        network: Any = self.module  # one that comes with a tokenizer has an `encode_text`
         with limited_threads(self.threads):
-            return self.module.encode_text(tokens)
+            embeddings: Tensor = network.encode_text(tokens)
+        return embeddings
 
     def example(self) -> Tensor:
         """A batch of one black image, of the shape and type that the image tower takes."""
@@ -146,7 +147,8 @@ def load_model(
             embedded, else the first of its files that is in the cache.
         sha256: what the weights file must hash to, checked before it is parsed.
         device: such as "cpu", "cuda:1".
-        threads: CPU threads; None leaves it to torch.
+        threads: CPU threads; None leaves it to torch. Torch has one such number a process: calls that overlap in
+            several Python threads should ask for the same.
         memory_limit: of weights and batches, in bytes or as a text such as "4 GB"; Python, torch and its scratch space
             take about 450 MB beside. Weights that do not fit are refused, batches of extraction are made to fit, and
             on CUDA the allocator is held to it.
@@ -158,8 +160,8 @@ def load_model(
     spec = find_spec(name)
     file, expected = _weights_of(spec, weights)
     target = device_named(device)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: found {threads}; expected at least 1")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads: found {shown(threads)}; expected a whole number of at least 1")
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     if isinstance(file, Path):
         check_fits(file, limit)
@@ -257,9 +259,17 @@ def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> tupl
         return None, None
     if weights is None or weights in sources:
         wanted = spec.files if weights is None else (sources[str(weights)],)
+        damaged = []
         for file in wanted:
-            if (here := find_weights(file)) is not None:
+            try:
+                here = find_weights(file)
+            except InputError as error:  # another source may have it whole
+                damaged += error.problems
+                continue
+            if here is not None:
                 return here, expected_sha256(file)
+        if damaged:
+            raise InputError(damaged)
         source = "" if weights is None else f" --source {weights}"
         raise InputError(
             f"{spec.name}: its weights are not on this machine; run `interpscore models download {spec.name}{source}`, "

@@ -166,6 +166,11 @@ def test_wrong_name_is_answered_with_the_nearest_of_either_scheme(names, name, n
     assert nearest in str(caught.value).split("nearest: ")[1].split(", ")
 
 
+def test_name_that_is_no_text_is_refused(names):
+    with pytest.raises(InputError, match=r"layer: found 'None'; expected a name such as .*attnpool"):
+        names.resolve(None)
+
+
 @given(st.text(max_size=40) | st.from_regex(r"(visual\.)?(layer[0-9]|image_block_[0-9])[./][0-9]+[./]?\w*(#[0-9]*)?"))
 def test_any_text_is_a_layer_or_a_clear_error(name):
     with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import shutil
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -270,6 +271,13 @@ def test_weights_are_found_in_the_cache_in_order_of_preference(known):
     assert load_model("small", weights="second").provenance["weights_sha256"] == files[1].sha256
 
 
+def test_damaged_file_of_the_cache_does_not_hide_a_whole_one_of_another_source(known):
+    files, (_, second) = known
+    cache_path(files[0]).write_bytes(b"damaged")
+    shutil.copy(second, cache_path(files[1]))
+    assert load_model("small").provenance["weights_sha256"] == sha(second)
+
+
 def test_damaged_file_of_the_cache_is_refused(known):
     files, paths = known
     cache_path(files[0]).write_bytes(paths[1].read_bytes())
@@ -418,7 +426,9 @@ def test_broken_package_is_named_and_leaves_our_models_alone(package, entry, sai
     [
         ({"device": "cuda:99"}, "device: found 'cuda:99'; expected one of this machine: cpu"),
         ({"device": "gpu"}, "device: found 'gpu'; expected one of this machine: cpu"),
-        ({"threads": 0}, "threads: found 0; expected at least 1"),
+        ({"threads": 0}, "threads: found '0'; expected a whole number of at least 1"),
+        ({"threads": "2"}, "threads: found '2'; expected a whole number of at least 1"),
+        ({"threads": 1.5}, "threads: found '1.5'; expected a whole number of at least 1"),
         ({"memory_limit": "lots"}, "memory limit: found 'lots'; expected bytes, or a size"),
         ({"memory_limit": "1 kB"}, "clip-mini: the weights take "),
     ],

@@ -213,6 +213,7 @@ def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple
         return 0, []
     saved = torch.load(checkpoint, weights_only=True)
     if saved["recipe"] != asdict(recipe):
+        print(f"{checkpoint}: of another recipe, {saved['recipe']}; starting anew", flush=True)
         return 0, []
     for name, part in parts.items():
         part.load_state_dict(saved[name])

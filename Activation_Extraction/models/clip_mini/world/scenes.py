@@ -113,7 +113,7 @@ def draw_scene(
 def caption(scene: Scene, rng: Random) -> str:
     """One of many ways to say what a scene shows; colour, size, style and background are named now and then."""
     names = " and ".join(
-        _named(
+        named(
             thing, colour if rng.random() < 0.5 else "", ("large" if large else "small") if rng.random() < 0.2 else ""
         )
         for thing, colour, large in zip(scene.things, scene.colours, scene.large, strict=True)
@@ -129,10 +129,15 @@ def prompt(concept: str) -> str:
     >>> prompt("umbrella"), prompt("letters")
     ('a picture of an umbrella', 'a picture of letters')
     """
-    return f"a picture of {_named(concept)}"
+    return f"a picture of {named(concept)}"
 
 
-def _named(thing: str, colour: str = "", size: str = "") -> str:
+def named(thing: str, colour: str = "", size: str = "") -> str:
+    """A thing with its article, and the words said of it; things that come in their own colours get no other.
+
+    >>> named("umbrella", "red", "large"), named("letters", "red"), named("fire", "red")
+    ('a large red umbrella', 'red letters', 'fire')
+    """
     words = [word for word in (size, "" if thing in FIXED_COLOURS else colour, thing) if word]
     if thing in PLURAL or thing == "fire":
         return " ".join(words)
