@@ -8,9 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, replace
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from Activation_Extraction.models import registry, weights
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
 from Activation_Extraction.models.weights import WeightsFile, cache_path
 from InterpScore.commands import run
+from tests.Activation_Extraction.local_server import serving
 
 ROOT = Path(cli.__file__).parents[1]
 
@@ -56,11 +56,8 @@ def shelf(tmp_path):
     """A folder that a real server serves, and its address."""
     folder = tmp_path / "served"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(functools.partial(Quiet, directory=folder)) as address:
+        yield folder, address
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from Activation_Extraction.models.weights import (
     find_weights,
     how_to_get,
 )
+from tests.Activation_Extraction.local_server import serving
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, so that a cut leaves a real half
 HALF = len(CONTENT) // 2
@@ -103,7 +105,7 @@ def status(code, **headers):
 @pytest.fixture
 def open_shop():
     """Start servers; each ends with the test."""
-    servers = []
+    servers = ExitStack()
 
     def start(**options):
         shop = Shop(**options)
@@ -115,17 +117,11 @@ def open_shop():
             def log_message(self, *_):
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        shop.url = f"http://127.0.0.1:{server.server_port}/net.bin"
+        shop.url = f"{servers.enter_context(serving(Handler))}/net.bin"
         return shop
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with servers:
+        yield start
 
 
 @pytest.fixture(autouse=True)
