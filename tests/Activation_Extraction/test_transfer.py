@@ -391,9 +391,9 @@ def test_what_is_no_http_is_refused_in_one_line(open_shop):
 
 
 def test_nobody_at_the_address_is_one_line():
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
+    with serving(BaseHTTPRequestHandler) as closed:
         pass
-    assert "Connection refused" in refused(wanted(f"http://127.0.0.1:{closed.server_port}/x"))
+    assert "Connection refused" in refused(wanted(f"{closed}/x"))
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
