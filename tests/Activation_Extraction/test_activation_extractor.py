@@ -310,7 +310,7 @@ def test_networks_own_preprocessing_is_the_default(tiny, folder):
         ({"preprocessing": "clipp"}, r"preset: found 'clipp'; expected clip or published \(did you mean 'clip'\?\)"),
         ({"batch_size": 0}, "batch_size: found '0'; expected a whole number of at least 1"),
         ({"batch_size": "many"}, "batch_size: found 'many'; expected a whole number of at least 1"),
-        ({"threads": 0}, "threads: found 0; expected at least 1"),
+        ({"threads": 0}, "threads: found '0'; expected a whole number of at least 1"),
     ],
 )
 def test_what_does_not_exist_is_one_clear_line(registered, folder, options, said):
