@@ -6,20 +6,20 @@ Shapes: H height, W width, C = 3 channels (red, green, blue).
 from __future__ import annotations
 
 import difflib
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from Activation_Extraction.errors import InputError, shown
 from Activation_Extraction.image_files import MAX_PIXELS, ImageError, ImageSource, name_of, read_image
+from Activation_Extraction.pixels import PRESETS, pixels_of
 
 __all__ = [
     "CLIP_MEAN",
@@ -31,6 +31,7 @@ __all__ = [
     "ImageInput",
     "ImageSource",
     "listed",
+    "normalised",
     "preparation",
     "prepare",
     "read_image",
@@ -126,6 +127,27 @@ def read_images(
     return each()
 
 
+def normalised(pixels_NHWC: Tensor, image_input: ImageInput) -> Tensor:
+    """What a network takes of a batch that a preset arranged, made on its device; as `prepare`, to the last bit.
+
+    Args:
+        pixels_NHWC: uint8, N × H × W × C. A batch in floats is what a network's own transform made, and stays as it is.
+
+    Returns:
+        float32, N × C × H × W (the channels stay last in memory), or N × H × W × C for the layout NHWC.
+    """
+    if pixels_NHWC.is_floating_point():
+        return pixels_NHWC
+    x_NHWC = pixels_NHWC.to(torch.float32)
+    # Divisors are tensors on the device: CUDA would multiply with the inverse of a plain number.
+    if image_input.value_range == "0-1":
+        x_NHWC /= x_NHWC.new_tensor([255])
+    if image_input.mean is not None and image_input.std is not None:
+        x_NHWC -= x_NHWC.new_tensor(image_input.mean)
+        x_NHWC /= x_NHWC.new_tensor(image_input.std)
+    return x_NHWC.permute(0, 3, 1, 2) if image_input.layout == "NCHW" else x_NHWC
+
+
 def listed(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageSource]:
     """Images as they are given, where one alone (an array of numbers with up to three axes, too) is a list of one."""
     if isinstance(images, str | bytes | os.PathLike | Image.Image) or (
@@ -146,8 +168,9 @@ def preparation(image_input: ImageInput, preset: str | None = None) -> Callable[
     name = image_input.preset if preset is None else preset
     if name == OWN and (transform := image_input.transform) is not None:
         return lambda image, source: _checked(transform(image.convert("RGB")), image_input, source)
-    if (arrange := PRESETS.get(name)) is not None:
-        return lambda image, source: _tensor(arrange(image, image_input), image_input)
+    if name in PRESETS:
+        height, width = image_input.height, image_input.width
+        return lambda image, source: _tensor(pixels_of(image, name, height, width), image_input)
     known = [*PRESETS, *([OWN] if image_input.transform else [])]
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
@@ -158,55 +181,8 @@ OWN = "own"
 """The preset of a network that brings its transform along."""
 
 
-# Presets ------------------------------------------------------------------------------------------------------------
-
-
-def _clip(image: Image.Image, image_input: ImageInput) -> Image.Image:
-    height, width = image_input.height, image_input.width
-    if image.width * height <= image.height * width:
-        size = width, int(width * image.height / image.width)
-    else:
-        size = int(height * image.width / image.height), height
-    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    window = left, top, left + width, top + height
-    if math.prod(size) <= LARGEST_RESIZED:
-        return image.resize(size, Image.Resampling.BICUBIC).crop(window).convert("RGB")
-    return _resized_window(image, size, window).convert("RGB")
-
-
-def _published(image: Image.Image, image_input: ImageInput) -> Image.Image:
-    return image.convert("RGB").resize((image_input.width, image_input.height), Image.Resampling.LANCZOS)
-
-
-PRESETS: Mapping[str, Callable[[Image.Image, ImageInput], Image.Image]] = MappingProxyType(
-    {"clip": _clip, "published": _published}
-)
-
-LARGEST_RESIZED = 2**25
-"""A scaled picture of more pixels (sides beyond 1 to 400 at 288 px) is not made whole: its window is made alone."""
-
-BICUBIC_REACH = 2
-"""Pixels to each side that a scaled pixel is made of, in the coarser of the two scales."""
-
-
-def _resized_window(image: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int]) -> Image.Image:
-    """A window of the resized image without the rest of it; equal to within one level, where box ends are rounded."""
-    cut, box = [0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]
-    for axis in (0, 1):
-        scale = image.size[axis] / size[axis]
-        margin = math.ceil(BICUBIC_REACH * max(scale, 1)) + 1
-        start, end = window[axis] * scale, window[axis + 2] * scale
-        cut[axis] = max(0, math.floor(start) - margin)
-        cut[axis + 2] = min(image.size[axis], math.ceil(end) + margin)
-        box[axis], box[axis + 2] = start - cut[axis], end - cut[axis]
-    left, top, right, bottom = cut
-    return image.crop((left, top, right, bottom)).resize(
-        (window[2] - window[0], window[3] - window[1]), Image.Resampling.BICUBIC, box=(box[0], box[1], box[2], box[3])
-    )
-
-
-def _tensor(image: Image.Image, image_input: ImageInput) -> Tensor:
-    x_HWC = np.array(image, np.float32)  # in NumPy: torch would wake all its threads for so little
+def _tensor(pixels_HWC: NDArray[np.uint8], image_input: ImageInput) -> Tensor:
+    x_HWC = pixels_HWC.astype(np.float32)  # in NumPy: torch would wake all its threads for so little
     if image_input.value_range == "0-1":
         x_HWC /= 255
     if image_input.mean is not None and image_input.std is not None:

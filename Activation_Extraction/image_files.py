@@ -77,8 +77,11 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
     if isinstance(source, bytes):
         return _from_file(BytesIO(source), name, max_pixels)
     if isinstance(source, str | os.PathLike):
-        with _open_regular(source, name) as file:
-            return _from_file(file, name, max_pixels)
+        try:
+            with open_regular(source, name) as file:
+                return _from_file(file, name, max_pixels)
+        except OSError as error:
+            raise unreadable(name, error) from None
     raise ImageError(
         name, "cannot be taken for an image", "a path, the bytes of an image file, a PIL image or an array"
     )
@@ -113,27 +116,31 @@ OTHER_FILES = (
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
 
 
-def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Open a file of bytes, but nothing that could make the reader wait.
+
+    Raises:
+        OSError: what the system says.
+        ImageError: no regular file, or no name of one.
+    """
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):  # opening a pipe would wait for ever
             return open(path, "rb")
         found = "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device"
-    except FileNotFoundError:
-        found = "no such file"
-    except OSError as error:
-        found = f"cannot be read ({error.strerror or error})"
     except ValueError as error:  # a zero byte in the name
         found = f"is no file name ({error})"
     raise ImageError(name, found, AN_IMAGE)
 
 
+def unreadable(name: str, error: OSError) -> ImageError:
+    """What to say of an image whose file the system does not open or read."""
+    missing = isinstance(error, FileNotFoundError)
+    return ImageError(name, "no such file" if missing else f"cannot be read ({error.strerror or error})", AN_IMAGE)
+
+
 def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    try:
-        head = file.read(1024)
-    except OSError as error:
-        raise ImageError(name, f"cannot be read ({error.strerror or error})", AN_IMAGE) from None
-    if not head:
+    if not (head := file.read(1024)):
         raise ImageError(name, "is empty (0 bytes)", AN_IMAGE)
     try:
         picture = _decoded(lambda: Image.open(file, formats=FORMATS), name, max_pixels)

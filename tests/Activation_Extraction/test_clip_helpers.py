@@ -1,4 +1,4 @@
-"""Guards preprocessing: presets equal plain re-derivations with Pillow, and one broken image never moves another's row."""
+"""Guards preprocessing: presets equal plain re-derivations with Pillow, one broken image moves no other row."""
 
 import io
 import os
@@ -18,11 +18,13 @@ from Activation_Extraction.clip_helpers import (
     PRESETS,
     ImageError,
     ImageInput,
+    normalised,
     preparation,
     prepare,
     read_images,
 )
 from Activation_Extraction.errors import InputError
+from Activation_Extraction.pixels import pixels_of
 
 CLIP = ImageInput(32, CLIP_MEAN, CLIP_STD)
 GRAPH = ImageInput(32, value_range="0-255", layout="NHWC", preset="published")
@@ -126,7 +128,7 @@ def test_oblong_inputs_are_covered_without_a_border(width, height, input_height,
 
 @pytest.mark.parametrize("size", [(1, 700), (700, 1), (3, 2000), (2000, 7)])
 def test_extreme_shapes_show_the_same_centre_without_the_whole_being_made(size, monkeypatch):
-    import Activation_Extraction.clip_helpers as module
+    import Activation_Extraction.pixels as module
 
     image = noise(*size)
     whole = pixels(image, 64, "clip")
@@ -198,6 +200,34 @@ def test_unknown_preset_is_one_line_with_the_nearest(wrong):
 def test_impossible_inputs_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         ImageInput(**options)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 4),
+    st.sampled_from([(None, None), (CLIP_MEAN, CLIP_STD), ((0.5, 0, 0.1), (0.3, 1, 3)), ((104, 117, 124), (1, 2, 58))]),
+    st.sampled_from(["0-1", "0-255"]),
+    st.sampled_from(["NCHW", "NHWC"]),
+    st.sampled_from(sorted(PRESETS)),
+)
+def test_batch_of_pixels_becomes_what_prepare_makes_of_each_to_the_last_bit(count, how, value_range, layout, preset):
+    image_input = ImageInput((17, 16), *how, value_range, layout)
+    images = [
+        Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)),
+        *(noise(20, 30, seed=i) for i in range(3)),
+    ]
+    pixels_NHWC = np.array([pixels_of(image, preset, 17, 16) for image in images[:count]], np.uint8)
+    kept = pixels_NHWC.copy()
+    x = normalised(torch.from_numpy(pixels_NHWC.reshape(count, 17, 16, 3)), image_input)
+    assert (x.dtype, x.shape) == (torch.float32, (count, 3, 17, 16) if layout == "NCHW" else (count, 17, 16, 3))
+    for row, image in zip(x, images, strict=False):
+        assert torch.equal(row, prepare(image, image_input, preset))
+    np.testing.assert_array_equal(pixels_NHWC, kept)
+
+
+def test_batch_that_a_transform_made_stays_as_it_is():
+    x = torch.rand(2, 3, 4, 4)
+    assert normalised(x, ImageInput(4, CLIP_MEAN, CLIP_STD)) is x
 
 
 # Rows ---------------------------------------------------------------------------------------------------------------
