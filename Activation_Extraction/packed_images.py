@@ -1,0 +1,233 @@
+"""Images packed with others: tar shards, read by their headers, and Hugging Face datasets."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from array import array
+from collections.abc import Iterator
+from pathlib import PurePath, PurePosixPath
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.image_listing import (
+    FilePart,
+    Listing,
+    concepts_of,
+    filled_folders,
+    gone,
+    is_image,
+    lost_folder,
+)
+from Activation_Extraction.image_tables import names_of_paths, plain_columns
+
+_LABELS = (".cls", ".json", ".txt")
+_LONGEST_LABEL = 4096
+"""Bytes; a longer text beside an image is no concept."""
+
+
+def list_tar(path: str) -> Listing:
+    """The images in a tar file, in its order, as parts of it: links, devices, hidden and odd names are left out.
+
+    Raises:
+        InputError: no such file, compressed, cut off or damaged, or no image in it.
+    """
+    parts: dict[str, tuple[int, int]] = {}
+    labels: dict[str, dict[str, str]] = {}
+    try:
+        with open(path, "rb") as file:
+            for member in _members(file, path):
+                name = member.name.removeprefix("./")
+                if not member.isfile() or member.issparse() or not _is_plain(name):
+                    continue
+                if is_image(name):
+                    parts.pop(name, None)  # of the same name twice, the later one counts, as when it is unpacked
+                    parts[name] = member.offset_data, member.size
+                elif name.endswith(_LABELS) and member.size <= _LONGEST_LABEL:
+                    file.seek(member.offset_data)
+                    if label := _label(name, file.read(member.size)):
+                        labels.setdefault(_stem(name), {})[name[name.rfind(".") :]] = label
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a tar file") from None
+    if not parts:
+        raise InputError(f"{path}: no image in this tar file; expected files such as .jpg or .png")
+    names = pa.chunked_array([pa.array(parts, pa.string())])
+    concepts = concepts_of(names)
+    if labels:
+        beside = [_first(labels.get(_stem(name), {})) for name in parts]
+        concepts = pc.coalesce(pa.chunked_array([pa.array(beside, pa.string())]), concepts)
+    known = {"concept": concepts} if concepts.null_count < len(concepts) else {}
+    offsets, sizes = (array("q", values) for values in zip(*parts.values(), strict=True))
+    where = os.path.abspath(path)
+    return Listing(
+        pa.table({"image": names, **known}), TarMembers(where, offsets, sizes), PurePath(where), is_archive=True
+    )
+
+
+class TarMembers:
+    """Rows that are parts of a tar file."""
+
+    def __init__(self, path: str, offsets: array[int], sizes: array[int]) -> None:
+        self._path, self._offsets, self._sizes = path, offsets, sizes
+
+    def where(self, row: int) -> FilePart:
+        return FilePart(self._path, self._offsets[row], self._sizes[row])
+
+    def lost(self, row: int) -> str | None:
+        return None if os.path.exists(self._path) else gone(self._path)
+
+
+def _members(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar file, of which only the header is read; nothing is kept of those that have passed."""
+    end = 0
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            while member := tar.next():
+                yield member
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                tar.members = []  # type: ignore[attr-defined]
+    except tarfile.TarError as error:
+        raise InputError(
+            f"{path}: cut off, damaged or compressed ({error}); expected a whole, plain tar file"
+        ) from None
+    file.seek(end)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise InputError(f"{path}: cut off or damaged at byte {end:,}; expected a whole tar file")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a member's name is text, inside the tar, and not hidden."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    parts = PurePosixPath(name).parts
+    return name.isprintable() and not any(part.startswith(("/", ".")) for part in parts)
+
+
+def _stem(name: str) -> str:
+    """What the files of one sample share: the name up to the first dot of its last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
+def _label(name: str, data: bytes) -> str | None:
+    """The one line that names a concept, or None."""
+    try:
+        text = data.decode().strip()
+        if name.endswith(".json"):
+            found = json.loads(text)
+            known = found.get("concept", found.get("label")) if isinstance(found, dict) else None
+            text = str(known) if isinstance(known, str | int) else ""
+    except ValueError:
+        return None
+    return text if text and "\n" not in text else None
+
+
+def _first(labels: dict[str, str]) -> str | None:
+    return next((labels[kind] for kind in _LABELS if kind in labels), None)
+
+
+# Hugging Face -------------------------------------------------------------------------------------------------------
+
+
+def is_saved_dataset(folder: str) -> bool:
+    """Whether `save_to_disk` of the library datasets wrote this folder."""
+    there = [os.path.isfile(os.path.join(folder, name)) for name in ("dataset_dict.json", "state.json")]
+    return there[0] or (there[1] and os.path.isfile(os.path.join(folder, "dataset_info.json")))
+
+
+def list_dataset(name: str, split: str | None, *, saved: bool) -> Listing:
+    """The rows of a Hugging Face dataset, in its order; images are read without being decoded.
+
+    Args:
+        name: a folder that `save_to_disk` wrote (`saved`), or what `load_dataset` takes.
+
+    Raises:
+        InputError: the library datasets is missing or cannot read it, no such split, no column of images or several.
+    """
+    try:
+        import datasets  # late: it takes a second, and few sets need it
+    except ImportError:
+        raise InputError(
+            f"{name}: needs the library datasets; install it with pip install interpscore[datasets]"
+        ) from None
+    try:
+        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+    except Exception as error:  # a damaged dataset can break the library anywhere
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{name}: the library datasets cannot read it ({reason})") from None
+    dataset = _split(name, found, split)
+    column = _image_column(name, dataset)
+    images = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    rows = images.with_format("arrow")
+    blocks = [pc.struct_field(block[column], "path") for block in rows.iter(batch_size=1024)]
+    paths = pa.chunked_array([chunk for block in blocks for chunk in block.chunks], pa.string())
+    plain = [key for key in plain_columns(dataset.features.arrow_schema) if key not in ("image", column)]
+    values = dataset.select_columns(plain).with_format("arrow")[:] if plain else pa.table({})
+    known = {key: values[key] for key in plain}
+    labels = [key for key in plain if isinstance(dataset.features[key], datasets.ClassLabel)]
+    known |= {key: _classes(known[key], dataset.features[key].names) for key in labels}
+    if "concept" not in known and len(labels) == 1:
+        known = {"concept": known[labels[0]], **known}
+    home = PurePath(os.path.abspath(name)) if os.path.exists(name) else PurePath(name)
+    table = pa.table({"image": names_of_paths(paths), **known})
+    places = DatasetRows(images, column, filled_folders(os.getcwd(), paths.drop_null()))
+    return Listing(table, places, home, options=frozenset({"split"}))
+
+
+class DatasetRows:
+    """Rows of a Hugging Face dataset with one column, of images that are not decoded: bytes, or paths of files."""
+
+    def __init__(self, images: Any, column: str, filled: frozenset[str]) -> None:
+        self._images, self._column, self._filled = images, column, filled
+
+    def where(self, row: int) -> FilePart | bytes:
+        try:
+            record = self._images[row][self._column] or {}
+        except OSError as error:
+            raise InputError(f"image {row} of a dataset: cannot be read any more ({error})") from None
+        data = record.get("bytes")
+        return FilePart(record.get("path") or "") if data is None else bytes(data)
+
+    def lost(self, row: int) -> str | None:
+        place = self.where(row)
+        return lost_folder(os.path.abspath(place.path), self._filled) if isinstance(place, FilePart) else None
+
+
+def _split(name: str, found: Any, split: str | None) -> Any:
+    import datasets
+
+    if not isinstance(found, datasets.DatasetDict):
+        if split is not None and str(found.split) != split:
+            raise InputError(f"{name}: no split {shown(split)}; it has {found.split}")
+        return found
+    if split is None and len(found) == 1:
+        return next(iter(found.values()))
+    if split not in found:
+        wanted = "several splits" if split is None else f"no split {shown(split)}"
+        raise InputError(f"{name}: {wanted}; expected one of {', '.join(found)} as split")
+    return found[split]
+
+
+def _image_column(name: str, dataset: Any) -> str:
+    import datasets
+
+    columns = [key for key, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
+    if "image" in columns:
+        return "image"
+    if len(columns) == 1:
+        return str(columns[0])
+    there = f"images in {', '.join(columns)}" if columns else f"the columns {', '.join(dataset.features)}"
+    raise InputError(f"{name}: {there}; expected one column of images, or one that is named 'image'")
+
+
+def _classes(codes: pa.ChunkedArray, names: list[str]) -> pa.Array:
+    """The names of classes that a dataset keeps as numbers; -1 and null are none."""
+    known = pc.if_else(pc.less(codes, 0), None, codes)
+    return pa.array(names, pa.string()).take(known.combine_chunks())
