@@ -244,7 +244,7 @@ class Decoders:
                 lost = self._images.lost(row)
             if lost is not None:
                 raise InputError(
-                    f"{lost}: is gone or empty, but held images when they were listed; expected it to stay"
+                    f"{lost}: is gone or empty, but was there when the images were listed; expected it to stay"
                 )
         if answer.errno in STORAGE:
             assert answer.errno is not None

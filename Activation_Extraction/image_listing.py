@@ -74,7 +74,8 @@ def list_folder(folder: str) -> Listing:
         hint = f" (for {packed[0]}, give the file itself, or a pattern)" if packed else ""
         raise InputError(f"{folder}: no image in this folder{hint}; expected files such as .jpg or .png")
     root = os.path.abspath(folder)
-    return Listing(_with_concepts(names), Files(root, names, odd, filled_folders(root, names)), PurePath(root))
+    files = Files(root, names, odd, filled_folders(root, names), were_seen=True)
+    return Listing(_with_concepts(names), files, PurePath(root))
 
 
 def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
@@ -107,18 +108,22 @@ class Files:
         names: paths relative to it with "/" between the parts, or absolute ones.
         odd: the paths of rows whose name on disk is no text.
         filled: what `filled_folders` found when the rows were listed.
+        were_seen: whether the rows are what a folder held, so that each was there.
     """
 
     root: str
     names: pa.ChunkedArray
     odd: Mapping[int, str]
     filled: frozenset[str]
+    were_seen: bool = False
 
     def where(self, row: int) -> FilePart:
         return FilePart(os.path.join(self.root, self.odd[row] if row in self.odd else str(self.names[row])))
 
     def lost(self, row: int) -> str | None:
-        return lost_folder(self.where(row).path, self.filled)
+        path = self.where(row).path
+        gone_since = self.were_seen and not os.path.lexists(path)  # a link that leads nowhere is a broken image
+        return lost_folder(path, self.filled) or (path if gone_since else None)
 
 
 def filled_folders(root: str, names: pa.ChunkedArray) -> frozenset[str]:

@@ -82,7 +82,7 @@ class ImageSet:
     def lost(self, row: int) -> str | None:
         """The folder or file that held a row's image when it was listed, and does no longer; None when it still does.
 
-        So that a broken image is told from an unmounted disk. A table's folder that never was there is not lost.
+        So that a broken image is told from an unmounted disk. What a table names and never was there is not lost.
         """
         places, inside = self._place(row)
         return places.lost(inside)

@@ -221,7 +221,7 @@ def test_folder_that_goes_away_stops_the_run_and_is_named(tmp_path):
             assert next(batches).errors == [""] * 4
         shutil.rmtree(folder.parent)
         rest = rows_whole_so_far(batches)
-        with pytest.raises(InputError, match=f"^{folder.parent}: is gone or empty, but held images"):
+        with pytest.raises(InputError, match=f"^{folder.parent}.*: is gone or empty, but was there"):
             list(rest)
 
 
@@ -231,8 +231,15 @@ def rows_whole_so_far(batches):
         yield batch
 
 
-def test_image_that_goes_away_alone_is_a_broken_row(photos):
+def test_image_that_goes_away_alone_stops_the_run_where_a_folder_held_it(photos):
     images = image_set(photos)
+    (photos / "1.png").unlink()
+    with pytest.raises(InputError, match=r"1\.png: is gone or empty, but was there when the images were listed"):
+        decoded(images)
+
+
+def test_image_of_a_list_that_is_not_there_is_a_broken_row(photos):
+    images = image_set([photos / name for name in ("1.png", "2.png")])
     (photos / "1.png").unlink()
     errors = dict(zip(images.table["image"].to_pylist(), (row[2] for row in decoded(images)), strict=True))
     assert errors["1.png"].startswith("1.png: no such file")

@@ -308,14 +308,22 @@ def test_image_that_is_gone_is_told_from_a_folder_that_is(photos, tmp_path, kind
     }
     images = image_set(sources[kind])
     (photos / "cat/1.jpg").unlink()
-    assert [images.lost(row) for row in range(len(images))] == [None] * len(images)
+    # Only what a folder held is known to have been there.
+    alone = f"{photos}/cat/1.jpg" if kind == "folder" else None
+    assert [images.lost(row) for row in range(len(images))] == [alone, *[None] * (len(images) - 1)]
     (photos / "cat/2.png").unlink()
-    assert images.lost(0) is None  # a hidden file is still there
+    assert images.lost(0) == alone  # a hidden file is still there
     (photos / "cat/.1.jpg").unlink()
     assert images.lost(0) == f"{photos}/cat"
     assert images.lost(len(images) - 1) is None
     shutil.rmtree(photos)
     assert images.lost(0) == os.fspath(photos)
+
+
+def test_link_that_leads_nowhere_is_broken_and_not_lost(photos):
+    (photos / "cat/0.jpg").symlink_to(photos / "nowhere.jpg")
+    images = image_set(photos)
+    assert (images.name(0), images.lost(0)) == ("cat/0.jpg", None)
 
 
 def test_folder_of_a_table_that_never_was_there_is_not_lost(photos, tmp_path):
