@@ -10,6 +10,9 @@ from Activation_Extraction.lazy import lazy_names
 _HOME = {
     "extract_activations": "activation_extractor",
     "extract_layer_activations": "activation_extractor",
+    "extract_full_layer_activations": "extract_full_layer_activations",
+    "image_set": "image_sets",
+    "ActivationStore": "store",
     "load_model": "models.registry",
     "register_model": "models.registry",
     "Model": "models.registry",

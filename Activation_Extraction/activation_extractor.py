@@ -9,11 +9,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib.metadata import version
 from itertools import islice
-from math import prod
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -22,20 +19,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from Activation_Extraction.batch_sizes import check_batch_size, largest_batch
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, listed, read_images
-from Activation_Extraction.errors import InputError, UnreadableImageWarning, shown
+from Activation_Extraction.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.image_files import name_of
+from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model, load_model
-from Activation_Extraction.models.resources import limited_threads, weight_bytes
-from Activation_Extraction.models.trace import trace
+from Activation_Extraction.plain_network import PlainNetwork, running
 
 BATCH_SIZE = 16
-_WORKING_SET = 6
-"""Bytes that an image adds to a batch's peak, in sizes of the largest layer output of one image.
-
-Measured with CLIP RN50x4 (6.6 MB): 4.3 to 5.4, as a network and as a frozen graph. Up to 100 MB more, of code, scratch
-space and an allocator that gives back late, do not grow with the batch.
-"""
+"""Images at a time, unless a memory limit asks for fewer."""
 
 _SHOWN_ERRORS = 5
 
@@ -123,19 +116,20 @@ def _extracted(
     progress: bool,
 ) -> xr.DataArray:
     name = model.layers.resolve(layer)
-    pool = _pooling(pooling)
+    check_pooling(pooling)
     preset = model.image_input.preset if preprocessing is None else preprocessing
     sources = list(listed(images))
     if not sources:
         raise InputError("images: none given; expected at least one")
-    size = _batch_size(batch_size, model)
+    size = _size(batch_size, model)
+    network = PlainNetwork(model, [name], pooling)
     prepared = read_images(sources, model.image_input, preset)
     rows: list[Tensor | None] = []
     errors: list[str] = []
     with _bar(len(sources), shown=progress and len(sources) > size) as advance:
         for batch in _batches(prepared, size):
             good = [image for image in batch if isinstance(image, Tensor)]
-            kept = iter(_forward(model, name, torch.stack(good), pool) if good else ())
+            kept = iter(_run(network, model, good))
             rows += [next(kept) if isinstance(image, Tensor) else None for image in batch]
             errors += [str(image) if isinstance(image, ImageError) else "" for image in batch]
             advance(len(batch))
@@ -161,64 +155,20 @@ def _extracted(
 
 # Running ------------------------------------------------------------------------------------------------------------
 
-Pool = Callable[[Tensor], Tensor]
-"""Activations (N, units, …) to what is kept of them."""
 
-POOLINGS: Mapping[str, Pool] = {
-    "mean": lambda a: a.flatten(2).mean(2) if a.ndim > 2 else a,
-    "max": lambda a: a.flatten(2).amax(2) if a.ndim > 2 else a,
-    "none": lambda a: a,
-}
-
-
-def _pooling(name: str) -> Pool:
-    if name not in POOLINGS:
-        near = get_close_matches(str(name), POOLINGS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise InputError(f"pooling: found {shown(name)}; expected mean, max or none{hint}")
-    return POOLINGS[name]
+def _run(network: PlainNetwork, model: Model, images: Sequence[Tensor]) -> Iterable[Tensor]:
+    """What is kept of a layer for each image, on the CPU."""
+    if not images:
+        return ()
+    with running(model):
+        (kept,) = network(torch.stack(list(images)).to(model.device))
+        return kept.cpu()  # type: ignore[no-any-return]
 
 
-def _forward(model: Model, layer: str, x: Tensor, pool: Pool) -> Tensor:
-    """What is kept of a layer on a batch, on the CPU, images first and units second."""
-
-    def units_second(a: Tensor) -> Tensor:
-        axis = model.layers.unit_axis(layer, a.shape)
-        if axis is None or a.ndim < 2 or len(a) != len(x):
-            raise InputError(
-                f"layer {shown(layer)} of {model.name}: output of shape {tuple(a.shape)} for {len(x)} images; "
-                "expected one with an axis of units (`interpscore models layers` lists them)"
-            )
-        return pool(a.movedim(axis, 1)).float()
-
-    with (
-        torch.inference_mode(),
-        limited_threads(model.threads),
-        trace(model.image_tower, layer, reduce=units_second) as retained,
-    ):
-        retained.run(x.to(model.device))
-    return retained[layer].cpu()
-
-
-def _batch_size(wanted: int | None, model: Model) -> int:
+def _size(wanted: int | None, model: Model) -> int:
     if wanted is not None:
-        if not isinstance(wanted, Integral) or wanted < 1:
-            raise InputError(f"batch_size: found {shown(wanted)}; expected a whole number of at least 1")
-        return int(wanted)
-    if model.memory_limit is None:
-        return BATCH_SIZE
-    room = model.memory_limit - weight_bytes(model.module)
-    example = model.example()
-    # A frozen graph lists its weights, too, as nodes without units.
-    outputs = [prod(layer.shape) for layer in model.layers.listing(example) if layer.units is not None]
-    largest = 4 * max(example.numel(), *outputs)
-    fitting = room // (_WORKING_SET * largest)
-    if fitting < 1:
-        raise InputError(
-            f"{model.name}: one image needs about {_WORKING_SET * largest:,} bytes beside the weights; "
-            f"the memory limit of {model.memory_limit:,} leaves {max(room, 0):,}"
-        )
-    return min(BATCH_SIZE, fitting)
+        return check_batch_size(wanted)
+    return BATCH_SIZE if model.memory_limit is None else min(BATCH_SIZE, largest_batch(model))
 
 
 def _batches(items: Iterable[Tensor | ImageError], size: int) -> Iterator[list[Tensor | ImageError]]:

@@ -66,3 +66,8 @@ def shown(value: object, limit: int = 60) -> str:
     """A value as it can stand in one line of a message."""
     text = repr(str(value))
     return text if len(text) <= limit else text[: limit - 2] + "…'"
+
+
+def first_line(error: BaseException, limit: int = 160) -> str:
+    """What an error of another library says, as it can stand in one line of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]

@@ -19,9 +19,9 @@ import pandas as pd
 
 from Activation_Extraction.files import sha256_of
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.arrays import Bools, Floats
+from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.components import Block, beside_scores, blocks_of, components, expected_under_null, reasons_missing
-from InterpScore.errors import InputError, TableWarning
+from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.experiment_table import ExperimentTable, load_experiment_table, nearest, unit_column
 from InterpScore.human_alignment import permutation_p_value
 from InterpScore.neuron_map import read_neuron_map
@@ -34,9 +34,12 @@ from InterpScore.statistics import (
     percentile_interval,
     permuted_within,
 )
+from InterpScore.stores import Store, neurons_in_stores
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
+COMPARED = ("InterpScore", "I_excess")
+"""What layers are compared by: the mean of their neurons, and the same above chance."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
@@ -46,6 +49,8 @@ def run_interpretability_benchmark(
     data: str | os.PathLike[str] | pd.DataFrame,
     neuron_map: str | os.PathLike[str] | Mapping[Any, str],
     *,
+    stores: str | os.PathLike[str] | Store | Sequence[str | os.PathLike[str] | Store] = (),
+    layers: str | Sequence[str] = (),
     causality: str | os.PathLike[str] | pd.DataFrame | None = None,
     protocol: str = "seed",
     progress: Progress | None = None,
@@ -55,7 +60,11 @@ def run_interpretability_benchmark(
 
     Args:
         data: experiment table, a CSV or Parquet file or a DataFrame (Data/README.md).
-        neuron_map: neuron → concept, a JSON file or a mapping such as `{89: "cat"}`.
+        neuron_map: neuron → concept, a JSON file or a mapping such as `{89: "cat"}`. Of stores, `89` is this unit of
+            every layer, `"layer4.5:89"` of one.
+        stores: activation stores, as `interpscore extract` writes them, in place of activation columns; joined by the
+            names of images.
+        layers: of the stores, those to score, by any of their names; none means all.
         causality: measured effects, one row an image (Data/README.md), where the table has none.
         protocol: `seed`, or `published` for the conventions of the 2025 study.
         progress: called now and then during resampling.
@@ -63,7 +72,8 @@ def run_interpretability_benchmark(
 
     Returns:
         One row a neuron, best first, with its signature. A neuron that cannot be scored keeps its
-        row: NaN, with the reason in `Notes`.
+        row: NaN, with the reason in `Notes`. From stores there is a column `Layer`; tests are adjusted, and ranks
+        given, over all layers together.
 
     Raises:
         InputError: with every problem of the input; also when no neuron at all can be scored.
@@ -71,12 +81,21 @@ def run_interpretability_benchmark(
     Source: METRICS.md.
     """
     chosen = scoring_options(protocol, **options)
-    concept_of = read_neuron_map(neuron_map)
-    table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality)
+    concept_of, stored = read_neuron_map(neuron_map), None
+    stores = list(stores) if isinstance(stores, Sequence) and not isinstance(stores, str) else [stores]
+    layers = [layers] if isinstance(layers, str) else list(layers)
+    if stores:
+        stored = neurons_in_stores(stores, layers, concept_of)
+        concept_of = stored.concept_of
+    elif layers:
+        raise InputError(f"--layer: found {shown(layers[0])} without a store; expected --store as well")
+    table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality, stored)
     result = score_table(table, concept_of, chosen, progress)
     inputs = {"data": data, "neuron_map": neuron_map, "causality": causality}
     files = {name: str(value) for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
     result.signature["inputs"] = {name: {"path": path, "sha256": sha256_of(path)} for name, path in files.items()}
+    if stored is not None:
+        result.signature["stores"] = stored.signature()
     for message in result.warnings:
         warnings.warn(message, TableWarning, stacklevel=2)
     return result
@@ -91,7 +110,8 @@ def score_table(
         InputError: no neuron at all can be scored.
     """
     run = _Run(table, dict(concept_of), options, progress or (lambda *_: None))
-    return BenchmarkResult(run.frame(), _signature(table, concept_of, options), run.remarks)
+    frame = run.frame()
+    return BenchmarkResult(frame, _signature(table, concept_of, options), run.remarks, run.layers())
 
 
 class _Run:
@@ -126,6 +146,11 @@ class _Run:
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
+        self.neurons_of: dict[str, Ints] = {
+            layer: np.flatnonzero([table.layer_of[neuron] == layer for neuron in concept_of])
+            for layer in dict.fromkeys(table.layer_of.values())
+        }
+        self.layer_interval: dict[tuple[str, str], tuple[float, float]] = {}
 
     def frame(self) -> pd.DataFrame:
         """The ranked table."""
@@ -144,6 +169,25 @@ class _Run:
             self.columns[f"{name}_p_adjusted"] = adjusted_p_values(p, options.adjust)
         self._compare(present[:, :, 0])
         return self._assemble()
+
+    def layers(self) -> pd.DataFrame | None:
+        """After `frame`: a row a layer, where there are several."""
+        if len(self.neurons_of) < 2:
+            return None
+        nothing, rows = np.full(len(self.concept_of), np.nan), []
+        for layer, neurons in self.neurons_of.items():
+            score = self.columns["InterpScore"][neurons]
+            scored = score[np.isfinite(score)]
+            row = {"Layer": layer, "neurons": len(neurons), "scored": len(scored)}
+            row["InterpScore_median"] = float(np.median(scored)) if len(scored) else np.nan
+            for name in COMPARED:
+                row[name] = float(_mean_of_scored(self.columns.get(name, nothing)[neurons, None])[0])
+                row[f"{name}_low"], row[f"{name}_high"] = self.layer_interval.get((layer, name), (np.nan, np.nan))
+            for name in ("S", "H"):
+                p = self.columns[f"{name}_p_adjusted"][neurons]
+                row[f"{name}_significant"] = int((p <= self.options.min_p_value).sum())
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def _no_clean_image(self) -> list[str]:
         levels = sorted(set(self.table.level_I.tolist()))
@@ -166,11 +210,7 @@ class _Run:
             if neuron in scored:
                 continue
             if unit not in self.table.units:
-                near = nearest(
-                    unit_column("activation", unit),
-                    [unit_column("activation", other) for other in self.table.units_of_file],
-                )
-                out[neuron] = f"no column {unit_column('activation', unit)}{near}"
+                out[neuron] = self.table.absent.get(unit, f"no column {unit_column('activation', unit)}")
             elif not concept:
                 out[neuron] = "no concept could be chosen: too few clean images in the half that is searched"
             else:
@@ -262,6 +302,10 @@ class _Run:
         for name, values in kept.items():
             self._interval(name, values)
         self._interval("Rank", competition_ranks(kept["InterpScore"]))
+        for layer, neurons in self.neurons_of.items():
+            for name in COMPARED:
+                low, high = percentile_interval(_mean_of_scored(kept[name][neurons])[None], options.confidence)
+                self.layer_interval[layer, name] = float(low[0]), float(high[0])
         for neuron, lost in enumerate(lost_H / n_draws):
             if lost > 0.01 and present[3, neuron, 0]:
                 self.reasons[neuron]["H interval"] = (
@@ -310,7 +354,12 @@ class _Run:
         for name in ("S", "H"):
             p = columns[f"{name}_p_adjusted"]
             columns[f"{name}_significant"] = [None if np.isnan(value) else bool(value <= alpha) for value in p]
+        layer_of = self.table.layer_of
         frame = pd.DataFrame({"Neuron": list(self.concept_of), "Concept": list(self.concept_of.values())})
+        if layer_of:
+            layers = [layer_of[neuron] for neuron in self.concept_of]
+            frame["Neuron"] = [n.removeprefix(f"{layer}:") for n, layer in zip(self.concept_of, layers, strict=True)]
+            frame.insert(1, "Layer", layers)
         extra = sorted(set(columns) - set(COLUMNS))
         for name in [name for name in COLUMNS if name in columns or name == "Notes"] + extra:
             if name == "Notes":
@@ -334,6 +383,13 @@ class _Run:
                     else f"not significantly {claim} (p={p:.2g})"
                 )
         return "; ".join(notes)
+
+
+def _mean_of_scored(score_UB: Floats) -> Floats:
+    """The mean over the neurons that have a score in a draw, `(B,)`; NaN where none has."""
+    scored = np.isfinite(score_UB)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(scored, score_UB, 0).sum(axis=0) / scored.sum(axis=0))
 
 
 def _signature(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Any]:

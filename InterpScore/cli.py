@@ -17,6 +17,7 @@ from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from InterpScore.results import BenchmarkResult
 
@@ -66,7 +67,7 @@ OUR_OPTIONS = "Options of InterpScore"
 
 @score_app.command(cls=ListOptionsCommand, no_args_is_help=True)
 def score(
-    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row a rating, with ground_truth, level, soft_correct and activation_<neuron> columns.")],
+    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row a rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
     neuron_map: Annotated[Path, typer.Argument(help='Neuron map, JSON: {"89": "trump", "355": "puppies"}.')],
     results: Annotated[Path, typer.Argument(help="CSV to write. The same numbers and their provenance go to a .json beside it.")],
     clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
@@ -86,12 +87,20 @@ def score(
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
     level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
     causality: Annotated[Path | None, typer.Option(help="Measured effects, CSV or Parquet: one row an image, ablation_effect_<neuron> and amplification_effect_<neuron>.", rich_help_panel=OUR_OPTIONS)] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=OUR_OPTIONS)] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores; may be given several times.", show_default="all", rich_help_panel=OUR_OPTIONS)] = None,
 ) -> None:  # fmt: skip
     """Score and rank neurons: selectivity, causality, robustness and human alignment, with intervals.
 
     [bold]interpscore score data.csv neuron_map.json results.csv[/bold]
 
     Missing is never zero: a neuron that cannot be scored keeps its row, with the reason in Notes.
+
+    With --store activations come from a store, by the names of images, folders in front aside:
+
+    [bold]interpscore score data.csv neuron_map.json results.csv --store acts.zarr[/bold]
+
+    Its layers are compared, unless --layer names one. In the map "layer4.5:89" is a unit of one layer, "89" of each.
     """
     from Activation_Extraction.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
@@ -101,11 +110,14 @@ def score(
         for read in (data, neuron_map, causality):
             if read is not None and written.resolve() == read.resolve():
                 raise InputError(f"{results}: would overwrite the input {read}; expected another name")
+        for folder in store or ():
+            if folder.resolve() in written.resolve().parents:
+                raise InputError(f"{results}: lies in the store {folder}; expected another folder")
     check_writable(results)
     with _progress(quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
-            data, neuron_map, causality=causality, protocol=protocol, progress=progress,
+            data, neuron_map, stores=store or [], layers=layer or [], causality=causality, protocol=protocol, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=_items(recognizable_levels), level_kinds=_kinds(level_kinds),
             min_p_value=min_p_value, human_score_col=human_score_col, weights=_items(weights),
@@ -158,23 +170,29 @@ def _print_ranking(result: BenchmarkResult) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    several_layers = result.layers is not None
     frame, counts = result.table, result.signature["n"]
     options = result.signature["options"]
     for warning in result.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
-    roomy = console.width >= _ROOMY
+    roomy = console.width >= _ROOMY and not several_layers
     grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
     grid.add_column("Rank", justify="right", no_wrap=True)
     grid.add_column("Neuron", justify="right", no_wrap=True)
+    if several_layers:
+        grid.add_column("Layer", overflow="fold")
     grid.add_column("Concept", overflow="fold")
     for name in ("S", "C", "R", "H", "InterpScore" if roomy else "Score", "I_excess" if roomy else "Excess"):
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
         with_interval = [_with_interval(row, name) for name in ("S", "C", "R", "H", "InterpScore", "I_excess")]
-        grid.add_row(_rank(row), escape(str(row["Neuron"])), escape(str(row["Concept"])), *with_interval)
+        names = [escape(str(row[name])) for name in ("Neuron", *(("Layer",) if several_layers else ()), "Concept")]
+        grid.add_row(_rank(row), *names, *with_interval)
     console.print(grid)
     if len(frame) > _SHOWN_NEURONS:
         print(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
+    if result.layers is not None:
+        _print_layers(result.layers, console)
     print(
         f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
         f"{counts['participants']} participants; protocol {options['protocol']}; "
@@ -184,6 +202,9 @@ def _print_ranking(result: BenchmarkResult) -> None:
             else "point estimates only"
         )
     )
+    for source in result.signature.get("stores", ()):
+        known = ", ".join(str(source[name]) for name in ("model", "preprocessing", "pooling") if source.get(name))
+        print(f"Activations: {', '.join(source['layers'])} of {source['path']} ({known})")
     missing = frame[["S", "C", "R", "H"]].isna()
     for name in missing.columns[missing.any()]:
         notes = (
@@ -195,6 +216,25 @@ def _print_ranking(result: BenchmarkResult) -> None:
         print(
             f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {notes[0] if len(notes) else 'see Notes'}"
         )
+
+
+def _print_layers(layers: pd.DataFrame, console: Console) -> None:
+    """The layers side by side."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column("Layer", overflow="fold")
+    for name in ("neurons", "scored", "median", "mean InterpScore", "mean I_excess", "S signif.", "H signif."):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for _, row in layers.iterrows():
+        counts = [str(row[name]) for name in ("neurons", "scored", "S_significant", "H_significant")]
+        figures = [
+            _with_interval(row, name).replace("\n", "  ") for name in ("InterpScore_median", "InterpScore", "I_excess")
+        ]
+        grid.add_row(escape(row["Layer"]), *counts[:2], *figures, *counts[2:])
+    console.print(grid)
+    print()
 
 
 def _rank(row: Any) -> str:

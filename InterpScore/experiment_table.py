@@ -19,6 +19,7 @@ from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.neuron_map import normalised
 from InterpScore.statistics import RatingDesign
+from InterpScore.stores import StoredNeurons
 from InterpScore.table_checks import ImageIndex, TableChecks, as_words
 from InterpScore.table_files import read_table
 
@@ -52,7 +53,7 @@ class ExperimentTable:
     partner_I: Ints
     """Index of the clean image that a perturbed one was made from; -1 where unknown."""
     units: list[str]
-    """The units that have an activation column."""
+    """The units that have activations."""
     activation_UI: Floats
     ablation_UI: Floats
     """Relative move of the embedding when the unit is ablated; NaN where not measured."""
@@ -61,8 +62,10 @@ class ExperimentTable:
     participant_R: Ints
     score_R: Floats
     """Recognition in [0, 1]."""
-    units_of_file: list[str] = field(default_factory=list)
-    """Every unit that has an activation column in the file, asked for or not."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Unit that was asked for and has no activations → why."""
+    layer_of: dict[str, str] = field(default_factory=dict)
+    """Unit → its layer, where activations come from stores."""
     simulated: bool = False
     remarks: list[str] = field(default_factory=list)
 
@@ -110,6 +113,7 @@ def load_experiment_table(
     units: Sequence[str],
     human_score_col: str = "soft_correct",
     effects: str | os.PathLike[str] | pd.DataFrame | None = None,
+    stored: StoredNeurons | None = None,
 ) -> ExperimentTable:
     """Read, check and index an experiment table.
 
@@ -119,11 +123,12 @@ def load_experiment_table(
         human_score_col: the column that says how well the rating recognised the image.
         effects: a second table with one row an image and the columns `ablation_effect_<unit>` and
             `amplification_effect_<unit>`, joined by image.
+        stored: activations that take the place of the table's columns, joined by image.
 
     Raises:
         InputError: with every problem found, each with file, column, row and what was expected.
     """
-    frame, source, columns = _frame_of(data, units, human_score_col)
+    frame, source, columns = _frame_of(data, units, human_score_col, stored)
     required = (CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col)
     missing = [name for name in required if name not in frame]
     problems = [
@@ -137,8 +142,11 @@ def load_experiment_table(
     checks = TableChecks(frame, source, rows, problems)
     images = ImageIndex(checks, IMAGE_COLUMNS)
     if not any(name in frame for name in IMAGE_COLUMNS):
-        near = nearest(IMAGE_COLUMNS[0], columns)
-        remarks.append(f"no column {' or '.join(IMAGE_COLUMNS)}{near}; every row counts as an image of its own")
+        near = f"no column {' or '.join(IMAGE_COLUMNS)}{nearest(IMAGE_COLUMNS[0], columns)}"
+        if stored is None:
+            remarks.append(f"{near}; every row counts as an image of its own")
+        else:
+            problems.append(Problem(source, near, "the name of each row's image, to find it in the store"))
 
     concept_names = checks.words(CONCEPT_COLUMN, "a concept")
     concept_codes, _ = pd.factorize(concept_names.map(normalised), sort=True)
@@ -146,12 +154,18 @@ def load_experiment_table(
     concept_I = images.one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
     level_I = images.one_value_an_image(LEVEL_COLUMN, checks.whole_numbers(LEVEL_COLUMN), "level")
     scores = checks.recognition(human_score_col)
-    found = [unit for unit in units if unit_column("activation", unit) in frame]
-    values = {kind: _values_of_units(kind, found, checks, images) for kind in UNIT_COLUMNS}
+    found = stored.units if stored else [unit for unit in units if unit_column("activation", unit) in frame]
+    values = {kind: _values_of_units(kind, found, checks, images) for kind in _kinds_in_table(stored)}
     if effects is not None:
         _join_effects(effects, found, images.names, values, problems)
     if problems:
         raise InputError(problems)
+    about_stores: list[str] = []
+    if stored is not None:
+        values["activation"], about_stores = stored.activations(images.names, source)
+        remarks += _not_used(columns, stored)
+        if len(stored.layers) == 1 and np.isfinite([values["ablation"], values["amplification"]]).any():
+            remarks.append(f"measured effects name no layer; they are taken as those of {stored.layers[0].label}")
 
     rated = ~np.isnan(scores)
     return ExperimentTable(
@@ -159,8 +173,9 @@ def load_experiment_table(
         partner_I=_clean_partners(frame, images), units=found,
         activation_UI=values["activation"], ablation_UI=values["ablation"], amplification_UI=values["amplification"],
         image_R=images.image_of_row[rated], participant_R=_participants(frame, rated, remarks), score_R=scores[rated],
-        units_of_file=[name.removeprefix(ACTIVATION_PREFIX) for name in columns if name.startswith(ACTIVATION_PREFIX)],
-        simulated=_is_simulated(frame), remarks=[f"{source}: {remark}" for remark in remarks],
+        absent=stored.absent if stored else _no_column(units, found, columns),
+        layer_of=stored.layer_of if stored else {}, simulated=_is_simulated(frame),
+        remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
     )  # fmt: skip
 
 
@@ -180,13 +195,15 @@ def one_unit_table(
     return load_experiment_table(others.rename(columns={activation_col: name}), [unit], human_score_col, effects)
 
 
-def _frame_of(data: Any, units: Sequence[str], human_score_col: str) -> tuple[pd.DataFrame, str, list[str]]:
+def _frame_of(
+    data: Any, units: Sequence[str], human_score_col: str, stored: StoredNeurons | None
+) -> tuple[pd.DataFrame, str, list[str]]:
     """The columns that count, where they are from, and the names of all columns there."""
     if isinstance(data, pd.DataFrame):
         return _own_copy(data, "the table"), "the table", [str(name) for name in data.columns]
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data: found {type(data).__name__}; expected the path of a table, or a DataFrame")
-    numbers = {unit_column(kind, unit) for kind in UNIT_COLUMNS for unit in units}
+    numbers = {unit_column(kind, unit) for kind in _kinds_in_table(stored) for unit in units}
     words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col, CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
     wanted = numbers | words | set(IMAGE_COLUMNS) | set(PARTICIPANT_COLUMNS)
     frame, columns = read_table(data, wanted.__contains__, numbers.__contains__)
@@ -215,6 +232,33 @@ def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
         return frame, rows, []
     remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
     return frame[scored].reset_index(drop=True), rows[scored], [remark]
+
+
+def _kinds_in_table(stored: StoredNeurons | None) -> list[str]:
+    """What is read of the table's columns of units."""
+    return [kind for kind in UNIT_COLUMNS if stored is None or kind != "activation"]
+
+
+def _no_column(units: Sequence[str], found: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Why a unit has no activations, with the nearest column."""
+    candidates = [name for name in columns if name.startswith(ACTIVATION_PREFIX)]
+    there = set(found)
+    wanted = {unit: unit_column("activation", unit) for unit in units if unit not in there}
+    return {unit: f"no column {column}{nearest(column, candidates)}" for unit, column in wanted.items()}
+
+
+def _not_used(columns: Sequence[str], stored: StoredNeurons) -> list[str]:
+    """What a table says of units that the stores say otherwise, or say of no layer."""
+    remarks = []
+    if any(name.startswith(ACTIVATION_PREFIX) for name in columns):
+        remarks.append(f"its activation columns are not used: activations come from {stored.source}, as asked")
+    there = set(columns)
+    for neuron in stored.units:
+        plain, full = unit_column("ablation", stored.unit_of(neuron)), unit_column("ablation", neuron)
+        if plain in there and full not in there:
+            remarks.append(f"{plain} names no layer and is not used; among several layers expected {full}")
+            break
+    return remarks
 
 
 def _values_of_units(kind: str, units: Sequence[str], checks: TableChecks, images: ImageIndex) -> Floats:

@@ -16,6 +16,7 @@ from InterpScore.errors import OutputError
 
 COLUMNS: dict[str, str] = {
     "Neuron": "the unit, as in the neuron map",
+    "Layer": "the layer of the unit; only with activations from stores",
     "Concept": "its concept, as in the neuron map",
     "S": "selectivity, 0 to 1; ½ is none (METRICS 1)",
     "C": "causality, 0 to 1; 0 is none (METRICS 2)",
@@ -81,11 +82,15 @@ class BenchmarkResult:
         table: one row a neuron, best first; the columns are described in `COLUMNS` and `PATTERNS`.
         signature: versions, options, seed, the SHA-256 of every input, counts.
         warnings: what changes how the table should be read.
+        layers: where there are several, one row a layer: how many neurons it has and how many are scored, the median
+            of their InterpScore, its mean and that of I_excess with intervals from the same resamples, and how many
+            are significant in S and in H.
     """
 
     table: pd.DataFrame
     signature: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    layers: pd.DataFrame | None = None
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
         """Write the table as CSV and, beside it, everything as JSON, each whole or not at all.
@@ -104,8 +109,9 @@ class BenchmarkResult:
     def to_json(self) -> str:
         """Signature, warnings, what each column means, and the table; missing values are null."""
         described = {**{name: COLUMNS[name] for name in COLUMNS if name in self.table}, **PATTERNS}
-        neurons = [{key: _plain(value) for key, value in row.items()} for row in self.table.to_dict(orient="records")]
-        document = {"signature": self.signature, "warnings": self.warnings, "columns": described, "neurons": neurons}
+        document: dict[str, Any] = {"signature": self.signature, "warnings": self.warnings, "columns": described}
+        document |= {} if self.layers is None else {"layers": _records(self.layers)}
+        document |= {"neurons": _records(self.table)}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -121,6 +127,10 @@ def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     if path.suffix.lower() == ".json":
         raise OutputError(f"{path}: the JSON is written beside the table; expected a name such as {path.stem}.csv")
     return path, path.with_suffix(".json")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def _plain(value: Any) -> Any:

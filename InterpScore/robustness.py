@@ -113,13 +113,13 @@ def activation_ratio(
     """
     top = weighted_mean(np.abs(perturbed_UN), perturbed_weights_NB)
     bottom = weighted_mean(np.abs(clean_UM), clean_weights_MB)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return np.asarray((top + epsilon) / (bottom + epsilon))
 
 
 def stability(ratio: Floats) -> Floats:
     """`σ(r) = min(r, 1/r)`: 1 where activation is unchanged, 0 where it vanishes or explodes."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.minimum(ratio, 1 / ratio)
 
 
@@ -136,7 +136,7 @@ def paired_stability(perturbed_UN: Floats, clean_UN: Floats) -> Floats:
 
     Pairs whose clean activation and perturbed activation are both 0 say nothing and are left out.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         sigma = stability(np.abs(perturbed_UN) / np.abs(clean_UN))
     present = np.isfinite(sigma)
     with np.errstate(invalid="ignore"):

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from Activation_Extraction.clip_helpers import OWN, ImageInput
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.errors import InputError, first_line, shown
 from Activation_Extraction.models.layers import LayerNames, unit_axis
 from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.registry import Model
@@ -98,7 +98,7 @@ def from_transformers(
                 processor = library.ImageProcessingMixin.get_image_processor_dict(str(model))[0]
             module = library.AutoModel.from_pretrained(str(model), use_safetensors=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
-            raise InputError(f"{name}: transformers cannot read it ({_first_line(error)})") from None
+            raise InputError(f"{name}: transformers cannot read it ({first_line(error)})") from None
     name = name or type(module).__name__
     if processor is None:
         raise InputError(f"{name}: no image processor given; expected its settings, as in preprocessor_config.json")
@@ -174,20 +174,16 @@ def _imported(library: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name == top:
             raise InputError(f"{top} is not installed; expected: pip install {PACKAGES.get(top, top)}") from None
-        raise InputError(f"{top} cannot be imported ({_first_line(error)})") from None
+        raise InputError(f"{top} cannot be imported ({first_line(error)})") from None
     except (ImportError, RuntimeError, OSError) as error:  # as when its binaries do not fit the torch beside it
-        raise InputError(f"{top} cannot be imported ({_first_line(error)})") from None
+        raise InputError(f"{top} cannot be imported ({first_line(error)})") from None
 
 
 def _made(library: str, name: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except (ValueError, RuntimeError, KeyError, OSError) as error:
-        raise InputError(f"{library}: cannot make {shown(name)} ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{library}: cannot make {shown(name)} ({first_line(error)})") from None
 
 
 def _swin_axis(name: str, shape: Sequence[int]) -> int | None:

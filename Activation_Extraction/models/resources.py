@@ -48,6 +48,19 @@ def device_named(name: str | torch.device) -> torch.device:
     return device
 
 
+def devices_named(names: str) -> list[torch.device]:
+    """The devices of a list such as "cuda:0,cuda:1", in which "cuda" alone stands for every GPU.
+
+    A device that is named twice is there twice.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    if names.strip() == "cuda" and torch.cuda.device_count():
+        return [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    return [device_named(name.strip()) for name in names.split(",")]
+
+
 @contextmanager
 def limited_threads(count: int | None) -> Iterator[None]:
     """Let torch use that many CPU threads inside the block; None changes nothing."""

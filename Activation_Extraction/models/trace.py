@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
@@ -23,6 +23,7 @@ from Activation_Extraction.errors import InputError, shown
 
 T = TypeVar("T")
 Edit = Callable[[Tensor], Tensor]
+Reduction = Callable[[Tensor], T]
 EVERY = "*"
 """Stands for every call of every layer, kept as `name#1`, `name#2` … in the order in which they return."""
 
@@ -63,7 +64,7 @@ def trace(
     retain: str | Iterable[str] = (),
     *,
     edit: Mapping[str, Edit] | None = None,
-    reduce: Callable[[Tensor], T],
+    reduce: Reduction[T] | Mapping[str, Reduction[T]],
 ) -> AbstractContextManager[Retained[T]]: ...
 @contextmanager
 def trace(
@@ -71,7 +72,7 @@ def trace(
     retain: str | Iterable[str] = (),
     *,
     edit: Mapping[str, Edit] | None = None,
-    reduce: Callable[[Tensor], Any] | None = None,
+    reduce: Reduction[Any] | Mapping[str, Reduction[Any]] | None = None,
 ) -> Iterator[Retained[Any]]:
     """Keep or edit the outputs of layers while the network runs inside the block.
 
@@ -87,7 +88,8 @@ def trace(
         edit: layer → function from its output to the tensor, of the same shape, type and device, that the rest of the
             network is to see instead. It gets a copy, which it may change in place. Edits take place in the order in
             which the layers run. The identity leaves the network's output as it is, bit for bit.
-        reduce: function applied at once to each output kept (such as a spatial mean), so that only its result stays.
+        reduce: function applied at once to each output kept (such as a spatial mean), so that only its result stays;
+            or one for each name that is retained.
 
     A layer that runs several times in a run is addressed as `name#1`, `name#2` …; without a number, the last call is
     kept and every call is edited. `EVERY` keeps all calls of all layers. When a layer returns a tuple, list, mapping or
@@ -116,6 +118,15 @@ def unknown_layer(name: str, known: Iterable[str]) -> str:
     return f"no layer {shown(name)} among {len(known)}{hint}"
 
 
+def split_call(text: str, layers: Container[str]) -> tuple[str, int | None]:
+    """A layer's name and which of its calls is meant, where the text says so: `relu#2` is the second."""
+    name, _, number = text.rpartition("#")
+    # Anything but a count from 1 leaves an unknown name.
+    if text in layers or not re.fullmatch(r"[1-9][0-9]{0,8}", number):
+        return text, None
+    return name, int(number)
+
+
 _open: ContextVar[tuple[_Trace, ...]] = ContextVar("open traces", default=())
 
 
@@ -138,7 +149,11 @@ class _Address:
 
 class _Trace:
     def __init__(
-        self, root: nn.Module, retain: list[str], edit: Mapping[str, Edit], reduce: Callable[[Tensor], Any] | None
+        self,
+        root: nn.Module,
+        retain: list[str],
+        edit: Mapping[str, Edit],
+        reduce: Reduction[Any] | Mapping[str, Reduction[Any]] | None,
     ) -> None:
         self._root = root
         self._modules: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
@@ -198,11 +213,12 @@ class _Trace:
         return f"layer {shown(text)} was not reached in the traced block: {ran}"
 
     def _split(self, text: str) -> tuple[str, int | None]:
-        name, _, number = text.rpartition("#")
-        # Anything but a count from 1 leaves an unknown name.
-        if text in self._modules or not re.fullmatch(r"[1-9][0-9]{0,8}", number):
-            return text, None
-        return name, int(number)
+        return split_call(text, self._modules)
+
+    def _reduced(self, texts: list[str], kept: Tensor) -> dict[str, Any]:
+        if isinstance(self._reduce, Mapping):
+            return {text: self._reduce[text](kept) for text in texts}
+        return dict.fromkeys(texts, kept if self._reduce is None else self._reduce(kept))
 
     def _by_module(self, addresses: Iterable[_Address]) -> dict[nn.Module, list[_Address]]:
         placed: dict[nn.Module, list[_Address]] = {}
@@ -266,8 +282,7 @@ class _Trace:
                 raise InputError(_no_tensor(texts[0], output))
             path, tensor = found
             kept = tensor.clone()
-            value = kept if self._reduce is None else self._reduce(kept)
-            self.retained.update(dict.fromkeys(texts, value))
+            self.retained.update(self._reduced(texts, kept))
             self._unreached.difference_update(addresses)
             if kept.requires_grad and self._reduce is None:
                 # The network goes on from the tensor that is handed out, so that gradients pass through it.

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Activation_Extraction.errors import DownloadError, InputError, OutputError, shown
+from Activation_Extraction.errors import DownloadError, InputError, OutputError, first_line, shown
 from Activation_Extraction.files import sha256_of, write_together
 from Activation_Extraction.models.known_weights import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
 from Activation_Extraction.models.transfer import WAITS, fetch, only_one
@@ -213,7 +213,7 @@ def _from_safetensors(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         return {name: _single(tensor) for name, tensor in load(data).items()}
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({_first_line(error)}); is it truncated?") from None
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)}); is it truncated?") from None
 
 
 def _from_torchscript(path: Path, data: bytes, digest: str, *, trusted: bool) -> dict[str, Tensor]:
@@ -237,16 +237,12 @@ def _from_torchscript(path: Path, data: bytes, digest: str, *, trusted: bool) ->
             warnings.simplefilter("ignore", DeprecationWarning)  # of the format, which these archives have for good
             state = torch.jit.load(io.BytesIO(data), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise InputError(f"{path}: not a readable TorchScript archive ({_first_line(error)})") from None
+        raise InputError(f"{path}: not a readable TorchScript archive ({first_line(error)})") from None
     return {name: _single(tensor) for name, tensor in state.items() if name not in _NO_TENSORS}
 
 
 def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def _agreed_sha256(file: WeightsFile, sha256: str | None) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from Activation_Extraction.activation_extractor import BATCH_SIZE, _batch_size
+from Activation_Extraction.batch_sizes import largest_batch
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.errors import InputError
 from Activation_Extraction.models import registry
@@ -457,22 +457,6 @@ def test_threads_are_given_back_after_use_and_after_an_error():
     assert (inside, torch.get_num_threads()) == ([before + 1] * 2, before)
 
 
-def test_batches_of_extraction_shrink_with_the_memory_limit():
-    free = load_model("clip-mini", weights="random")
-    weights = sum(t.nbytes for t in free.module.state_dict().values())
-    one = 6 * 4 * 16 * 48 * 48  # conv3 of the stem: 16 channels at half of 96 pixels
-    sizes = {}
-    for images in (0, 1, 3, 16, 100):
-        model = load_model("clip-mini", weights="random", memory_limit=weights + images * one + one // 2)
-        if images:
-            sizes[images] = _batch_size(None, model)
-        else:
-            with pytest.raises(InputError, match=f"one image needs about {one:,} bytes beside the weights"):
-                _batch_size(None, model)
-    assert sizes == {1: 1, 3: 3, 16: BATCH_SIZE, 100: BATCH_SIZE}
-    assert (_batch_size(None, free), _batch_size(7, model)) == (BATCH_SIZE, 7)
-
-
 # A frozen graph -----------------------------------------------------------------------------------------------------
 
 
@@ -515,7 +499,7 @@ def test_weights_inside_a_graph_do_not_count_as_what_an_image_needs(graph):
     assert stem < 4 * tower.attnpool.v_proj.weight.numel()
     whole = sum(t.nbytes for t in (*free.module.parameters(), *free.module.buffers()))
     model = load_model("clip", weights=path, memory_limit=whole + 5 * 6 * stem)
-    assert _batch_size(None, model) == 5
+    assert largest_batch(model) == 5
 
 
 def test_graph_that_is_none_is_refused(tmp_path):

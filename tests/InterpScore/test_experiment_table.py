@@ -194,9 +194,10 @@ def test_rows_keep_their_number_when_others_are_left_out():
     assert "row 5: found '7'" in problems_of(frame)[0]
 
 
-def test_units_without_a_column_are_left_out_and_those_of_the_file_are_named():
-    table = load_experiment_table(small(activation_77=1.0), ["1", "2"])
-    assert (table.units, sorted(table.units_of_file)) == (["1"], ["1", "77"])
+def test_units_without_a_column_are_left_out_and_the_nearest_column_is_named():
+    table = load_experiment_table(small(activation_77=1.0), ["1", "7"])
+    assert table.units == ["1"]
+    assert table.absent == {"7": "no column activation_7 (the nearest is 'activation_77')"}
 
 
 def test_a_blank_activation_is_missing_on_that_image_alone(tmp_path):

@@ -374,6 +374,14 @@ def test_pair_with_one_silent_side_counts_as_zero():
     assert paired_stability(np.array([[0.0, 3.0, 1.0]]), np.array([[2.0, 0.0, 1.0]])).tolist() == [1 / 3]
 
 
+def test_a_ratio_too_large_for_a_number_is_an_explosion_without_a_warning():
+    one = np.ones((1, 1))
+    assert stability(activation_ratio(2 * one, one, 1e-308 * one, one)).tolist() == [[0]]
+    assert stability(activation_ratio(1e-308 * one, one, one, one))[0, 0] == 1e-308
+    assert stability(np.array([1e-310])).tolist() == [1e-310]  # 1 / ratio is too large
+    assert paired_stability(np.array([[2.0, 1.0]]), np.array([[1e-308, 1.0]])).tolist() == [0.5]
+
+
 def test_published_stand_in_is_named_in_the_warning():
     frame = pd.DataFrame(
         {

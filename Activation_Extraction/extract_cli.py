@@ -1,0 +1,153 @@
+"""`interpscore extract`: whole layers of any number of images into an activation store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from Activation_Extraction.errors import InputError
+
+if TYPE_CHECKING:
+    from Activation_Extraction.extract_full_layer_activations import ExtractionReport
+    from Activation_Extraction.image_sets import ImageSet
+
+extract_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+PARTIAL = 1
+"""Exit code of a run that is complete but for images that could not be read."""
+
+_SHOWN_ERRORS = 10
+NETWORK, IMAGES, RUNNING = "The network", "The images", "Running it"
+
+
+@extract_app.command(no_args_is_help=True)
+def extract(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The activation store to write, or to go on with, such as acts.zarr.")],
+    images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer, in either scheme; repeat it for several in one pass. `interpscore models layers` lists them.", rich_help_panel=NETWORK)] = None,
+    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
+    weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
+    pooling: Annotated[Literal["mean", "max", "none"], typer.Option(help="Over the positions of a map; none keeps them all.", rich_help_panel=NETWORK)] = "mean",
+    preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip scales and crops, published squashes, own is the network's.", show_default="what the network was trained with", rich_help_panel=NETWORK)] = None,
+    split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
+    images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
+    backend: Annotated[Literal["eager", "compiled", "openvino"], typer.Option(help="What runs the network; openvino is the fastest on Intel and AMD processors (pip install 'interpscore\\[openvino]').", rich_help_panel=RUNNING)] = "eager",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast where the processor has it, within about 1%.", rich_help_panel=RUNNING)] = "fp32",
+    devices: Annotated[str, typer.Option(help="cpu, cuda (every GPU), or a list such as cuda:0,cuda:1.", rich_help_panel=RUNNING)] = "cpu",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time.", show_default="the fastest of a short trial", rich_help_panel=RUNNING)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of the network.", show_default="all", rich_help_panel=RUNNING)] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="For weights and batches on each device, such as '4 GB'.", show_default="none", rich_help_panel=RUNNING)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode images.", show_default="as many as there are processors", rich_help_panel=RUNNING)] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Images kept for each unit, best first.", show_default="100", rich_help_panel=RUNNING)] = None,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Images in a shard, the unit of work that a stopped run loses at most.", show_default="by size", rich_help_panel=RUNNING)] = None,
+    export: Annotated[Path | None, typer.Option(help="Also write all activations to this .npz, and the image table to a .csv beside it.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Do not extract: hash every file of the store anew and, where images are given, these too.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --verify: strike out what is damaged, so that the command that made the store computes it anew.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:  # fmt: skip
+    """Write the activations of every unit of whole layers into a store, and statistics of each unit with them.
+
+    [bold]interpscore extract photos/ --model clip-mini --layer block_4 -o acts.zarr[/bold]
+
+    The same command goes on where a stopped run ended, whatever stopped it. Images that cannot be read keep their row,
+    which is NaN; they are listed at the end, and the exit code is then 1 (0: everything; 2: wrong input, or a store that
+    cannot be written; 130: stopped).
+    """
+    from Activation_Extraction.files import check_writable
+    from Activation_Extraction.image_sets import image_set
+    from Activation_Extraction.store import export_npz, export_paths
+
+    if repair and not verify:
+        raise InputError("--repair: found without --verify; expected both")
+    chosen = image_set(images, split=split, images_root=images_root) if images else None
+    if verify:
+        raise typer.Exit(_verify(output, chosen, repair=repair, quiet=quiet))
+    if chosen is None:
+        raise InputError("IMAGES: none given; expected a folder, a glob, image files, tables, tar shards or hf:NAME")
+    if not layer:
+        raise InputError("--layer: none given; expected at least one (`interpscore models layers` lists them)")
+    if export is not None:
+        for path in export_paths(export):
+            check_writable(path)
+    report = _extracted(
+        chosen, layer, output, model, weights=weights, pooling=pooling, preprocessing=preprocessing, backend=backend,
+        precision=precision, devices=devices, threads=threads, memory_limit=memory_limit, batch_size=batch_size,
+        workers=workers, top_k=top_k, shard_rows=shard_rows, progress=not quiet,
+    )  # fmt: skip
+    exported = export_npz(report.store, export) if export is not None else ()
+    for line in report.unreadable[:_SHOWN_ERRORS]:
+        print(f"not read: {line}", file=sys.stderr)
+    if len(report.unreadable) > _SHOWN_ERRORS:
+        print(
+            f"… and {len(report.unreadable) - _SHOWN_ERRORS:,} more in the column error of images.parquet",
+            file=sys.stderr,
+        )
+    if not quiet:
+        _print_report(report, [str(path) for path in exported])
+    raise typer.Exit(PARTIAL if report.unreadable else 0)
+
+
+def _extracted(
+    images: ImageSet, layers: list[str], output: Path, model: str, *, progress: bool, **options: Any
+) -> ExtractionReport:
+    from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
+
+    try:
+        return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
+    except KeyboardInterrupt:
+        print(f"stopped; what {output} holds stays, and the same command goes on with it", file=sys.stderr)
+        raise
+
+
+def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:
+    """Print what is wrong with a store; the exit code."""
+    from Activation_Extraction.progress import image_progress
+    from Activation_Extraction.store import ActivationStore
+    from Activation_Extraction.store_check import verify
+
+    store = ActivationStore.open(path)
+    with image_progress("Verifying", len(store), shown=not quiet) as advance:
+        problems = verify(path, images, repair=repair, advance=advance)
+    for problem in problems:
+        print(f"damaged: {problem}", file=sys.stderr)
+    missing = sum(len(shard.rows) for shard in store.missing_shards())
+    if not quiet:
+        state = "complete" if store.is_complete else f"unfinished: {missing:,} images are still to be computed"
+        also = f", and those of {len(store):,} images" if images is not None else ""
+        print(f"{path}: {state}; " + (f"{len(problems)} problems" if problems else f"all hashes right{also}"))
+        if problems:
+            again = (
+                "The command that made the store, given again, mends it"
+                if repair
+                else "--repair lets the command that made the store mend it"
+            )
+            print(f"{again}; it computes damaged shards anew.")
+    return PARTIAL if problems or missing else 0
+
+
+def _print_report(report: ExtractionReport, exported: list[str]) -> None:
+    store = report.store
+    size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
+    layers = ", ".join(f"{name} ({'×'.join(map(str, shape))})" for name, shape in store.shapes.items())
+    print(f"{store.path}: {len(store):,} images × {layers}, {size / 1e6:,.1f} MB")
+    if report.computed:
+        speed = report.computed / report.seconds
+        print(f"{report.computed:,} images computed at {speed:,.1f} images/s, {report.batch_size} at a time")
+    else:
+        print("was complete already; nothing computed")
+    for layer in store.layers:
+        statistics = store.statistics(layer)
+        silent = int((statistics.maximum_U <= 0).sum())
+        print(
+            f"{layer}: mean activation {statistics.mean_U.mean():.4g}, {silent:,} of {len(statistics.mean_U):,} units never active"
+        )
+    if exported:
+        print(f"Exported: {' and '.join(exported)}")
+    print(
+        f"{len(report.unreadable):,} of {len(store):,} images could not be read; their rows are NaN"
+        if report.unreadable
+        else "every image was read"
+    )

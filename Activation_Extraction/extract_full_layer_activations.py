@@ -1,0 +1,314 @@
+"""Streams whole layers of an image set into an activation store: resumed where it ended, flat in memory.
+
+    extract_full_layer_activations("photos/", ["layer4.5", "layer3.9"], "acts.zarr", "clip-rn50x4")
+
+A shard of images is the unit of work. Decoding processes read and arrange images ahead of the network, the network runs
+on batches that always have the same shape, and a thread of its own writes a shard while the next one is computed. A
+batch never crosses a shard, so what a row holds does not depend on where an earlier run ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from time import monotonic
+
+import numpy as np
+import torch
+
+from Activation_Extraction.backends import Runner, prepare_runner
+from Activation_Extraction.clip_helpers import preparation
+from Activation_Extraction.decoding import Decoders, PixelBatch, default_workers
+from Activation_Extraction.errors import InputError
+from Activation_Extraction.image_sets import ImageSet, image_set
+from Activation_Extraction.models.registry import Model, load_model
+from Activation_Extraction.models.resources import devices_named
+from Activation_Extraction.progress import Advance, image_progress
+from Activation_Extraction.store import ActivationStore
+from Activation_Extraction.store_files import Shard
+from Activation_Extraction.store_writer import StoreWriter, recorded_identity
+
+FEW_IMAGES, FEW_BATCH = 64, 8
+"""Fewer images than the first are run in batches of the second, unmeasured."""
+
+
+VERSIONS = ("torch", "library")
+"""Of a model's provenance, what tells versions of libraries: part of a store's history, not of its identity."""
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What a run did.
+
+    Attributes:
+        store: the complete store.
+        computed: images that this run computed; the others were there.
+        unreadable: lines that name images and say why they could not be read; their rows are NaN.
+        seconds: of computing, without preparing the network.
+        batch_size: images at a time.
+    """
+
+    store: ActivationStore
+    computed: int
+    unreadable: Sequence[str]
+    seconds: float
+    batch_size: int
+
+
+def extract_full_layer_activations(
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | ImageSet,
+    layers: str | Sequence[str],
+    output: str | os.PathLike[str],
+    model: Model | str = "clip",
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    pooling: str = "mean",
+    preprocessing: str | None = None,
+    backend: str = "eager",
+    precision: str = "fp32",
+    devices: str | None = None,
+    threads: int | None = None,
+    memory_limit: int | str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    top_k: int | None = None,
+    shard_rows: int | None = None,
+    progress: bool = True,
+) -> ExtractionReport:
+    """Activations of every unit of some layers on an image set, in a store on disk; goes on where a stopped run ended.
+
+    Args:
+        images: what `image_set` takes, or its result.
+        layers: names in either scheme; all are read in one pass.
+        output: the store, a folder such as `acts.zarr`; one that a stopped run left is completed.
+        model: a name of `available_models()`, loaded on each device, or what `load_model` returned.
+        weights, threads, memory_limit: see `load_model`; for a model by name.
+        pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
+        preprocessing: "clip", "published", "own", or None: what the model was trained with.
+        backend, precision: how the network is run, see `prepare_runner`; "eager" and "fp32" are exact.
+        devices: "cpu", "cuda" (every GPU), or a list such as "cuda:0,cuda:1"; each computes shards of its own. GPUs are
+            written for but were never tested. None: the model's own, else the CPU.
+        batch_size: images at a time on each device; None takes what the store was begun with, else the fastest of a
+            short trial.
+        workers: decoding processes of all devices together; None takes one a processor.
+        top_k: images kept for each unit; None takes 100.
+        shard_rows: images in a shard, the unit of work; None chooses by the size of a row.
+        progress: show how far the run is, on standard error.
+
+    Returns:
+        The store and what the run did. Images that could not be read are rows of NaN with their reason.
+
+    Raises:
+        InputError: wrong input; a store of something else (each difference is named); an input folder that went away
+            (what is computed stays, and the same call goes on).
+        OutputError: the store cannot be written, or another run is writing it.
+    """
+    image_list = images if isinstance(images, ImageSet) else image_set(images)
+    replicas = _replicas(model, weights, devices, threads, memory_limit)
+    first = replicas[0]
+    wanted = [layers] if isinstance(layers, str) else list(layers)
+    if not wanted:
+        raise InputError("layers: none given; expected at least one, such as layer4.5")
+    names = list(dict.fromkeys(first.layers.resolve(layer) for layer in wanted))
+    preset = first.image_input.preset if preprocessing is None else preprocessing
+    preparation(first.image_input, preset)  # refuses an unknown one before anything is measured
+    identity = {
+        "model": first.name,
+        **{name: value for name, value in first.provenance.items() if name not in VERSIONS},
+        "preprocessing": preset,
+        "input": f"{first.image_input.height}x{first.image_input.width}",
+        "pooling": pooling,
+        "backend": backend,
+        "precision": precision,
+        "batch_size": batch_size,
+    }
+    asked = {
+        **identity, "layers": names, "images": image_list.fingerprint, "rows": len(image_list),
+        "shard_rows": shard_rows, "top_k": top_k,
+    }  # fmt: skip
+    recorded = recorded_identity(output, asked)  # a store of something else is refused before anything is prepared
+    if recorded is not None and (store := ActivationStore.open(output)).is_complete:
+        return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"])
+    size = batch_size if recorded is None else recorded["batch_size"]
+    runners = _runners(replicas, names, pooling, backend, precision, size or _size_for_few(image_list))
+    with StoreWriter(
+        output,
+        {**identity, "batch_size": runners[0].batch_size},
+        image_list,
+        runners[0].shapes,
+        aliases={alias: name for name in names for alias in first.layers.aliases_of(name)},
+        shard_rows=shard_rows,
+        top_k=top_k,
+        settings={
+            **runners[0].provenance,
+            "devices": [str(replica.device) for replica in replicas],
+            "threads": first.threads or torch.get_num_threads(),
+            "interpscore": version("interpscore"),
+        },
+    ) as writer:
+        left = sum(len(shard.rows) for shard in writer.missing)
+        begun = monotonic()
+        if left:
+            with image_progress("Extracting", len(image_list), done=len(image_list) - left, shown=progress) as advance:
+                _run(runners, image_list, preset, workers, writer, advance)
+        seconds = monotonic() - begun
+        store = writer.finish()
+    unreadable = _unreadable(store)
+    if len(unreadable) == len(store):
+        raise InputError(f"none of the {len(store):,} images could be read: {unreadable[0]}")
+    return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size)
+
+
+def _runners(
+    replicas: Sequence[Model], layers: Sequence[str], pooling: str, backend: str, precision: str, size: int | None
+) -> list[Runner]:
+    """What runs the model on each device; a batch size that is to be measured is measured on the first."""
+    runners: list[Runner] = []
+    for replica in replicas:
+        batch_size = runners[0].batch_size if runners else size
+        runners.append(
+            prepare_runner(
+                replica, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size
+            )
+        )
+    return runners
+
+
+def _replicas(
+    model: Model | str,
+    weights: str | os.PathLike[str] | None,
+    devices: str | None,
+    threads: int | None,
+    memory_limit: int | str | None,
+) -> list[Model]:
+    """The model on each device."""
+    if isinstance(model, str):
+        places = devices_named(devices or "cpu")
+        return [
+            load_model(model, weights=weights, device=place, threads=threads, memory_limit=memory_limit)
+            for place in places
+        ]
+    given = {"weights": weights, "devices": devices, "threads": threads, "memory_limit": memory_limit}
+    if unused := [name for name, value in given.items() if value is not None]:
+        raise InputError(f"{unused[0]}: found with a model that is loaded already; expected them with a model's name")
+    return [model]
+
+
+def _size_for_few(images: ImageSet) -> int | None:
+    """A batch size where measuring would take longer than the work; None asks for a measurement."""
+    return min(FEW_BATCH, len(images)) if len(images) < FEW_IMAGES else None
+
+
+def _unreadable(store: ActivationStore) -> list[str]:
+    errors = store.images["error"]
+    return [str(error) for error in errors[errors.fillna("") != ""]]
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+
+
+class _Shards:
+    """Missing shards, handed out in order to the devices that ask."""
+
+    def __init__(self, missing: Sequence[Shard]) -> None:
+        self._left = deque(missing)
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def __iter__(self) -> Iterator[Shard]:
+        while not self._stopped:
+            with self._lock:
+                if not self._left:
+                    return
+                shard = self._left.popleft()
+            yield shard
+
+
+class _ShardRows:
+    """The rows of one shard as they come."""
+
+    def __init__(self, shard: Shard, runner: Runner) -> None:
+        self.shard = shard
+        self.values = {layer: np.empty((len(shard.rows), *shape), np.float32) for layer, shape in runner.shapes.items()}
+        self.sha256: list[str | None] = []
+        self.errors: list[str] = []
+
+    def add(self, batch: PixelBatch, runner: Runner) -> bool:
+        """Run the network on a batch; True when the shard is full."""
+        n = len(batch.rows)
+        place = slice(batch.rows.start - self.shard.rows.start, batch.rows.stop - self.shard.rows.start)
+        unreadable = np.array([bool(error) for error in batch.errors])
+        computed = {} if unreadable.all() else runner(batch.pixels_NHWC)
+        for layer, values in self.values.items():
+            if computed:
+                values[place] = computed[layer][:n]
+            values[place][unreadable] = np.nan
+        self.sha256 += batch.sha256
+        self.errors += batch.errors
+        return batch.rows.stop == self.shard.rows.stop
+
+
+def _run_device(
+    runner: Runner,
+    decoders: Decoders,
+    shards: _Shards,
+    writer: StoreWriter,
+    writing: ThreadPoolExecutor,
+    advance: Advance,
+) -> None:
+    """Compute shards on one device until none is left, or `shards` is stopped."""
+    begun: deque[Shard] = deque()
+
+    def spans() -> Iterator[range]:
+        for shard in shards:
+            begun.append(shard)
+            for start in range(shard.rows.start, shard.rows.stop, runner.batch_size):
+                yield range(start, min(start + runner.batch_size, shard.rows.stop))
+
+    written: Future[None] | None = None
+    current: _ShardRows | None = None
+    try:
+        for batch in decoders.batches(spans()):
+            current = current or _ShardRows(begun.popleft(), runner)
+            full = current.add(batch, runner)
+            advance(len(batch.rows))
+            if full:
+                if written is not None:
+                    written.result()  # at most one shard waits to be written, so memory stays flat
+                written = writing.submit(writer.commit, current.shard, current.values, current.sha256, current.errors)
+                current = None
+    finally:
+        if written is not None:
+            written.result()
+
+
+def _run(
+    runners: Sequence[Runner],
+    images: ImageSet,
+    preset: str,
+    workers: int | None,
+    writer: StoreWriter,
+    advance: Advance,
+) -> None:
+    """Compute the missing shards on all devices, each in a thread of its own."""
+    shards = _Shards(writer.missing)
+    per_device = None if workers is None and len(runners) == 1 else -(-(workers or default_workers()) // len(runners))
+    with ThreadPoolExecutor(1) as writing, ThreadPoolExecutor(len(runners)) as computing, ExitStack() as stack:
+        running = []
+        for runner in runners:
+            decoders = stack.enter_context(
+                Decoders(images, runner.model.image_input, preset, batch_size=runner.batch_size, workers=per_device)
+            )
+            running.append(computing.submit(_run_device, runner, decoders, shards, writer, writing, advance))
+        stack.callback(shards.stop)  # first of all, whatever ends the block: no device begins another shard
+        for done in as_completed(running):
+            done.result()

@@ -1,0 +1,153 @@
+"""A network rewritten for one purpose: some of its layers, pooled, and nothing that they do not need.
+
+The network is traced symbolically; what no layer asked for depends on is dropped, and each BatchNorm that is all that
+reads a convolution becomes part of it. What cannot be traced so (control flow that depends on values, outputs that are
+no tensors) is refused here, and what is traced wrongly shows in a comparison with the network itself, so `backends`
+makes one before it uses a rewritten network.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from Activation_Extraction.errors import first_line
+from Activation_Extraction.models.pooling import pooled
+from Activation_Extraction.models.trace import split_call
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+_tracing = Lock()
+"""Symbolic tracing replaces `nn.Module.__call__` for as long as it takes."""
+
+
+class NotTraceableError(Exception):
+    """A network whose forward cannot be told by tracing it; the message says why."""
+
+
+def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[fx.GraphModule, int]:
+    """A network that gives `pooled` outputs of some layers of another one, whose weights are copied.
+
+    Args:
+        tower: the network, in evaluation mode; it is left as it is.
+        kept: names of layers, as `trace` takes them → the axis of their outputs that holds the units.
+        pooling: of `POOLINGS`.
+
+    Returns:
+        The network, which gives a tuple in the order of `kept`, and the number of BatchNorms that became part of a
+        convolution.
+
+    Raises:
+        NotTraceableError: nothing was rewritten.
+    """
+    if any(module._forward_hooks or module._forward_pre_hooks for module in tower.modules()):
+        raise NotTraceableError("it carries hooks")
+    recorder = _Recorder(tower, kept, pooling)
+    try:
+        with _tracing:
+            graph = recorder.trace(tower, _defaults(tower.forward))
+    except Exception as error:  # a network's own code may raise anything when it meets what is no tensor
+        raise NotTraceableError(first_line(error)) from error
+    (output,) = graph.find_nodes(op="output")
+    output.args = (tuple(recorder.node_of(name, tower) for name in kept),)
+    network = fx.GraphModule(tower, graph)
+    graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
+    network = copy.deepcopy(network)
+    folded = _fold(network)
+    network.recompile()
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network, folded
+
+
+class _Recorder(fx.Tracer):
+    """Traces a network, and pools the outputs of some layers right where they return: before anything changes them."""
+
+    def __init__(self, tower: nn.Module, kept: Mapping[str, int], pooling: str) -> None:
+        super().__init__()
+        self._layers = {name for name, _ in tower.named_modules()}
+        self._axes = {split_call(name, self._layers)[0]: axis for name, axis in kept.items()}
+        self._pooling = pooling
+        self._calls: dict[str, list[fx.Node]] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) or next(m.children(), None) is None
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+        name = self.path_of_module(m)
+        if name in self._axes:
+            if not isinstance(output, fx.Proxy):
+                raise NotTraceableError(f"{name} returns {type(output).__name__}")
+            kept = self.create_proxy("call_function", pooled, (output, self._axes[name], self._pooling), {})
+            self._calls.setdefault(name, []).append(kept.node)
+        return output
+
+    def node_of(self, address: str, tower: nn.Module) -> fx.Node:
+        name, call = split_call(address, self._layers)
+        calls = self._calls.get(name, [])
+        if call is None and len(calls) > 1 and next(tower.get_submodule(name).parameters(), None) is not None:
+            raise NotTraceableError(f"{name} runs {len(calls)} times")  # which call counts depends on the other layers
+        if len(calls) < (call or 1):
+            raise NotTraceableError(f"{address} is not reached")
+        return calls[call - 1 if call else -1]
+
+
+def _defaults(forward: Callable[..., object]) -> dict[str, Any]:
+    """The arguments after the first, which stay at their defaults."""
+    arguments = list(inspect.signature(forward).parameters.values())[1:]
+    return {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
+
+
+def _fold(network: fx.GraphModule) -> int:
+    """Make each BatchNorm that alone reads a convolution part of it; how many there were."""
+    folded = 0
+    for node in list(network.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and len(node.args) == 1 else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        norm, convolution = network.get_submodule(str(node.target)), network.get_submodule(str(before.target))
+        # Not of classes derived from these, which may do more.
+        if type(norm) not in BATCH_NORMS or type(convolution) not in CONVOLUTIONS or norm.running_mean is None:
+            continue
+        name = f"folded_{folded}"
+        network.add_submodule(name, _fused(convolution, norm))
+        before.target = name
+        node.replace_all_uses_with(before)
+        network.graph.erase_node(node)
+        network.delete_all_unused_submodules()
+        folded += 1
+    return folded
+
+
+def _fused(convolution: Any, norm: Any) -> nn.Module:
+    """A convolution and the BatchNorm after it as one, whose weights are made in float64."""
+    single: list[Any] = [
+        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
+    ]  # fmt: skip
+    double: list[Any] = [value.detach().double() if isinstance(value, Tensor) else value for value in single]
+    weight, bias = fuse_conv_bn_weights(*double)
+    fused: nn.Module = copy.copy(convolution)
+    fused._parameters = {}
+    for name, value in (("weight", weight), ("bias", bias)):
+        fused.register_parameter(name, nn.Parameter(value.to(convolution.weight.dtype), requires_grad=False))
+    return fused
+
+
+def in_bfloat16(network: nn.Module) -> None:
+    """Convert the weights that autocast would convert in every run."""
+    for module in network.modules():
+        if type(module) in (*CONVOLUTIONS, nn.Linear):
+            module.to(torch.bfloat16)

@@ -1,0 +1,69 @@
+"""A model as it is, up to some of its layers: what every faster way of running it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.models.pooling import pooled
+from Activation_Extraction.models.registry import Model
+from Activation_Extraction.models.resources import limited_threads
+from Activation_Extraction.models.trace import trace
+
+
+class PlainNetwork(nn.Module):
+    """A model's image tower, with hooks that keep some layers; a run ends when all of them are there.
+
+    Args:
+        model: what to run.
+        layers: canonical names.
+        pooling: of `POOLINGS`.
+    """
+
+    def __init__(self, model: Model, layers: Sequence[str], pooling: str) -> None:
+        super().__init__()
+        self.image_tower = model.image_tower
+        self.pooling = pooling
+        self.axes = dict.fromkeys(layers, 1)
+        """Layer → which axis of its output holds the units; right after the first run."""
+        self._model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What `pooled` makes of each layer on a batch, as the image tower takes it.
+
+        Raises:
+            InputError: the output of a layer has no axis of units.
+        """
+        reduce = {layer: self._pooled(layer, len(x)) for layer in self.axes}
+        with trace(self.image_tower, self.axes, reduce=reduce) as retained:
+            retained.run(x)
+        return tuple(retained[layer] for layer in self.axes)
+
+    def _pooled(self, layer: str, images: int) -> Callable[[Tensor], Tensor]:
+        def keep(a: Tensor) -> Tensor:
+            axis = self._model.layers.unit_axis(layer, a.shape)
+            if axis is None or a.ndim < 2 or len(a) != images:
+                raise InputError(
+                    f"layer {shown(layer)} of {self._model.name}: output of shape {tuple(a.shape)} for {images} images; "
+                    "expected one with an axis of units (`interpscore models layers` lists them)"
+                )
+            self.axes[layer] = axis
+            return pooled(a, axis, self.pooling)
+
+        return keep
+
+
+@contextmanager
+def running(model: Model) -> Iterator[None]:
+    """Inside the block, this thread runs the model: without gradients, with its threads, and fp32 is fp32."""
+    with torch.inference_mode(), limited_threads(model.threads):
+        if model.device.type != "cuda":
+            yield
+        else:
+            # TF32 would keep ten bits of a float, and an algorithm that is chosen by time differs from run to run.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                yield

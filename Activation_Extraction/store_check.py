@@ -1,0 +1,118 @@
+"""Whether an activation store, and the images it was computed from, are still what they were: every file is hashed anew."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.files import sha256_of
+from Activation_Extraction.image_sets import FilePart, ImageSet
+from Activation_Extraction.store import ActivationStore
+from Activation_Extraction.store_files import COMPLETE, PROVENANCE, Shard, read_json, record_path, stated_record
+
+
+def verify(
+    path: str | os.PathLike[str],
+    images: ImageSet | None = None,
+    *,
+    repair: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[str]:
+    """Hash every file of a store anew.
+
+    Args:
+        images: where given, they are hashed, too, and compared with those that the store was computed from.
+        repair: take damaged shards out of the manifest, so that the command that made the store computes them again.
+        advance: called with the number of images of each shard that is done.
+
+    Returns:
+        A line for each difference; an unfinished store is not one.
+
+    Raises:
+        InputError: no store there, or images of another set.
+    """
+    store = ActivationStore.open(path)
+    folder = store.path
+    if images is not None and images.fingerprint != store.identity["images"]:
+        raise InputError(f"{folder}: was computed from another image set; expected the same names in the same order")
+    problems: list[str] = []
+    damaged: list[Shard] = []
+    different: list[str] = []
+    if store.is_complete:
+        for name, expected in _vouched(store, problems).items():
+            if found := _difference(folder, name, expected):
+                problems += found
+                different.append(name)
+    for shard in store.shards():
+        record = stated_record(folder, shard, store.shapes)
+        if record is not None:
+            found = [line for name, expected in record["files"].items() for line in _difference(folder, name, expected)]
+            problems += found
+            damaged += [shard] if found else []
+            if images is not None:
+                problems += _changed_images(images, shard, record["sha256"])
+        elif store.is_complete or record_path(folder, shard.index).exists():
+            rows = f"rows {shard.rows.start} to {shard.rows.stop - 1}"
+            problems.append(f"{record_path(folder, shard.index)}: damaged or gone; expected the record of {rows}")
+            damaged.append(shard)
+        advance(len(shard.rows))
+    if repair and problems:
+        for shard in damaged:
+            record_path(folder, shard.index).unlink(missing_ok=True)
+        for name in different:
+            if name != PROVENANCE:  # without it there is no store; going on writes it anew
+                (folder / name).unlink(missing_ok=True)
+        (folder / COMPLETE).unlink(missing_ok=True)
+    return problems
+
+
+def _vouched(store: ActivationStore, problems: list[str]) -> dict[str, dict[str, Any]]:
+    """What `COMPLETE` says of each file that it must name; what else it names is a problem, and left alone."""
+    mark = store.path / COMPLETE
+    try:
+        files = (read_json(mark) or {})["files"]
+        said = {name: {"size": int(file["size"]), "sha256": str(file["sha256"])} for name, file in files.items()}
+    except (InputError, LookupError, TypeError, ValueError, AttributeError):
+        problems.append(f"{mark}: damaged; expected the size and hash of each file")
+        return {}
+    expected = dict.fromkeys(store.vouched_files())
+    problems += [f"{mark}: names {shown(name)}; expected files of the store" for name in said if name not in expected]
+    problems += [f"{mark}: does not name {name}; expected every file" for name in expected if name not in said]
+    return {name: said[name] for name in expected if name in said}
+
+
+def _difference(folder: Path, name: str, expected: Mapping[str, Any]) -> list[str]:
+    try:
+        size = (folder / name).stat().st_size
+        if size != expected["size"]:
+            return [f"{folder / name}: {size:,} bytes; expected {expected['size']:,}"]
+        digest = sha256_of(folder / name)
+    except OSError as error:
+        return [f"{folder / name}: cannot be read ({error.strerror}); expected a file of {expected['size']:,} bytes"]
+    return [] if digest == expected["sha256"] else [f"{folder / name}: SHA-256 {digest}; expected {expected['sha256']}"]
+
+
+def _changed_images(images: ImageSet, shard: Shard, sha256: Sequence[str | None]) -> list[str]:
+    problems = []
+    for row, expected in zip(shard.rows, sha256, strict=True):
+        if expected is None:
+            continue  # it could not be read then
+        place = images.where(row)
+        try:
+            digest = hashlib.sha256(place if isinstance(place, bytes) else _bytes_of(place)).hexdigest()
+        except OSError as error:
+            problems.append(f"{images.name(row)}: cannot be read ({error.strerror or error})")
+            continue
+        if digest != expected:
+            problems.append(f"{images.name(row)}: SHA-256 {digest}; {expected} when it was read")
+    return problems
+
+
+def _bytes_of(part: FilePart) -> bytes:
+    with open(part.path, "rb") as file:
+        file.seek(part.offset or 0)
+        return file.read(-1 if part.size is None else part.size)

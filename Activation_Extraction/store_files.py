@@ -1,0 +1,248 @@
+"""The files of an activation store: which there are, what they are called, reading the small ones, writing each whole.
+
+`Activation_Extraction.store` tells what each holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from Activation_Extraction.errors import InputError, shown
+
+FORMAT = "interpscore activation store 1"
+IMAGES, PROVENANCE, MANIFEST, COMPLETE = "images.parquet", "provenance.json", "manifest", "complete.json"
+STATISTICS, HISTORY, LOCK = "statistics.npz", "history.json", ".lock"
+METADATA = "zarr.json"
+
+_DIMENSIONS: dict[int, tuple[str, ...]] = {1: ("unit",), 2: ("unit", "token"), 3: ("unit", "y", "x")}
+_NO_PART_OF_A_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
+_ROW_GROUP = 65_536
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work: consecutive rows."""
+
+    index: int
+    rows: range
+
+
+# Names ------------------------------------------------------------------------------------------------------------------
+
+
+def group_name(layer: str) -> str:
+    """The group of a layer: its name as one part of a path."""
+    return _NO_PART_OF_A_NAME.sub(".", layer)
+
+
+def check_groups(layers: Iterable[str]) -> None:
+    """Refuse layers whose groups would be one, also on disks that do not tell capitals, or another file of the store.
+
+    Raises:
+        InputError: names the two.
+    """
+    files = (IMAGES, PROVENANCE, MANIFEST, COMPLETE, STATISTICS, HISTORY, LOCK, METADATA, "", ".", "..")
+    taken = dict.fromkeys(files, "the store itself")
+    for layer in layers:
+        name = group_name(layer).lower()
+        if name in taken or name.startswith("__"):
+            raise InputError(
+                f"layer {shown(layer)}: its folder '{name}' is that of {taken.get(name, 'Zarr')}; expected another store for it"
+            )
+        taken[name] = f"layer {shown(layer)}"
+
+
+def shard_file(layer: str, index: int, shape: Sequence[int]) -> str:
+    """The file of a layer's shard, relative to the store."""
+    return "/".join([group_name(layer), "activation", "c", str(index), *["0"] * len(shape)])
+
+
+def shard_files(shard: Shard, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """The files of a shard, one a layer."""
+    return [shard_file(layer, shard.index, shape) for layer, shape in shapes.items()]
+
+
+def metadata_files(layers: Iterable[str]) -> list[str]:
+    """Zarr's own files, relative to the store: of the root, of each layer's group and of its activations."""
+    groups = [group_name(layer) for layer in layers]
+    return [METADATA, *(f"{group}/{METADATA}" for group in groups), *(f"{g}/activation/{METADATA}" for g in groups)]
+
+
+def dimensions(shape: Sequence[int]) -> tuple[str, ...]:
+    """Names of the axes of a layer's array, given its shape behind the images."""
+    return ("image", *_DIMENSIONS[len(shape)])
+
+
+def spatial_mean(a: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, U, …) → (N, U)."""
+    if a.ndim == 2:
+        return a
+    # Sums go by the order in memory: a copy in one order makes them those of the same numbers read again.
+    positions = int(np.prod(a.shape[2:]))
+    mean: NDArray[np.float32] = np.ascontiguousarray(a).reshape(*a.shape[:2], positions).mean(2)
+    return mean
+
+
+def read_provenance(folder: Path) -> dict[str, Any] | None:
+    """What a store says it holds; None where there is no store.
+
+    Raises:
+        InputError: damaged, or of another format.
+    """
+    found = read_json(folder / PROVENANCE)
+    if found is None:
+        return None
+    if found.get("format") != FORMAT:
+        raise InputError(f"{folder / PROVENANCE}: format {shown(found.get('format'))}; expected '{FORMAT}'")
+    if not _is_sound(found):
+        raise InputError(f"{folder / PROVENANCE}: damaged; expected identity, layers with their shapes, and aliases")
+    return found
+
+
+def _is_sound(provenance: Mapping[str, Any]) -> bool:
+    identity, layers, aliases = (provenance.get(name) for name in ("identity", "layers", "aliases"))
+    return (
+        isinstance(identity, dict)
+        and isinstance(layers, dict)
+        and isinstance(aliases, dict)
+        and _are_counts([identity.get(name) for name in ("rows", "shard_rows", "top_k")])
+        and all(
+            isinstance(shape, list) and len(shape) in _DIMENSIONS and _are_counts(shape) for shape in layers.values()
+        )
+        and all(group_name(name) not in ("", ".", "..") for name in layers)
+    )
+
+
+def _are_counts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, int) and value > 0 for value in values)
+
+
+def read_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
+    """The commit of a shard; None where it is missing or damaged, or its files are gone or of another size."""
+    record = stated_record(folder, shard, shapes)
+    try:
+        whole = record and all(f["size"] == (folder / name).stat().st_size for name, f in record["files"].items())
+    except OSError:
+        return None
+    return record if whole else None
+
+
+def stated_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
+    """The commit of a shard, whatever became of its files; None where it is missing or damaged."""
+    try:
+        record = read_json(record_path(folder, shard.index)) or {}
+        files = {name: record["files"][name] for name in shard_files(shard, shapes)}
+        known = (
+            record["rows"] == [shard.rows.start, shard.rows.stop]
+            and len(record["sha256"]) == len(record["errors"]) == len(shard.rows)
+            and all(isinstance(file["size"], int) and isinstance(file["sha256"], str) for file in files.values())
+            and all(isinstance(digest, str | None) for digest in record["sha256"])
+            and all(isinstance(error, str) for error in record["errors"])
+        )
+    except (InputError, LookupError, TypeError):
+        return None
+    return {**record, "files": files} if known else None
+
+
+def record_path(folder: Path, index: int) -> Path:
+    return folder / MANIFEST / f"{index:06d}.json"
+
+
+def read_images(folder: Path) -> Any:
+    """The image table, in Arrow."""
+    try:
+        return pq.read_table(folder / IMAGES)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / IMAGES}: cannot be read ({error}); expected the image table of a store") from None
+
+
+def free_space(folder: Path) -> str:
+    """How much room is left, for messages."""
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e6:,.0f} MB free"
+    except OSError:
+        return "free space unknown"
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected JSON") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged; expected a JSON object")
+    return found
+
+
+def zarr_package() -> Any:
+    try:
+        import zarr  # late: it takes half a second, and scoring a table does not need it
+    except ImportError:
+        raise InputError("activation stores need the package zarr: pip install 'interpscore[models]'") from None
+    return zarr
+
+
+# Writing, whole or not at all ------------------------------------------------------------------------------------------
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)  # its room is needed on a disk that is full
+        raise
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """See to it that a file or folder is on the disk."""
+    if os.name == "nt":
+        return  # can flush neither a folder nor what was opened to be read
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_below(folder: Path, names: Iterable[str]) -> None:
+    """See to it that files of a folder are on the disk, and can be found there."""
+    files = [PurePosixPath(name) for name in names]
+    for path in dict.fromkeys([*files, *(parent for file in files for parent in file.parents)]):
+        flush(folder / path)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is one that a killed run was in the middle of writing: ours, or Zarr's."""
+    return path.suffix in (".part", ".partial")
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def as_parquet(table: pa.Table) -> memoryview:
+    content = BytesIO()
+    pq.write_table(table, content, row_group_size=_ROW_GROUP)
+    return content.getbuffer()

@@ -1,0 +1,128 @@
+"""Statistics of an activation store on disk: those so far, while it is written, and the arrays of a complete one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Collection, Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Activation_Extraction.store_files import (
+    METADATA,
+    STATISTICS,
+    Shard,
+    flush_below,
+    group_name,
+    write_whole,
+    zarr_package,
+)
+from Activation_Extraction.unit_statistics import UnitStatistics, histogram_edges
+
+_ARRAYS: dict[str, tuple[tuple[str, ...], Callable[[UnitStatistics], NDArray[Any]]]] = {
+    "count": (("unit",), lambda s: s.count_U),
+    "mean": (("unit",), lambda s: s.mean_U),
+    "variance": (("unit",), lambda s: s.variance_U),
+    "minimum": (("unit",), lambda s: s.minimum_U),
+    "maximum": (("unit",), lambda s: s.maximum_U),
+    "sparsity": (("unit",), lambda s: s.sparsity_U),
+    "histogram": (("unit", "bin"), lambda s: s.histogram_UB),
+    "histogram_edges": (("edge",), lambda s: histogram_edges()),
+    "top_activation": (("unit", "rank"), lambda s: s.top_activation_UK),
+    "top_image": (("unit", "rank"), lambda s: s.top_image_UK),
+}
+"""Beside the activations in the group of a layer: names of the axes, and what they hold."""
+
+_DIGEST = hashlib.sha256().digest_size
+
+
+def write_arrays(folder: Path, layer: str, statistics: UnitStatistics) -> None:
+    """Write the statistics of a layer into its group, where none are."""
+    group = zarr_package().open_group(
+        folder, path=group_name(layer), mode="r+", zarr_format=3, use_consolidated=False
+    )  # fmt: skip
+    for name, (dimension_names, values_of) in _ARRAYS.items():
+        values = values_of(statistics)
+        array = group.create_array(
+            name, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=dimension_names,
+            fill_value=float("nan") if values.dtype.kind == "f" else 0, config={"write_empty_chunks": True},
+        )  # fmt: skip
+        array[...] = values
+    flush_below(folder, files_of_arrays([layer]))
+
+
+def remove_arrays(folder: Path, layers: Iterable[str]) -> None:
+    """Remove what a stopped end left of them; after a loss of power it may be files without content."""
+    for layer in layers:
+        for name in _ARRAYS:
+            shutil.rmtree(folder / group_name(layer) / name, ignore_errors=True)
+
+
+def files_of_arrays(layers: Iterable[str]) -> list[str]:
+    """The files that `write_arrays` writes, relative to the store: the metadata of an array, and its only chunk."""
+    return [
+        f"{group_name(layer)}/{name}/{file}"
+        for layer in layers
+        for name, (dimension_names, _) in _ARRAYS.items()
+        for file in (METADATA, "/".join(["c", *["0"] * len(dimension_names)]))
+    ]
+
+
+def read_arrays(read: Callable[[str], NDArray[Any]]) -> UnitStatistics:
+    """What `write_arrays` wrote, given what reads an array by its name."""
+    count_U, variance_U = read("count"), read("variance")
+    return UnitStatistics(
+        count_U=count_U,
+        mean_U=read("mean"),
+        m2_U=np.where(count_U > 1, variance_U * (count_U - 1), 0),
+        minimum_U=read("minimum"),
+        maximum_U=read("maximum"),
+        inactive_U=np.rint(np.nan_to_num(read("sparsity")) * count_U).astype(np.int64),
+        histogram_UB=read("histogram"),
+        top_activation_UK=read("top_activation"),
+        top_image_UK=read("top_image"),
+    )
+
+
+# So far ---------------------------------------------------------------------------------------------------------------
+
+
+class StatisticsSoFar(NamedTuple):
+    """Statistics of the first shards, `through` of them; of no layer where there are none."""
+
+    through: int
+    of: dict[str, UnitStatistics]
+
+
+def write_so_far(folder: Path, state: StatisticsSoFar) -> None:
+    """Write them as an `.npz`, with its SHA-256 behind it."""
+    arrays = {f"{layer}|{name}": a for layer, part in state.of.items() for name, a in part.arrays().items()}
+    content = BytesIO()
+    np.savez(content, allow_pickle=False, through=np.int64(state.through), **arrays)
+    content.write(hashlib.sha256(content.getbuffer()).digest())
+    write_whole(folder / STATISTICS, content.getbuffer())
+
+
+def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:
+    """What was counted; nothing where it is damaged, or where one of its shards is missing: it can be counted anew."""
+    nothing = StatisticsSoFar(0, {})
+    try:
+        found = (folder / STATISTICS).read_bytes()
+    except OSError:
+        return nothing
+    content, digest = found[:-_DIGEST], found[-_DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        return nothing
+    with np.load(BytesIO(content), allow_pickle=False) as file:
+        through = int(file["through"])
+        if any(shard.index < through for shard in missing):
+            return nothing
+        of = {
+            layer: UnitStatistics.from_arrays({name: file[f"{layer}|{name}"] for name in UnitStatistics.names()})
+            for layer in layers
+        }
+    return StatisticsSoFar(through, of)

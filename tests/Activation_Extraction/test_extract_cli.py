@@ -1,0 +1,191 @@
+"""Guards `interpscore extract`: every option has its effect, errors are one line, exit codes tell partial from complete."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from Activation_Extraction.extract_cli import extract_app
+from Activation_Extraction.models.registry import load_model
+from Activation_Extraction.store import ActivationStore
+from InterpScore.commands import run
+
+PICTURES = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for i in range(PICTURES):
+        (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (60, 90, 3), np.uint8)).save(folder / "ab"[i % 2] / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def extract(capfd):
+    """Runs the command; gives exit code, standard output and standard error."""
+
+    def extracted(*arguments, layers=("block_4",)):
+        options = [part for layer in layers for part in ("--layer", layer)]
+        with pytest.raises(SystemExit) as left:
+            run(extract_app, [*map(str, arguments), *options, "--model", "clip-mini", "--batch-size", "2"])
+        out, err = capfd.readouterr()
+        return left.value.code or 0, out, err
+
+    return extracted
+
+
+def identity(path):
+    return ActivationStore.open(path).identity
+
+
+def test_a_folder_becomes_a_store_and_the_end_says_what_it_holds(folder, extract, tmp_path):
+    code, out, err = extract(folder, "-o", tmp_path / "a.zarr", layers=("block_4", "layer3.1"))
+    assert (code, err) == (0, "")
+    assert "6 images × layer4 (512), layer3.1 (256)" in out
+    assert re.search(r"6 images computed at [\d.,]+ images/s, 2 at a time", out)
+    assert "every image was read" in out
+    store = ActivationStore.open(tmp_path / "a.zarr")
+    assert store.images["image"].tolist() == ["a/0.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png", "b/5.png"]
+    assert store.images["concept"].tolist() == ["a"] * 3 + ["b"] * 3
+
+
+def test_rows_are_what_the_list_extractor_gives(folder, extract, tmp_path):
+    from Activation_Extraction import extract_layer_activations
+
+    extract(folder, "-o", tmp_path / "a.zarr")
+    store = ActivationStore.open(tmp_path / "a.zarr")
+    paths = [folder / name for name in store.images["image"]]
+    truth = extract_layer_activations(paths, "block_4", load_model("clip-mini")).values
+    np.testing.assert_allclose(store.units("block_4", range(512)), truth, rtol=1e-4, atol=1e-5)
+
+
+def test_broken_images_are_listed_and_the_exit_code_is_1(folder, extract, tmp_path):
+    (tmp_path / "x.csv").write_text(f"image\n{folder / 'a' / '0.png'}\nnowhere.png\n")
+    code, out, err = extract(tmp_path / "x.csv", "-o", tmp_path / "a.zarr")
+    assert code == 1
+    assert err.startswith("not read: ")
+    assert "nowhere.png: no such file" in err
+    assert "1 of 2 images could not be read; their rows are NaN" in out
+    again, _, err = extract(tmp_path / "x.csv", "-o", tmp_path / "a.zarr")
+    assert (again, "nowhere.png" in err) == (1, True)  # a complete store says so again
+
+
+def test_quiet_prints_nothing(folder, extract, tmp_path):
+    assert extract(folder, "-o", tmp_path / "a.zarr", "--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key", "recorded"),
+    [
+        ("--pooling", "max", "pooling", "max"),
+        ("--preprocessing", "published", "preprocessing", "published"),
+        ("--precision", "bf16", "precision", "bf16"),
+        ("--top-k", "3", "top_k", 3),
+        ("--shard-rows", "5", "shard_rows", 5),
+        ("--weights", "random", "weights", "random, seed 0"),
+    ],
+)
+def test_options_take_effect_and_are_recorded(folder, extract, tmp_path, option, value, key, recorded):
+    extract(folder, "-o", tmp_path / "plain.zarr")
+    code, _, err = extract(folder, "-o", tmp_path / "a.zarr", option, value)
+    assert code == 0, err
+    assert identity(tmp_path / "a.zarr")[key] == recorded
+    plain, other = ActivationStore.open(tmp_path / "plain.zarr"), ActivationStore.open(tmp_path / "a.zarr")
+    if key == "top_k":
+        assert other.statistics("layer4").top_image_UK.shape == (512, 3)
+    elif key == "shard_rows":
+        assert len(other.shards()) == 2
+    else:
+        assert not np.array_equal(plain.rows("layer4", [0]), other.rows("layer4", [0]))
+
+
+def test_backend_is_recorded(folder, extract, tmp_path):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    code, _, err = extract(folder, "-o", tmp_path / "a.zarr", "--backend", "openvino")
+    assert code == 0, err
+    assert identity(tmp_path / "a.zarr")["backend"] == "openvino"
+
+
+def test_threads_workers_and_devices_are_used(folder, extract, tmp_path):
+    assert (
+        extract(folder, "-o", tmp_path / "a.zarr", "--threads", "1", "--workers", "1", "--devices", "cpu,cpu")[0] == 0
+    )
+    begun = json.loads((tmp_path / "a.zarr" / "history.json").read_text())["runs"][0]
+    assert (begun["threads"], begun["devices"]) == (1, ["cpu", "cpu"])
+    code, _, err = extract(folder, "-o", tmp_path / "b.zarr", "--devices", "cuda:7")
+    assert (code, "found 'cuda:7'" in err) == (2, True)
+
+
+def test_a_memory_limit_below_the_weights_is_refused(folder, extract, tmp_path):
+    code, _, err = extract(folder, "-o", tmp_path / "a.zarr", "--memory-limit", "1 MB")
+    assert (code, "the memory limit is 1,000,000" in err) == (2, True)
+
+
+def test_split_and_images_root_choose_rows_and_places(folder, extract, tmp_path):
+    table = pd.DataFrame({"image": ["a/0.png", "b/1.png"], "split": ["train", "test"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    code, _, err = extract(tmp_path / "t.csv", "-o", tmp_path / "a.zarr", "--split", "test", "--images-root", folder)
+    assert code == 0, err
+    assert ActivationStore.open(tmp_path / "a.zarr").images["image"].tolist() == ["b/1.png"]
+
+
+def test_export_writes_arrays_and_image_table(folder, extract, tmp_path):
+    code, out, _ = extract(folder, "-o", tmp_path / "a.zarr", "--export", tmp_path / "x.npz")
+    assert (code, "Exported" in out) == (0, True)
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(
+            arrays["layer4"], ActivationStore.open(tmp_path / "a.zarr").rows("layer4", range(6))
+        )
+    assert pd.read_csv(tmp_path / "x.csv")["image"].tolist()[0] == "a/0.png"
+
+
+def test_verify_hashes_the_store_and_the_images_and_repair_mends_it(folder, extract, tmp_path):
+    store = tmp_path / "a.zarr"
+    extract(folder, "-o", store)
+    assert extract(folder, "-o", store, "--verify") == (
+        0, f"{store}: complete; all hashes right, and those of 6 images\n", "",
+    )  # fmt: skip
+    shard = store / "layer4" / "activation" / "c" / "0" / "0"
+    whole = shard.read_bytes()
+    shard.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    code, out, err = extract("-o", store, "--verify")
+    assert (code, err.startswith(f"damaged: {shard}: SHA-256"), "--repair" in out) == (1, True, True)
+    extract("-o", store, "--verify", "--repair")
+    assert extract(folder, "-o", store)[0] == 0
+    assert shard.read_bytes() == whole
+    assert extract("-o", store, "--verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["-o", "a.zarr"], "error: IMAGES: none given"),
+        (["nowhere", "-o", "a.zarr"], "error: nowhere: no such file or folder"),
+        (["FOLDER"], "error: Missing option '--output' / '-o'"),
+        (["FOLDER", "-o", "a.zarr", "--repair"], "error: --repair: found without --verify"),
+        (["-o", "nowhere.zarr", "--verify"], "error: nowhere.zarr: no such folder; expected an activation store"),
+        (["FOLDER", "-o", "a.zarr", "--layer", "layer9"], "error: no layer 'layer9'"),
+        (["FOLDER", "-o", "a.zarr", "--split", "x"], "error: split: found 'x'"),
+        (["FOLDER", "-o", "a.zarr", "--pooling", "sum"], "error: Invalid value for '--pooling'"),
+        (["FOLDER", "-o", "a.zarr", "--export", "x.txt"], "error: x.txt: expected the name of an .npz file"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(folder, extract, tmp_path, monkeypatch, arguments, line):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = extract(*[folder if part == "FOLDER" else part for part in arguments])
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_teaches(extract):
+    code, out, _ = extract("--help")
+    assert code == 0
+    assert "goes on where a stopped run ended" in " ".join(out.replace("│", " ").split())
