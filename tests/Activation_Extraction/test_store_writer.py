@@ -89,7 +89,7 @@ def power_lost_at(call, folder):
                     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 13])
+@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 13])
 def test_stopped_between_two_operations_on_files_it_ends_with_the_same_bytes(step, tmp_path):
     """Each run begins anew and loses power some operations later than the last, until one gets through."""
     a = {layer: values[:20] for layer, values in A.items()}
