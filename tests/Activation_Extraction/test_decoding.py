@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,10 +90,9 @@ def check_row(row, data, name, image_input=CLIP, preset=None):
         assert torch.equal(normalised(torch.from_numpy(pixels[None]), image_input)[0], expected)
 
 
-def children(pid="self"):
+def children(pid=None):
     """Processes that a process started and that are still there."""
-    folders = Path(f"/proc/{pid}/task").iterdir()
-    return {int(child) for folder in folders for child in (folder / "children").read_text().split()}
+    return {child.pid for child in psutil.Process(pid).children()}
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes in /proc")
