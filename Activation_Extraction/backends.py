@@ -15,6 +15,7 @@ has been compared with the network itself, on a picture of noise, before it is u
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +26,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from Activation_Extraction.batch_sizes import check_batch_size, fastest, largest_batch
+from Activation_Extraction.batch_sizes import check_batch_size, fastest, largest_batch, remember, remembered
 from Activation_Extraction.clip_helpers import normalised
 from Activation_Extraction.errors import InputError, first_line, shown
 from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.resources import weight_bytes
-from Activation_Extraction.models.rewrite import NotTraceableError, in_bfloat16, rewritten
+from Activation_Extraction.models.resources import device_description, weight_bytes
+from Activation_Extraction.models.rewrite import NotTraceableError, in_bfloat16, join_relus, rewritten
 from Activation_Extraction.openvino_network import converted, import_openvino
 from Activation_Extraction.plain_network import PlainNetwork, running
 
@@ -102,7 +103,7 @@ def prepare_runner(
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
         backend: of `BACKENDS`.
         precision: of `PRECISIONS`; "fp32" leaves the weights in the precision that they have.
-        batch_size: images at a time; None takes a few seconds to find out which size is fastest.
+        batch_size: images at a time; None takes a few seconds to find out which size is fastest, once on a machine.
 
     Raises:
         InputError: an unknown layer, pooling, backend or precision; a layer without units; a backend that is not
@@ -131,11 +132,23 @@ def prepare_runner(
     if batch_size is not None:
         return build(check_batch_size(batch_size))
     largest = largest_batch(model, prepared.weights, sum(value.nbytes for value in reference))
-    return fastest(
-        [size for size in prepared.sizes if size <= largest],
-        build,
-        lambda runner: runner(np.broadcast_to(noise_NHWC, (runner.batch_size, *noise_NHWC.shape[1:]))),
+    sizes = [size for size in prepared.sizes if size <= largest]
+    conditions = {
+        "model": model.name,
+        "parameters": sum(parameter.numel() for parameter in model.image_tower.parameters()),
+        "image": list(noise_NHWC.shape[1:]),
+        "layers": {layer: list(value.shape[1:]) for layer, value in zip(names, reference)},
+        "backend": {"backend": backend, **prepared.provenance},
+        "device": device_description(model.device),
+        "threads": torch.get_num_threads() if model.threads is None else model.threads,
+    }
+    if (size := remembered(conditions, sizes)) is not None:
+        return build(size)
+    best = fastest(
+        sizes, build, lambda runner: runner(np.broadcast_to(noise_NHWC, (runner.batch_size, *noise_NHWC.shape[1:])))
     )
+    remember(conditions, best.batch_size)
+    return best
 
 
 # Backends -----------------------------------------------------------------------------------------------------------
@@ -155,7 +168,7 @@ class _Prepared:
 def _eager(model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str) -> _Prepared:
     provenance = {"precision": _precision_of(model, precision), "torch": torch.__version__}
     try:
-        network, form = _rewritten(model, plain, reference, precision)
+        network, form = _rewritten(model, plain, reference, precision, join=model.device.type == "cpu")
     except NotTraceableError:
         as_it_is = _cast(plain, model, precision)
         return _Prepared(lambda size: as_it_is, {"network": "as it is", **provenance})
@@ -207,20 +220,31 @@ BACKENDS: Mapping[str, Callable[[Model, PlainNetwork, Sequence[Tensor], str], _P
 
 
 def _rewritten(
-    model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str
+    model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str, join: bool = False
 ) -> tuple[fx.GraphModule, str]:
     """The rewritten network and what was done to it; compared in the model's own precision before it is reduced."""
     network, folded = rewritten(plain.image_tower, plain.axes, plain.pooling)
-    try:
-        outputs = network.forward(_network_input(_noise(model, 1), model))  # as a call, it would print what goes wrong
-        difference = _difference(outputs, reference)
-    except Exception as error:  # whatever a network's own code raises where it was traced wrongly
-        raise NotTraceableError(first_line(error)) from error
-    if not difference <= EXACT:
-        raise NotTraceableError(f"the traced network differs by {difference:.1e}")
+    form = f"rewritten, {folded} BatchNorms folded"
+    x = _network_input(_noise(model, 1), model)
+    if (why := _departure(network, x, reference)) is not None:
+        raise NotTraceableError(why)
+    if join:
+        joint = copy.deepcopy(network)
+        joined = join_relus(joint)
+        if joined and _departure(joint, x, reference) is None:
+            network, form = joint, f"{form}, {joined} ReLUs joined"
     if precision == "bf16":
         in_bfloat16(network)
-    return network, f"rewritten, {folded} BatchNorms folded"
+    return network, form
+
+
+def _departure(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor]) -> str | None:
+    """Why a rewritten network is not the network itself; None where it is."""
+    try:
+        difference = _difference(network.forward(x), reference)  # as a call, it would print what goes wrong
+    except Exception as error:  # whatever a network's own code raises where it was traced wrongly
+        return first_line(error)
+    return None if difference <= EXACT else f"the traced network differs by {difference:.1e}"
 
 
 def _cast(network: Network, model: Model, precision: str) -> Network:

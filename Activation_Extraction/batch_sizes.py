@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+import json
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from math import inf, prod
 from numbers import Integral
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.errors import InputError, OutputError, shown
+from Activation_Extraction.files import write_together
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import weight_bytes
+from Activation_Extraction.models.weights import cache_folder
 
 _WORKING_SET = 6
 """Bytes that an image adds to a batch's peak, in sizes of the largest layer output of one image.
@@ -99,6 +105,28 @@ def fastest(sizes: Iterable[int], build: Callable[[int], R], run: Callable[[R], 
             slower += 1
     assert best is not None, "no sizes to choose from"
     return best
+
+
+def remembered(conditions: Mapping[str, object], sizes: Container[int]) -> int | None:
+    """The size that was fastest in an earlier search under the same conditions, if it is still one of some sizes."""
+    with suppress(OSError, ValueError):
+        found = json.loads(_note(conditions).read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(size := found.get("batch_size"), int) and size in sizes:
+            return size
+    return None
+
+
+def remember(conditions: Mapping[str, object], size: int) -> None:
+    """Note the outcome of a search in the cache, so that the same command always runs batches of the same size."""
+    note = _note(conditions)
+    with suppress(OSError, OutputError):  # a cache that cannot be written costs a search each time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_together({note: json.dumps({"batch_size": size, **conditions}, indent=1) + "\n"})
+
+
+def _note(conditions: Mapping[str, object]) -> Path:
+    key = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "batch_sizes" / f"{key[:16]}.json"
 
 
 def _seconds(work: Callable[[], object]) -> float:

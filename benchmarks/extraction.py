@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 import time
@@ -50,6 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(MODEL, weights="random")
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["INTERPSCORE_CACHE"] = folder  # batch sizes are those of a search in this run
         measured = measure(model, Path(folder), options.images, options.rounds)
     print(table(measured))
     if options.json:

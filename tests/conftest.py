@@ -1,7 +1,16 @@
 """What holds for all tests."""
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does; nothing timed is asserted here.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """What a person keeps in the cache changes no test, and no test changes it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +48,13 @@ def device_named(name: str | torch.device) -> torch.device:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise InputError(f"device: found {shown(name)}; expected one of this machine: {', '.join(there)}")
     return device
+
+
+def device_description(device: torch.device) -> str:
+    """Which hardware a device is, for a measurement that holds on the like of it only."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} processors"
 
 
 def devices_named(names: str) -> list[torch.device]:

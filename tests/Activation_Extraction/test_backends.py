@@ -133,10 +133,10 @@ def test_model_is_left_as_it_is(model):
 
 def test_provenance_tells_what_ran(model):
     runner = prepare_runner(model, ["layer4"], precision="bf16", batch_size=1)
-    norms = sum(isinstance(m, nn.BatchNorm2d) for m in model.image_tower.modules())
+    norms, relus = (sum(isinstance(m, k) for m in model.image_tower.modules()) for k in (nn.BatchNorm2d, nn.ReLU))
     assert runner.provenance == {
         "backend": "eager",
-        "network": f"rewritten, {norms} BatchNorms folded",
+        "network": f"rewritten, {norms} BatchNorms folded, {relus} ReLUs joined",
         "precision": "bfloat16",
         "torch": torch.__version__,
     }

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Activation_Extraction import batch_sizes
+from Activation_Extraction import backends, batch_sizes
 from Activation_Extraction.activation_extractor import BATCH_SIZE, extract_layer_activations
-from Activation_Extraction.batch_sizes import fastest, largest_batch
+from Activation_Extraction.backends import prepare_runner
+from Activation_Extraction.batch_sizes import fastest, largest_batch, remember, remembered
 from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.registry import load_model
 
@@ -98,3 +99,40 @@ def test_size_is_timed_by_its_fastest_run(monkeypatch):
         clock[0] += next(steps)
 
     assert batch_sizes._seconds(work) == pytest.approx(0.1)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_size_is_remembered_for_the_same_conditions_only(cache):
+    assert remembered({"model": "a", "threads": 2}, [1, 2, 4]) is None
+    remember({"model": "a", "threads": 2}, 4)
+    assert remembered({"threads": 2, "model": "a"}, [1, 2, 4]) == 4
+    assert remembered({"model": "a", "threads": 1}, [1, 2, 4]) is None
+    assert remembered({"model": "a", "threads": 2}, [1, 2]) is None  # no longer fits
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"batch_size": "4"}', '{"batch_size": 4'])
+def test_note_that_is_no_note_is_passed_over(cache, content):
+    remember({}, 4)
+    (note,) = cache.rglob("*.json")
+    note.write_text(content)
+    assert remembered({}, [4]) is None
+
+
+def test_cache_that_cannot_be_written_is_no_matter(cache):
+    cache.write_text("no folder")
+    remember({}, 4)
+    assert remembered({}, [4]) is None
+
+
+def test_second_run_takes_the_size_of_the_first_without_a_search(cache, monkeypatch):
+    model = load_model("clip-mini", weights="random")
+    first = prepare_runner(model, ["layer1"]).batch_size
+    monkeypatch.setattr(backends, "fastest", None)
+    assert prepare_runner(model, ["layer1"]).batch_size == first
+    with pytest.raises(TypeError):
+        prepare_runner(model, ["layer2"])

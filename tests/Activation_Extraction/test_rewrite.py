@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from Activation_Extraction.models.pooling import POOLINGS, pooled
-from Activation_Extraction.models.rewrite import NotTraceableError, in_bfloat16, rewritten
+from Activation_Extraction.models.rewrite import ConvolutionReLU, NotTraceableError, in_bfloat16, join_relus, rewritten
 from Activation_Extraction.models.trace import trace
 
 
@@ -274,3 +274,97 @@ def test_network_with_hooks_is_refused_as_they_may_change_what_it_gives(network)
             rewritten(network, {"blocks": 1}, "mean")
     finally:
         handle.remove()
+
+
+# ReLUs that are computed with a convolution ------------------------------------------------------------------------
+
+
+def joint(network, layers, x, pooling="mean"):
+    """What the network gives with ReLUs joined, beside what it gives itself; and how many were."""
+    rewrite, _ = rewritten(network, dict.fromkeys(layers, 1), pooling)
+    joined = join_relus(rewrite)
+    assert joined == sum(type(module) is ConvolutionReLU for module in rewrite.modules())
+    with torch.inference_mode():
+        found = rewrite(x)
+    for a, b in zip(found, plain(network, layers, x, pooling)):
+        assert (a - b).norm() <= 1e-6 * b.norm()
+    return joined
+
+
+@settings(max_examples=40)
+@given(layers=st.lists(st.sampled_from(LAYERS), min_size=1, unique=True), pooling=st.sampled_from(POOLINGS))
+def test_joined_relus_change_no_layer(network, x, layers, pooling):
+    joint(network, layers, x, pooling)
+
+
+@pytest.mark.parametrize(
+    ("layers", "joined"),
+    [
+        (["head"], 4),
+        (["blocks.0.bn1"], 0),
+        (["blocks.0.relu#1"], 1),
+        (["head", "blocks.0.bn1"], 3),  # what goes into the ReLU is asked for
+        (["head", "blocks.0.relu#1", "blocks.0.relu#2"], 4),
+    ],
+)
+def test_relu_is_joined_unless_what_goes_into_it_is_asked_for(network, x, layers, joined):
+    assert joint(network, layers, x) == joined
+
+
+class Head(nn.Module):
+    """A convolution and what comes after it."""
+
+    def __init__(self, after, **geometry):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, **geometry)
+        self.after = after
+
+    def forward(self, x):
+        return self.after(self.conv(x), x)
+
+
+@pytest.mark.parametrize(
+    ("after", "joined"),
+    [
+        (lambda y, x: F.relu(y), 1),
+        (lambda y, x: torch.relu(y), 1),
+        (lambda y, x: y.relu_(), 1),
+        (lambda y, x: F.relu(y + x), 1),
+        (lambda y, x: F.relu(y.add(x)), 1),
+        (lambda y, x: F.relu(torch.add(y, x)), 1),
+        (lambda y, x: F.relu(torch.add(y, x, alpha=2)), 0),
+        (lambda y, x: F.relu(y + 1.5), 0),
+        (lambda y, x: F.relu(y * x), 0),
+        (lambda y, x: F.relu(y) + y, 0),
+        (lambda y, x: F.relu(x + y), 0),
+        (lambda y, x: F.leaky_relu(y), 0),
+        (lambda y, x: F.relu(F.relu(y)), 1),
+    ],
+)
+def test_only_a_relu_right_after_a_convolution_is_joined(after, joined):
+    network = with_statistics(Head(after, padding=1))
+    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 6, 5)) == joined
+
+
+@pytest.mark.parametrize(
+    ("geometry", "joined"),
+    [
+        ({"stride": 2, "padding": (0, 1)}, 1),
+        ({"dilation": 2, "groups": 2, "bias": False}, 1),
+        ({"padding": "same"}, 0),
+        ({"padding": 1, "padding_mode": "reflect"}, 0),
+    ],
+)
+def test_geometry_of_the_convolution_is_kept(geometry, joined):
+    network = with_statistics(Head(lambda y, x: F.relu(y), **geometry))
+    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 7, 9)) == joined
+
+
+def test_joined_relus_run_in_bfloat16(network, x):
+    rewrite, _ = rewritten(network, {"blocks": 1}, "mean")
+    join_relus(rewrite)
+    in_bfloat16(rewrite)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        (found,) = rewrite(x)
+    (expected,) = plain(network, ["blocks"], x)
+    assert 0 < (found - expected).norm() <= 0.03 * expected.norm()
