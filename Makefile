@@ -29,6 +29,10 @@ sanity: $(VENV)/.installed
 
 benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/fidelity.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/memory.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
