@@ -1,9 +1,9 @@
 """A network rewritten for one purpose: some of its layers, pooled, and nothing that they do not need.
 
 The network is traced symbolically; what no layer asked for depends on is dropped, and each BatchNorm that is all that
-reads a convolution becomes part of it; `join_relus` does the like with the ReLUs, on processors. What cannot be traced so (control flow that depends on values, outputs that are
-no tensors) is refused here, and what is traced wrongly shows in a comparison with the network itself, so `backends`
-makes one before it uses a rewritten network.
+reads a convolution becomes part of it; `join_relus` does the like with the ReLUs, on processors. What cannot be traced
+so (control flow that depends on values, outputs that are no tensors) is refused here, and what is traced wrongly shows
+in a comparison with the network itself, so `backends` makes one before it uses a rewritten network.
 """
 
 from __future__ import annotations
@@ -165,12 +165,14 @@ def join_relus(network: fx.GraphModule) -> int:
         return 0
     joined = 0
     for relu in list(network.graph.nodes):
-        if not _is_one_of(RELUS, relu, network):
+        if not _is_one_of(RELUS, relu, network) or not relu.args:
             continue
         last, addend = relu.args[0], None
         if _is_one_of(SUMS, last, network) and len(last.args) == 2 and not last.kwargs and len(last.users) == 1:
             last, addend = last.args
-        if not _is_one_of((nn.Conv2d,), last, network) or len(last.users) > 1 or isinstance(addend, (int, float)):
+        if not _is_one_of((nn.Conv2d,), last, network) or len(last.users) > 1 or len(last.args) != 1:
+            continue
+        if addend is last or not isinstance(addend, (fx.Node, type(None))):
             continue
         convolution: Any = network.get_submodule(last.target)
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):

@@ -339,6 +339,8 @@ class Head(nn.Module):
         (lambda y, x: F.relu(x + y), 0),
         (lambda y, x: F.leaky_relu(y), 0),
         (lambda y, x: F.relu(F.relu(y)), 1),
+        (lambda y, x: torch.relu(input=y), 0),
+        (lambda y, x: F.relu(y + y), 0),
     ],
 )
 def test_only_a_relu_right_after_a_convolution_is_joined(after, joined):
