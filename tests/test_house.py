@@ -21,7 +21,11 @@ ROOT = Path(InterpScore.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
-MODULES = sorted(path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem != "__init__")
+RUNNING_NETWORKS = ("causality_attention_pool",)
+"""Files of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
+MODULES = sorted(
+    path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem not in ("__init__", *RUNNING_NETWORKS)
+)
 
 
 def run(*command, cwd=ROOT):

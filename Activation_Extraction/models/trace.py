@@ -274,7 +274,7 @@ class _Trace:
         onward = None
         addresses = [address for address in self._kept_at.get(module, ()) if address.meets(call)]
         texts = [address.text for address in addresses]
-        found = _first_tensor(output) if texts or self._every else None
+        found = first_tensor(output) if texts or self._every else None
         if self._every and found is not None:
             texts.append(f"{self._names[module]}#{call}")
         if texts:
@@ -294,7 +294,7 @@ class _Trace:
 
 
 def _edited(output: Any, name: str, function: Edit) -> Any:
-    found = _first_tensor(output)
+    found = first_tensor(output)
     if found is None:
         raise InputError(_no_tensor(name, output))
     path, before = found
@@ -318,17 +318,18 @@ def _no_tensor(name: str, output: object) -> str:
     return f"layer {shown(name)}: returned {type(output).__name__} without a tensor in it; expected a tensor"
 
 
-def _first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
+def first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
     """The first tensor of an output and the keys that lead to it."""
     if isinstance(output, Tensor):
         return [], output
-    for key, part in _parts(output).items():
-        if (found := _first_tensor(part)) is not None:
+    for key, part in parts_of(output).items():
+        if (found := first_tensor(part)) is not None:
             return [key, *found[0]], found[1]
     return None
 
 
-def _parts(output: object) -> dict[Any, Any]:
+def parts_of(output: object) -> dict[Any, Any]:
+    """What a mapping, a tuple, a list or a dataclass holds; nothing for anything else."""
     if isinstance(output, Mapping):
         return dict(output)
     if isinstance(output, tuple | list):
@@ -338,18 +339,23 @@ def _parts(output: object) -> dict[Any, Any]:
     return {}
 
 
+def with_parts(output: Any, parts: Mapping[Any, Any]) -> Any:
+    """A copy of a mapping, tuple, list or dataclass with other parts under some of its keys."""
+    if isinstance(output, tuple | list):
+        items = [parts.get(key, part) for key, part in enumerate(output)]
+        return output._make(items) if hasattr(output, "_make") else type(output)(items)
+    changed = copy.copy(output)
+    for key, part in parts.items():
+        if isinstance(output, Mapping):
+            changed[key] = part
+        else:
+            object.__setattr__(changed, key, part)  # a frozen dataclass, too
+    return changed
+
+
 def _replaced(output: Any, path: list[Any], tensor: Tensor) -> Any:
     """A copy of an output with another tensor at the place that `path` leads to."""
     if not path:
         return tensor
     key, *rest = path
-    part = _replaced(_parts(output)[key], rest, tensor)
-    if isinstance(output, tuple | list):
-        items = [*output[:key], part, *output[key + 1 :]]
-        return output._make(items) if hasattr(output, "_make") else type(output)(items)
-    changed = copy.copy(output)
-    if isinstance(output, Mapping):
-        changed[key] = part
-    else:
-        object.__setattr__(changed, key, part)  # a frozen dataclass, too
-    return changed
+    return with_parts(output, {key: _replaced(parts_of(output)[key], rest, tensor)})

@@ -1,0 +1,285 @@
+"""What the modules of a network return, noted in a run up to a layer, and given again in other runs.
+
+Noted are the calls that have returned when the layer returns, without the calls inside them, and those still open. In a
+replay the former give what they gave, a row for each variant of the layer's output; the latter run; the layer gives the
+variants. All of it in a copy of the network with the same parameters and buffers: the network itself is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.models.trace import parts_of, with_parts
+
+Follower = Callable[[nn.Module, Callable[[], Any]], Any]
+"""Gives what a module returns, given the module and its own forward."""
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, tuple, list, Mapping)
+"""What may be returned beside tensors; nothing of it can change unseen, as copies of lists and mappings are given."""
+
+_follower: ContextVar[Follower | None] = ContextVar("follower", default=None)
+
+
+class UnfitError(Exception):
+    """A network whose runs cannot be replayed; the message says why."""
+
+
+class EndOfReplay(BaseException):
+    """Ends a replay; no `Exception`, so that a network's own error handling lets it pass."""
+
+
+class Diverged(EndOfReplay):
+    """Other modules run than those that were noted."""
+
+
+class MissingRead(EndOfReplay):
+    """Something read a tensor that is not kept."""
+
+
+def copied(network: nn.Module, attempts: int = 3) -> nn.Module:
+    """A copy with the same parameters and buffers, for `followed`."""
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    try:
+        made = copy.deepcopy(network, memo)
+    except RuntimeError:  # hooks that come and go in another thread end a loop over them
+        if attempts == 1:
+            raise
+        return copied(network, attempts - 1)
+    if not set(network.modules()).isdisjoint(made.modules()):
+        raise UnfitError("one of its modules cannot be copied")
+    for module in list(made.modules()):
+        _ask_follower(module)
+    return made
+
+
+def _ask_follower(module: nn.Module) -> None:
+    forward = module.forward
+
+    @wraps(forward)
+    def asking(*inputs: Any, **named_inputs: Any) -> Any:
+        follower = _follower.get()
+        if follower is None:
+            return forward(*inputs, **named_inputs)
+        return follower(module, lambda: forward(*inputs, **named_inputs))
+
+    module.forward = asking
+    # An encoder layer of torch computes all at once, past its submodules, unless these have hooks.
+    module.register_forward_hook(lambda *_: None)
+
+
+def followed(made: nn.Module, x: Tensor, follower: Follower) -> Any:
+    """What a network that `copied` made gives, where `follower` decides what each of its modules returns."""
+    token = _follower.set(follower)
+    try:
+        return made(x)
+    finally:
+        _follower.reset(token)
+
+
+class Kept:
+    """A tensor as it was when a call returned it.
+
+    Args:
+        shared: it is a parameter or a buffer, so no copy is made.
+        drops: only for as long as something else holds its memory, too, or `hold` was called.
+    """
+
+    def __init__(self, tensor: Tensor, *, shared: bool = False, drops: bool = False) -> None:
+        self.shape, self.dtype, self.device = tensor.shape, tensor.dtype, tensor.device
+        values = [tensor if shared else tensor.clone()]
+        self._values, self._shared = values, shared
+        memory = tensor  # it has the version of all its views
+        self._version, self._written = _version(memory), False
+        self._held: Callable[[], Tensor | None] = lambda: memory
+        if drops and not shared:
+            self._held = weakref.ref(memory, lambda _: values.clear())
+
+    @property
+    def value(self) -> Tensor:
+        return self._values[0]
+
+    def hold(self) -> None:
+        """Keep it from now on, if it is still there."""
+        memory = self._held()
+        self._held = lambda: memory
+
+    def settle(self) -> None:
+        """At the end of the run: note whether the tensor was written to since."""
+        memory = self._held()
+        self._written = memory is not None and _version(memory) != self._version
+        self._held = lambda: None
+
+    def rows(self, rows: int, axis: int | None) -> Tensor:
+        """The same for each row, one after the other along an axis; once where no axis has the rows."""
+        shape = [size * (rows if place == axis else 1) for place, size in enumerate(self.shape)]
+        if not self._values:
+            return _Missing(shape, self.dtype, self.device)
+        if axis is None:
+            return self.value if self._shared else self.value.clone()
+        if rows == 1 or self._written or self.shape[axis] > 1:
+            return torch.cat([self.value] * rows, axis)
+        return self.value.expand(shape)  # without memory of its own, so torch refuses to write to it
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # a view of a parameter may be of inference mode
+
+
+class _Missing(Tensor):
+    """Has the shape of a tensor that is not kept, and no values: whatever reads it ends the replay."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> _Missing:
+        missing: _Missing = Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=device)
+        return missing
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    @classmethod
+    def __torch_dispatch__(cls, function: object, *_: object) -> None:
+        raise MissingRead(str(function))
+
+
+@dataclass(eq=False)
+class Step:
+    """A call of a module. Of one that has returned: what it gave, with a `Kept` in the place of each tensor."""
+
+    module: nn.Module
+    returned: bool = False
+    output: Any = None
+
+    @property
+    def tensors(self) -> list[Kept]:
+        return [leaf for leaf in leaves(self.output) if isinstance(leaf, Kept)]
+
+    @property
+    def others(self) -> list[Any]:
+        return [leaf for leaf in leaves(self.output) if not isinstance(leaf, Kept)]
+
+    def like(self) -> tuple[object, ...]:
+        """Equal for calls of one module that give the same but for the values of tensors."""
+        kinds = [(kept.shape, kept.dtype, kept.device) for kept in self.tensors]
+        return self.module, self.returned, kinds, self.others
+
+
+class Recorder:
+    """A follower that notes the calls of a run up to a layer's, which is then the last of its `steps`.
+
+    Args:
+        layer: a module.
+        call: which of its calls is meant, from 1.
+        keep: makes a `Kept` of a tensor.
+    """
+
+    def __init__(self, layer: nn.Module, call: int, keep: Callable[[Tensor], Kept]) -> None:
+        self._layer, self._call, self._keep = layer, call, keep
+        self.steps: list[Step] = []
+        self.calls = 0
+        """Of the layer, in the whole run."""
+        self.arrived = False
+
+    def __call__(self, module: nn.Module, forward: Callable[[], Any]) -> Any:
+        step, place = Step(module), len(self.steps)
+        if not self.arrived:
+            self.steps.append(step)
+        output = forward()
+        self.calls += module is self._layer
+        if not self.arrived:
+            del self.steps[place + 1 :]
+            step.returned, step.output = True, _mapped(self._keep, output)
+            self.arrived = module is self._layer and self.calls == self._call
+            if self.arrived:
+                for kept in kept_by(self.steps):
+                    kept.hold()
+        return output
+
+
+class Replay:
+    """A follower that gives what was noted, and the variants as the first tensor of what the layer returns."""
+
+    def __init__(self, steps: Sequence[Step], axes: Sequence[Sequence[int | None]], variants: Tensor) -> None:
+        self._steps, self._axes, self._variants = steps, axes, variants
+        self._place = 0
+
+    def __call__(self, module: nn.Module, forward: Callable[[], Any]) -> Any:
+        if self._place == len(self._steps):
+            return forward()
+        step, axes = self._steps[self._place], self._axes[self._place]
+        self._place += 1
+        if step.module is not module:
+            raise Diverged("other modules run before the layer than ran for the image")
+        if not step.returned:
+            return forward()
+        tensors, rows = zip(step.tensors, axes), len(self._variants)
+        values = []
+        if self._place == len(self._steps):
+            next(tensors)
+            values.append(self._variants.clone())
+        values += [kept.rows(rows, axis) for kept, axis in tensors]
+        return _mapped(lambda _: values.pop(0), step.output)
+
+    def check_ended(self) -> None:
+        if self._place < len(self._steps):
+            raise Diverged("fewer modules run before the layer than ran for the image")
+
+
+def kept_by(steps: Iterable[Step]) -> list[Kept]:
+    return [kept for step in steps for kept in step.tensors]
+
+
+def axes_of(one: Sequence[Step], two: Sequence[Step]) -> list[list[int | None]]:
+    """Which axis has the images in each tensor of each step, told by the same run with one image and with two.
+
+    Raises:
+        UnfitError: another axis than just one grows, or by another factor; what is no tensor depends on the images,
+            or is none of `PLAIN`.
+    """
+    if [(step.module, step.returned) for step in one] != [(step.module, step.returned) for step in two]:
+        raise UnfitError("other modules run before the layer for two images than for one")
+    axes = []
+    for a, b in zip(one, two):
+        name = type(a.module).__name__
+        if unknown := [type(other).__name__ for other in a.others if not isinstance(other, PLAIN)]:
+            raise UnfitError(f"a {name} returns {unknown[0]}, which might change")
+        if a.others != b.others or len(a.tensors) != len(b.tensors):
+            raise UnfitError(f"a {name} returns other things than tensors, which depend on the number of images")
+        axes.append([axis_of(x.shape, y.shape, 2) for x, y in zip(a.tensors, b.tensors)])
+    return axes
+
+
+def axis_of(one: Sequence[int], more: Sequence[int], times: int) -> int | None:
+    """The axis along which there is one image in one shape and some `times` as many in another; None if they agree.
+
+    Raises:
+        UnfitError: the shapes differ in any other way.
+    """
+    grown = [axis for axis, (a, b) in enumerate(zip(one, more)) if a != b]
+    if len(one) != len(more) or len(grown) > 1 or any(more[axis] != times * one[axis] for axis in grown):
+        raise UnfitError(f"a tensor {tuple(one)} for one image is {tuple(more)} for {times}")
+    return grown[0] if grown else None
+
+
+def leaves(output: object) -> list[Any]:
+    """What an output is made of, in the order of `_mapped`."""
+    parts = parts_of(output)
+    return [leaf for part in parts.values() for leaf in leaves(part)] if parts else [output]
+
+
+def _mapped(function: Callable[[Any], Any], output: Any) -> Any:
+    """A copy of an output with something else in the place of each tensor, or of each `Kept`."""
+    if isinstance(output, Tensor | Kept):
+        return function(output)
+    parts = {key: _mapped(function, part) for key, part in parts_of(output).items()}
+    return with_parts(output, parts) if parts or isinstance(output, list | dict) else output

@@ -1,0 +1,295 @@
+"""The part of a network after one layer, run for many variants of the layer's output on one image.
+
+The network runs once for an image; what comes before the layer does not run again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Activation_Extraction.errors import InputError, first_line, shown
+from Activation_Extraction.models.replay import (
+    Diverged,
+    EndOfReplay,
+    Kept,
+    MissingRead,
+    Recorder,
+    Replay,
+    Step,
+    UnfitError,
+    axes_of,
+    axis_of,
+    copied,
+    followed,
+    kept_by,
+    leaves,
+)
+from Activation_Extraction.models.trace import split_call, trace, unknown_layer
+
+TOLERANCE = 1e-4
+"""How far a run of the suffix may be off, as a part of the norm of an output; more where numbers have fewer bits."""
+
+
+class Suffix:
+    """The part of a network after one layer.
+
+        suffix = Suffix(network, "layer4.5")
+        a, output = suffix.record(x)            # x (1, 3, H, W), a (1, C, h, w): the network runs to its end
+        outputs = suffix(variants)              # (V, C, h, w) to (V, …): only what follows the layer runs
+
+    On the first image, and on each that runs through other calls or shapes than the one before, the suffix is compared
+    with the whole network. Where it gives something else, or cannot be run, the whole network runs each time.
+
+    The network itself is left alone, and other threads may use it. Its parameters and buffers are shared; all else,
+    hooks included, is as it was when the suffix was made. Edits of a `trace` around it do not reach the suffix.
+
+    Args:
+        network: what it gives for an image must not depend on the rest of the batch.
+        layer: path of a submodule; `relu#2` for the second call of one that runs several times.
+
+    Raises:
+        InputError: an unknown layer (the nearest names are given).
+    """
+
+    whole_because: str | None
+    """Why the whole network runs each time; None where the suffix does."""
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        modules = dict(network.named_modules(remove_duplicate=False))
+        name, call = split_call(layer, modules)
+        if name not in modules:
+            raise InputError([unknown_layer(layer, [known for known in modules if known])])
+        self._layer = layer
+        self._whole = _Whole(network, layer)
+        self._part: _Part | None = None
+        self._like: Tensor | None = None
+        self.whole_because = None
+        try:
+            self._part = _Part(network, name, call)
+        except Exception as error:  # a network's own code may raise anything
+            self.whole_because = f"it cannot be copied ({_told(error)})"
+
+    def record(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Run the network on one image and remember what the suffix needs; what it remembered before is gone.
+
+        Args:
+            x: `(1, …)`, as the network takes it.
+
+        Returns:
+            The layer's output `(1, …)`, a tensor of its own (the first one where the layer returns several), and the
+            network's output. Neither has gradients.
+
+        Raises:
+            InputError: not one image; a layer that does not run, runs several times (its calls are named), or gives no
+                tensor or not one row for an image; a network that gives something else for an image when it runs again,
+                or with others in the batch.
+        """
+        if x.ndim == 0 or len(x) != 1:
+            raise InputError(f"input of shape {tuple(x.shape)}; expected one image, (1, …)")
+        self._like, because = None, self.whole_because
+        # In inference mode torch does not count what is written in place.
+        with torch.inference_mode(False), torch.no_grad():
+            x = x.detach().clone()
+            if self._part is not None:
+                try:
+                    return self._checked(self._part, x)
+                except InputError:
+                    raise
+                except (Exception, EndOfReplay) as error:  # a network's own code may raise anything
+                    because = _told(error)
+            try:
+                recorded = self._checked(self._whole, x)
+            except UnfitError as error:
+                raise InputError(
+                    f"layer {shown(self._layer)}: {error}; expected a network that gives the same for an image each "
+                    "time, whatever else is in the batch"
+                ) from None
+        self._run_whole(because)  # only now: what was raised may have been the image's fault
+        return recorded
+
+    def __call__(self, a: Tensor) -> Any:
+        """The network's output for V variants of the layer's output on the image that was recorded last.
+
+        Gradients with regard to the variants are those of the whole network.
+
+        Args:
+            a: `(V, …)` where `record` gave `(1, …)`, of the same type and on the same device; V is at least 1.
+
+        Raises:
+            InputError: variants of another shape, type or device; no image was recorded.
+        """
+        if self._like is None:
+            raise InputError(f"suffix of layer {shown(self._layer)}: no image yet; expected `record` to come first")
+        like = self._like
+        if a.ndim == 0 or len(a) == 0 or (a.shape[1:], a.dtype, a.device) != (like.shape[1:], like.dtype, like.device):
+            wanted = ", ".join(["V", *map(str, like.shape[1:])])
+            raise InputError(
+                f"variants of layer {shown(self._layer)}: a tensor {tuple(a.shape)} of {a.dtype} on {a.device}; "
+                f"expected ({wanted}) of {like.dtype} on {like.device}"
+            )
+        if self._part is not None:
+            try:
+                return self._part.run(a)
+            except Diverged as error:
+                self._run_whole(_told(error))
+        return self._whole.run(a)
+
+    def _checked(self, way: _Part | _Whole, x: Tensor) -> tuple[Tensor, Any]:
+        self._whole.x = x
+        a, output = way.record(x)
+        if a.ndim == 0 or len(a) != 1:
+            raise InputError(f"layer {shown(self._layer)}: gives {tuple(a.shape)} for one image; expected (1, …)")
+        if way.checked_for != way.seen:
+            changed = a.clone(memory_format=torch.contiguous_format)
+            changed.view(-1)[::2] = 0
+            # Three rows, as one row or two may be what a network still has from being recorded.
+            together = way.run(torch.cat([a, changed, a]))
+            check_rows(together, [output, self._whole.run(changed), output], self._whole.tolerance(a, output))
+            way.checked_for = way.seen
+        self._like = a.new_empty((0, *a.shape[1:]))
+        return a, output
+
+    def _run_whole(self, because: str | None) -> None:
+        self.whole_because, self._part = because, None
+
+
+class _Whole:
+    """What follows a layer, by way of the whole network."""
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        self._network, self._layer = network, layer
+        self.x = torch.empty(0)
+        """The image."""
+        self.seen: object = "all images run alike"
+        self.checked_for: object = None
+
+    def record(self, x: Tensor) -> tuple[Tensor, Any]:
+        outputs = []
+
+        def seen(a: Tensor) -> Tensor:
+            outputs.append(a)
+            return a
+
+        with trace(self._network, edit={self._layer: seen}):
+            output = self._network(x.clone())
+        _check_calls(self._layer, len(outputs))
+        return outputs[0], output
+
+    def run(self, a: Tensor) -> Any:
+        def variants(given: Tensor) -> Tensor:
+            if given.shape != a.shape:
+                what = f"gives {tuple(given.shape)} for {len(a)} images"
+                raise InputError(f"layer {shown(self._layer)}: {what}; expected a row for each")
+            return a
+
+        with trace(self._network, edit={self._layer: variants}):
+            return self._network(torch.cat([self.x] * len(a)))
+
+    def tolerance(self, *outputs: object) -> float:
+        """`TOLERANCE`, or eight steps of the coarsest numbers in use."""
+        tensors = [leaf for output in outputs for leaf in leaves(output) if isinstance(leaf, Tensor)]
+        kinds = {tensor.dtype for tensor in (*tensors, *self._network.parameters(), *self._network.buffers())}
+        if torch.is_autocast_enabled(self.x.device.type):
+            kinds.add(torch.get_autocast_dtype(self.x.device.type))
+        return max([TOLERANCE, *(8 * torch.finfo(kind).eps for kind in kinds if kind.is_floating_point)])
+
+
+class _Part:
+    """What follows a layer, by way of a copy of the network in which what came before is replayed."""
+
+    def __init__(self, network: nn.Module, name: str, call: int | None) -> None:
+        self._copy = copied(network)
+        self._module = dict(self._copy.named_modules(remove_duplicate=False))[name]
+        self._name, self._call = name, call
+        self._shared = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
+        self._drops = True
+        self._image: Kept
+        self._steps: list[Step] = []
+        self._axes: list[list[int | None]] = []
+        self.seen: object = None
+        """What runs up to the layer, with the shapes and types of what it gives."""
+        self.checked_for: object = None
+
+    def record(self, x: Tensor) -> tuple[Tensor, Any]:
+        self._steps = []  # so that those of two images are not held at once
+        self._image, self._steps, output = self._recorded(x)
+        seen = [step.like() for step in self._steps]
+        if seen != self.seen:
+            self._axes = axes_of(self._steps, self._recorded(torch.cat([x, x]))[1])
+            self.seen = seen
+        return self._steps[-1].tensors[0].value.clone(), output
+
+    def run(self, a: Tensor) -> Any:
+        try:
+            return self._replayed(a)
+        except MissingRead:
+            # Functions between modules run again, and read what nothing held any more when the layer returned.
+            self._drops = False
+            self.record(self._image.value)
+            return self._replayed(a)
+
+    def _replayed(self, a: Tensor) -> Any:
+        replay = Replay(self._steps, self._axes, a)
+        output = followed(self._copy, self._image.rows(len(a), 0), replay)
+        replay.check_ended()
+        return output
+
+    def _recorded(self, x: Tensor) -> tuple[Kept, list[Step], Any]:
+        def keep(tensor: Tensor) -> Kept:
+            return Kept(tensor, shared=id(tensor) in self._shared, drops=self._drops)
+
+        recorder = Recorder(self._module, self._call or 1, keep)
+        with torch.inference_mode(False), torch.no_grad():
+            given = x.clone()
+            image = Kept(given)
+            output = followed(self._copy, given, recorder)
+        if not (recorder.arrived and recorder.steps[-1].tensors):
+            raise UnfitError("in a copy of the network the layer gives nothing")
+        if self._call is None:
+            _check_calls(self._name, recorder.calls)
+        for kept in (image, *kept_by(recorder.steps)):
+            kept.settle()
+        return image, recorder.steps, output
+
+
+def check_rows(together: object, alone: list[Any], tolerance: float) -> None:
+    """Compare what a network gives for some rows at once with what it gives for each of them.
+
+    Raises:
+        UnfitError: they differ, by more than `tolerance` as a part of the norm; there is no tensor to compare.
+    """
+    tensors, *others = ([leaf for leaf in leaves(x) if isinstance(leaf, Tensor)] for x in (together, *alone))
+    if not tensors or {len(tensors)} != {len(other) for other in others}:
+        raise UnfitError("the output has no tensors, or others when it runs again")
+    for all_rows, *rows in zip(tensors, *others):
+        axis = axis_of(rows[0].shape, all_rows.shape, len(rows))
+        found = [all_rows] * len(rows) if axis is None else all_rows.chunk(len(rows), axis)
+        for one, wanted in zip(found, rows):
+            if not (off := _distance(one, wanted)) <= tolerance:
+                raise UnfitError(f"the output for several variants at once is not that for each (off by {off:.2g})")
+
+
+def _distance(found: Tensor, wanted: Tensor) -> float:
+    """Norm of the difference over that of what is wanted; what is not finite must be just the same."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    exact = torch.promote_types(wanted.dtype, torch.float64)
+    found, wanted = found.to("cpu", exact), wanted.to("cpu", exact)
+    same = (found == wanted) | (found.isnan() & wanted.isnan())
+    off = torch.where(same, 0, found - wanted).norm()
+    return float(off / torch.where(wanted.isfinite(), wanted, 0).norm()) if off != 0 else 0.0
+
+
+def _check_calls(layer: str, calls: int) -> None:
+    if calls > 1:
+        names = [f"{layer}#{call}" for call in range(1, calls + 1)]
+        listed = ", ".join(names if calls < 5 else [*names[:2], "…", names[-1]])
+        raise InputError(f"layer {shown(layer)}: runs {calls} times; expected one of {listed}")
+
+
+def _told(error: BaseException) -> str:
+    own = isinstance(error, UnfitError | EndOfReplay)
+    return str(error) if own else f"{type(error).__name__}: {first_line(error)}"
