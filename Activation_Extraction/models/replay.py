@@ -97,7 +97,7 @@ class Kept:
         self.shape, self.dtype, self.device = tensor.shape, tensor.dtype, tensor.device
         values = [tensor if shared else tensor.clone()]
         self._values, self._shared = values, shared
-        memory = tensor  # it has the version of all its views
+        memory = tensor if tensor._base is None else tensor._base  # it has the version of all its views
         self._version, self._written = _version(memory), False
         self._held: Callable[[], Tensor | None] = lambda: memory
         if drops and not shared:

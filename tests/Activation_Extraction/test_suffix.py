@@ -410,10 +410,12 @@ def test_gradients_of_the_variants_are_those_of_the_whole_network(network, x, la
 @pytest.mark.parametrize("autocast", [False, True])
 def test_numbers_of_fewer_bits_may_be_further_off(autocast):
     tower, x = load_model("clip-mini").image_tower, noise(1, 3, 96, 96)
+    if not autocast:
+        tower = nn.Sequential(Call(torch.Tensor.bfloat16), copy.deepcopy(tower).bfloat16())
     with torch.autocast("cpu", enabled=autocast):
-        suffix = Suffix(tower if autocast else copy.deepcopy(tower).bfloat16(), "layer2")
-        a, output = suffix.record(x if autocast else x.bfloat16())
-    assert output.dtype == torch.bfloat16
+        suffix = Suffix(nn.Sequential(nn.Identity(), tower, Call(torch.Tensor.float)), "0")
+        a, output = suffix.record(x)
+    assert (a.dtype, output.dtype) == (torch.float32, torch.float32)
     assert suffix.whole_because is None
 
 
@@ -559,7 +561,7 @@ def test_network_is_as_it_was_whatever_happened(x):
 
 
 def test_threads_with_suffixes_of_one_network(network):
-    start = threading.Barrier(4)
+    start = threading.Barrier(4, timeout=30)
 
     def work(number):
         layer, x = NAMES[number], noise(1, 3, 6, 6, seed=number)
@@ -575,7 +577,7 @@ def test_threads_with_suffixes_of_one_network(network):
 def test_threads_with_one_suffix(network, x):
     suffix = Suffix(network, "stage.0.conv1")
     a, _ = suffix.record(x)
-    start = threading.Barrier(2)
+    start = threading.Barrier(2, timeout=30)
 
     def work(count):
         variants = variants_of(a, count)
@@ -806,10 +808,23 @@ def test_network_that_mixes_images_or_changes_is_refused(x, make, message):
     assert hooks_of(network) == 0
 
 
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        y = self.relu(x)
+        self.relu(-x)
+        return y
+
+
 def test_layer_that_runs_several_times_needs_a_number(network, x):
     with pytest.raises(InputError) as caught:
         Suffix(network, "stage.0.relu").record(x)
     assert str(caught.value) == ("layer 'stage.0.relu': runs 2 times; expected one of stage.0.relu#1, stage.0.relu#2")
+    with pytest.raises(InputError, match="layer 'relu': runs 2 times"):
+        Suffix(Unused(), "relu").record(x)
     same = made(Locked)  # which cannot be copied
     with pytest.raises(InputError, match=r"layer '0': runs 6 times; expected one of 0#1, 0#2, …, 0#6$"):
         Suffix(nn.Sequential(*[same] * 6), "0").record(x)
