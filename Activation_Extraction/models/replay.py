@@ -45,15 +45,16 @@ class MissingRead(EndOfReplay):
     """Something read a tensor that is not kept."""
 
 
-def copied(network: nn.Module, attempts: int = 3) -> nn.Module:
+def copied(network: nn.Module) -> nn.Module:
     """A copy with the same parameters and buffers, for `followed`."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    try:
-        made = copy.deepcopy(network, memo)
-    except RuntimeError:  # hooks that come and go in another thread end a loop over them
-        if attempts == 1:
-            raise
-        return copied(network, attempts - 1)
+    # Hooks may come and go in other threads, which would end a loop over them; a dictionary's own copy has no loop.
+    attributes = [item for module in network.modules() for item in vars(module).copy().items()]
+    hooks = [value for name, value in attributes if name.endswith("_hooks") and isinstance(value, dict)]
+    memo |= {id(each): type(each)() for each in hooks}
+    made = copy.deepcopy(network, memo)
+    for each in hooks:
+        memo[id(each)].update(copy.deepcopy(each.copy(), memo))
     if not set(network.modules()).isdisjoint(made.modules()):
         raise UnfitError("one of its modules cannot be copied")
     for module in list(made.modules()):

@@ -574,6 +574,22 @@ def test_threads_with_suffixes_of_one_network(network):
     assert hooks_of(network) == 0
 
 
+def test_hooks_that_come_and_go_while_the_network_is_copied(x):
+    network = made(Network)
+
+    class Meddling:
+        def __call__(self, module, inputs, output):
+            return output * 2
+
+        def __deepcopy__(self, memo):
+            network.side.register_forward_hook(Meddling()).remove()  # as another thread might
+            return self
+
+    network.side.register_forward_hook(Meddling())
+    network.side.register_forward_hook(Meddling())
+    assert check(network, "stage.0", x).whole_because is None
+
+
 def test_threads_with_one_suffix(network, x):
     suffix = Suffix(network, "stage.0.conv1")
     a, _ = suffix.record(x)
