@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.models.modified_resnet import AttentionPool2d
+from InterpScore.errors import InputError
 
 UNITS_AT_ONCE = 64
 """With 40 heads and 82 tokens each array takes 0.8 MB, which stays in a processor's cache."""
@@ -33,14 +34,20 @@ class AttentionPoolUpdate:
     """The attention pool of a CLIP, prepared for interventions on units of the map that it reads.
 
     Args:
-        pool: the attention pool; it is read, never run or changed.
+        pool: the attention pool, with the weights that it has now; it is never run or changed.
         units: channels of its input to intervene on; None is all of them.
         directions_UC: directions in their place, such as rows of a dictionary's decoder.
+
+    Raises:
+        InputError: units and directions both; a unit that the pool does not read; directions of another length.
+
+    Source: METRICS.md, section 2.
     """
 
     def __init__(
         self, pool: AttentionPool2d, units: Sequence[int] | None = None, directions_UC: Tensor | None = None
     ) -> None:
+        _check_axes(pool.k_proj.in_features, units, directions_UC)
         self.heads = pool.num_heads
         self.query, self.key, self.value, self.output = (
             (layer.weight.detach(), layer.bias.detach())
@@ -69,7 +76,17 @@ class AttentionPoolUpdate:
 
         Yields:
             A slice of the units, and the change of the embedding for them, `(S, U, E)`.
+
+        Raises:
+            InputError: a map, or something to add, of another shape than the pool and the units have.
         """
+        tokens, channels = self.positional_TC.shape
+        for what, given, rows in (("map", map_CP, channels), ("what is added", added_UP, self.both_HU1.shape[1])):
+            if given.shape != (rows, tokens - 1):
+                raise InputError(f"{what}: found the shape {tuple(given.shape)}; expected {(rows, tokens - 1)}")
+        return self._changes(map_CP, added_UP, strengths)
+
+    def _changes(self, map_CP: Tensor, added_UP: Tensor, strengths: Sequence[float]) -> Iterator[tuple[slice, Tensor]]:
         tokens_TC = torch.cat([map_CP.mean(1, keepdim=True), map_CP], 1).T + self.positional_TC
         query_H1D = self.scale * self._by_head(torch.addmv(self.query[1], self.query[0], tokens_TC[0])[None])
         key_HTD, value_HTD = (self._by_head(torch.addmm(b, tokens_TC, w.T)) for w, b in (self.key, self.value))
@@ -94,6 +111,15 @@ class AttentionPoolUpdate:
             yield chosen, torch.stack(changes) @ self.output[0].T
 
 
+def _check_axes(channels: int, units: Sequence[int] | None, directions_UC: Tensor | None) -> None:
+    if units is not None and directions_UC is not None:
+        raise InputError("units and directions: found both; expected one of them")
+    if wrong := [unit for unit in units or () if not 0 <= unit < channels]:
+        raise InputError(f"unit {wrong[0]}: the attention pool reads units 0 to {channels - 1}")
+    if directions_UC is not None and (directions_UC.ndim != 2 or directions_UC.shape[1] != channels):
+        raise InputError(f"directions: found the shape {tuple(directions_UC.shape)}; expected (U, {channels})")
+
+
 def _columns(weight_CC: Tensor, units: Sequence[int] | None) -> Tensor:
     return weight_CC.T if units is None else weight_CC.T[torch.as_tensor(units, device=weight_CC.device)]
 
@@ -101,12 +127,15 @@ def _columns(weight_CC: Tensor, units: Sequence[int] | None) -> Tensor:
 def _attention_changes(moved_HUT: Tensor, logits_H1T: Tensor, attention_H1T: Tensor) -> Tensor:
     """How attention changes where logits move; written over `moved_HUT`.
 
-    Small changes keep their digits: nothing is the difference of two attentions that are nearly the same.
+    Small changes keep their digits: only of large ones is it the difference of two attentions.
     """
     # Moving all logits alike changes nothing. With a mean of 0 the sum below is 0 or more, so nothing cancels in 1 + sum.
     moved_HUT.sub_(moved_HUT @ attention_H1T.mT)
+    direct: tuple[Tensor, Tensor] | None = None
     if float(moved_HUT.max()) > _SAFE_EXPONENT:
-        return moved_HUT.add_(logits_H1T).softmax(dim=2).sub_(attention_H1T)
+        large_HU1 = moved_HUT.amax(dim=2, keepdim=True) > _SAFE_EXPONENT
+        direct = large_HU1, (moved_HUT + logits_H1T).softmax(dim=2) - attention_H1T
     moved_HUT.expm1_().mul_(attention_H1T)
     sum_HU1 = moved_HUT.sum(dim=2, keepdim=True)
-    return moved_HUT.addcmul_(sum_HU1, attention_H1T, value=-1).div_(1 + sum_HU1)
+    moved_HUT.addcmul_(sum_HU1, attention_H1T, value=-1).div_(1 + sum_HU1)
+    return moved_HUT if direct is None else torch.where(*direct, moved_HUT)

@@ -274,7 +274,7 @@ class _Trace:
         onward = None
         addresses = [address for address in self._kept_at.get(module, ()) if address.meets(call)]
         texts = [address.text for address in addresses]
-        found = first_tensor(output) if texts or self._every else None
+        found = _first_tensor(output) if texts or self._every else None
         if self._every and found is not None:
             texts.append(f"{self._names[module]}#{call}")
         if texts:
@@ -294,7 +294,7 @@ class _Trace:
 
 
 def _edited(output: Any, name: str, function: Edit) -> Any:
-    found = first_tensor(output)
+    found = _first_tensor(output)
     if found is None:
         raise InputError(_no_tensor(name, output))
     path, before = found
@@ -318,12 +318,12 @@ def _no_tensor(name: str, output: object) -> str:
     return f"layer {shown(name)}: returned {type(output).__name__} without a tensor in it; expected a tensor"
 
 
-def first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
+def _first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
     """The first tensor of an output and the keys that lead to it."""
     if isinstance(output, Tensor):
         return [], output
     for key, part in parts_of(output).items():
-        if (found := first_tensor(part)) is not None:
+        if (found := _first_tensor(part)) is not None:
             return [key, *found[0]], found[1]
     return None
 

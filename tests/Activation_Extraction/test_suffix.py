@@ -18,6 +18,7 @@ from Activation_Extraction.models.registry import load_model
 from Activation_Extraction.models.suffix import Suffix
 from Activation_Extraction.models.trace import trace
 from tests.Activation_Extraction.graph_writer import clip_image_graph
+from tests.Activation_Extraction.small_networks import Block, hooks_of
 
 
 def made(make):
@@ -70,27 +71,6 @@ def check_image(suffix, network, layer, x, count=5):
 def close(found, wanted):
     assert found.shape == wanted.shape
     assert (found - wanted).norm() <= 2e-6 * wanted.norm()
-
-
-def hooks_of(network):
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + ("forward" in vars(m)) for m in network.modules())
-
-
-class Block(nn.Module):
-    """As torchvision writes it: one shared ReLU that overwrites its input, and a sum in place."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(4, 4, 3, padding=1)
-        self.bn1 = nn.BatchNorm2d(4)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(4, 4, 1)
-
-    def forward(self, x):
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.conv2(out)
-        out += x
-        return self.relu(out)
 
 
 class Network(nn.Module):

@@ -16,23 +16,7 @@ from torch import nn
 
 from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.trace import EVERY, trace
-
-
-class Block(nn.Module):
-    """A residual block as torchvision writes it: one shared in-place ReLU, an in-place sum."""
-
-    def __init__(self, channels=4):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x):
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.conv2(out)
-        out += x
-        return self.relu(out)
+from tests.Activation_Extraction.small_networks import Block, hooks_of
 
 
 class Network(nn.Module):
@@ -73,10 +57,6 @@ def by_hand(block, x):
     relu1 = bn1.clamp(min=0)
     conv2 = block.conv2(relu1)
     return {"conv1": conv1, "bn1": bn1, "relu#1": relu1, "conv2": conv2, "relu#2": (conv2 + x).clamp(min=0)}
-
-
-def hooks_of(network):
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + ("forward" in vars(m)) for m in network.modules())
 
 
 MODES = {"no_grad": torch.no_grad, "inference": torch.inference_mode, "gradients": torch.enable_grad}

@@ -7,6 +7,7 @@ import torch
 
 from Activation_Extraction import load_model
 from Activation_Extraction.models.modified_resnet import AttentionPool2d
+from InterpScore import InputError
 from InterpScore.causality_attention_pool import AttentionPoolUpdate
 
 STRENGTHS = [-1.0, -0.5, 0.0, 1.0, 4.0]
@@ -80,6 +81,14 @@ def test_huge_changes_of_attention_stay_exact(small):
     assert relative_error(found, one_by_one(pool, map_CP, map_CP, torch.eye(24).double(), strengths)) < 1e-10
 
 
+def test_small_change_beside_a_huge_one_keeps_its_digits(small):
+    pool, map_CP = small
+    map_CP[3] *= 1e-6
+    wanted = one_by_one(pool, map_CP, map_CP[[3]], torch.eye(24).double()[[3]], [300.0])
+    found = all_changes(copy.deepcopy(pool).float(), map_CP.float(), strengths=[300.0]).double()
+    assert relative_error(found[:, [3]], wanted) < 1e-5
+
+
 def test_unit_without_outgoing_weights_changes_nothing(small):
     pool, map_CP = small
     for layer in (pool.q_proj, pool.k_proj, pool.v_proj):
@@ -114,3 +123,27 @@ def test_single_precision_is_that_of_the_pool_in_double(name):
     exact, map_CP = copy.deepcopy(pool).double(), map_CP.double()
     wanted = one_by_one(exact, map_CP, map_CP[units], torch.eye(len(map_CP)).double()[units])
     assert relative_error(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"units": [0, 24]}, "unit 24: the attention pool reads units 0 to 23"),
+        ({"units": [-1]}, "unit -1: the attention pool reads units 0 to 23"),
+        ({"directions_UC": torch.ones(2, 23)}, "directions: found the shape (2, 23); expected (U, 24)"),
+        ({"units": [0], "directions_UC": torch.ones(1, 24)}, "units and directions: found both; expected one of them"),
+    ],
+)
+def test_axes_that_the_pool_does_not_have_are_refused(small, options, message):
+    with pytest.raises(InputError) as caught:
+        AttentionPoolUpdate(small[0], **options)
+    assert str(caught.value) == message
+
+
+def test_arrays_of_another_shape_are_refused(small):
+    pool, map_CP = small
+    update = AttentionPoolUpdate(pool, units=[3])
+    with pytest.raises(InputError, match=r"map: found the shape \(24, 8\); expected \(24, 9\)"):
+        update.embedding_changes(map_CP[:, 1:], map_CP[:1, 1:], [1.0])
+    with pytest.raises(InputError, match=r"what is added: found the shape \(24, 9\); expected \(1, 9\)"):
+        update.embedding_changes(map_CP, map_CP, [1.0])
