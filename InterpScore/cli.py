@@ -7,7 +7,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
 _LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
 _SHOWN_NEURONS = 40
+_SECONDS = 60
+"""Between two lines where there is no terminal."""
 _ROOMY = 98
 """Columns a terminal needs for the ranking with full names and rules."""
 
@@ -63,6 +67,7 @@ score_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, ri
 sanity_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 OUR_OPTIONS = "Options of InterpScore"
+FROM_NETWORK = "Activations and causality from a network"
 
 
 @score_app.command(cls=ListOptionsCommand, no_args_is_help=True)
@@ -86,9 +91,13 @@ def score(
     seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
     level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
-    causality: Annotated[Path | None, typer.Option(help="Measured effects, CSV or Parquet: one row an image, ablation_effect_<neuron> and amplification_effect_<neuron>.", rich_help_panel=OUR_OPTIONS)] = None,
-    store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=OUR_OPTIONS)] = None,
-    layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores; may be given several times.", show_default="all", rich_help_panel=OUR_OPTIONS)] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store the one that --model is changed at.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
+    images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) that holds the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
+    model: Annotated[str | None, typer.Option(help="The network, as `interpscore models list` shows it.", show_default="that of the store", rich_help_panel=FROM_NETWORK)] = None,
+    model_weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=FROM_NETWORK)] = None,
+    device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=FROM_NETWORK)] = "cpu",
+    causality: Annotated[list[Path] | None, typer.Option(help="Take C from this file of `interpscore causality`, or any CSV or Parquet with one row an image, ablation_effect_<neuron> and amplification_effect_<neuron>; may be given for several layers.", rich_help_panel=FROM_NETWORK)] = None,
 ) -> None:  # fmt: skip
     """Score and rank neurons: selectivity, causality, robustness and human alignment, with intervals.
 
@@ -101,14 +110,18 @@ def score(
     [bold]interpscore score data.csv neuron_map.json results.csv --store acts.zarr[/bold]
 
     Its layers are compared, unless --layer names one. In the map "layer4.5:89" is a unit of one layer, "89" of each.
+
+    With --images causality is measured, by intervening on the network; --causality takes what was measured before:
+
+    [bold]interpscore score data.csv neuron_map.json results.csv --images pictures/ --model clip-rn50x4[/bold]
     """
     from Activation_Extraction.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
     from InterpScore.results import result_paths
 
     for written in result_paths(results):
-        for read in (data, neuron_map, causality):
-            if read is not None and written.resolve() == read.resolve():
+        for read in (data, neuron_map, *(causality or ())):
+            if written.resolve() == read.resolve():
                 raise InputError(f"{results}: would overwrite the input {read}; expected another name")
         for folder in store or ():
             if folder.resolve() in written.resolve().parents:
@@ -117,7 +130,8 @@ def score(
     with _progress(quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
-            data, neuron_map, stores=store or [], layers=layer or [], causality=causality, protocol=protocol, progress=progress,
+            data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),
+            model=model, model_weights=model_weights, device=device, protocol=protocol, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=_items(recognizable_levels), level_kinds=_kinds(level_kinds),
             min_p_value=min_p_value, human_score_col=human_score_col, weights=_items(weights),
@@ -128,6 +142,10 @@ def score(
     if not quiet:
         _print_ranking(result)
         print(f"Written: {csv_path} and {json_path}")
+
+
+def _one_or_several(images: list[str] | None) -> str | list[str] | None:
+    return images[0] if images and len(images) == 1 else images
 
 
 def _items(text: str | None) -> list[str] | None:
@@ -145,9 +163,12 @@ def _kinds(text: str | None) -> dict[str, str] | None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    """A progress bar on a terminal, a line a minute elsewhere."""
+    if quiet:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -161,6 +182,18 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
             bars.update(tasks[what], completed=done)
 
         yield advance
+
+
+class _Lines:
+    """How far a run is, where there is no terminal; short runs print nothing."""
+
+    def __init__(self) -> None:
+        self._said = monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if monotonic() - self._said >= _SECONDS:
+            self._said = monotonic()
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr)
 
 
 def _print_ranking(result: BenchmarkResult) -> None:
@@ -205,6 +238,9 @@ def _print_ranking(result: BenchmarkResult) -> None:
     for source in result.signature.get("stores", ()):
         known = ", ".join(str(source[name]) for name in ("model", "preprocessing", "pooling") if source.get(name))
         print(f"Activations: {', '.join(source['layers'])} of {source['path']} ({known})")
+    for source in result.signature.get("causality", ()):
+        if source.get("layer"):
+            print(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
     missing = frame[["S", "C", "R", "H"]].isna()
     for name in missing.columns[missing.any()]:
         notes = (
@@ -279,9 +315,12 @@ def sanity(
 
     if output is not None:
         check_writable(output)
+    network = find_spec("torch") is not None
     with _progress(quiet=False) as progress:
-        checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress)
+        checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
     _print_checks(checks)
+    if not network:
+        print("the checks on a network are left out: torch is not installed (pip install 'interpscore[models]')")
     failed = failures(checks)
     print(
         f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}"

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from InterpScore.arrays import Bools, Floats, Ints
-from InterpScore.causality import NOT_MEASURED, causality
+from InterpScore.causality import NOT_MEASURED, beside_causality, causality, mean_of_measured, specificity
 from InterpScore.experiment_table import ExperimentTable
 from InterpScore.human_alignment import NO_HIGH, recognition_above
 from InterpScore.options import MIN_IMAGES_PER_SIDE, ScoringOptions
@@ -48,6 +48,16 @@ class Block:
         levels = np.unique(self.table.level_I)
         counted = [level for level in levels if self.options.counts_in_H(int(level))]
         return np.asarray(self.target_I & np.isin(self.table.level_I, counted))
+
+    @cached_property
+    def effects(self) -> tuple[Floats, Floats]:
+        """Of ablation and of amplification, `(U, I)`; NaN where not measured."""
+        return self.table.ablation_UI[self.units], self.table.amplification_UI[self.units]
+
+    @cached_property
+    def raw_UI(self) -> Floats:
+        """Their mean."""
+        return np.asarray(sum(self.effects) / 2)
 
     def sides(self, draws: DrawWeights) -> tuple[Bools, Floats, Floats]:
         """Clean images with activations, and their weights as target and as other, `(I,)`, `(N, B)`, `(N, B)`."""
@@ -86,10 +96,10 @@ def components(block: Block, draws: DrawWeights, sample: DrawWeights) -> dict[st
     n_draws = draws.image_IB.shape[1]
     out = {"S": selectivity(options.selectivity, a_UI[:, clean], target_NB, other_NB, count_N)}
     clean_target = block.target_I & block.clean_I
-    ablation, amplification = (
-        effect[block.units][:, clean_target] for effect in (block.table.ablation_UI, block.table.amplification_UI)
-    )
-    out["C"] = causality(ablation, amplification, draws.image_IB[clean_target])
+    ablation, amplification = block.effects
+    out["C"] = causality(ablation[:, clean_target], amplification[:, clean_target], draws.image_IB[clean_target])
+    whose_NB = [draws.image_IB[clean] * side_I[clean, None] for side_I in (block.target_I, block.other_I)]
+    out["C_specific"] = specificity(block.raw_UI[:, clean], *whose_NB)
     out["R"] = robustness(a_UI, block.target_I, block.table.level_I, draws, options)
     others = other_NB.any(axis=1)
     if others.any():
@@ -130,11 +140,17 @@ def _why_no_selectivity(block: Block) -> str:
 
 def _why_no_causality(block: Block, u: int) -> str:
     clean_target = block.target_I & block.clean_I
-    effects_I = block.table.ablation_UI[block.units[u]] + block.table.amplification_UI[block.units[u]]
-    measured = int(np.isfinite(effects_I[clean_target]).sum())
     if not clean_target.any():
         return "no clean image of the concept"
-    return f"effects measured on {measured} of {clean_target.sum()} clean images only" if measured else NOT_MEASURED
+    one = np.isfinite(block.effects)[:, u][:, clean_target].any()
+    return "no image with both effects, of ablation and of amplification" if one else NOT_MEASURED
+
+
+def partly_measured(block: Block) -> list[dict[str, str]]:
+    """For each unit of a block, what to note where C is from some of the concept's clean images only."""
+    clean_target = block.target_I & block.clean_I
+    n, measured_U = int(clean_target.sum()), np.isfinite(block.raw_UI[:, clean_target]).sum(axis=1)
+    return [{"C": f"from {k} of {n} clean images"} if 0 < k < n else {} for k in measured_U]
 
 
 def _why_no_alignment(block: Block, sample: DrawWeights) -> str:
@@ -149,6 +165,7 @@ def beside_scores(block: Block, point: Mapping[str, Floats], sample: DrawWeights
     """What is told of every unit beside its scores, each `(U,)` or a single number."""
     a_UI = block.activation_UI
     clean = block.clean_I & (block.target_I | block.other_I)
+    clean_target = block.target_I & block.clean_I
     is_target = block.target_I[clean]
     n, m = int(is_target.sum()), int((~is_target).sum())
     g = hedges_g(a_UI[:, clean], *sides(is_target))[:, 0]
@@ -163,7 +180,7 @@ def beside_scores(block: Block, point: Mapping[str, Floats], sample: DrawWeights
         "AP": precision[:, 0],
         "prevalence": np.array(n / (n + m) if n + m else np.nan),
         "S_p": mann_whitney_p(a_UI[:, clean], is_target),
-        "C_raw": -np.log1p(-point["C"][:, 0]),
+        "C_raw": mean_of_measured(block.raw_UI[:, clean_target], np.ones((clean_target.sum(), 1)))[:, 0],
         "H_base": point["H_base"][:, 0],
         "H_rho": spearman(a_UI[:, counted], rates),
         "H_ceiling": np.array(ceiling),
@@ -174,7 +191,22 @@ def beside_scores(block: Block, point: Mapping[str, Floats], sample: DrawWeights
         "n_high_images": high_UN.sum(axis=1),
         "n_high_ratings": high_UN @ sample.rating_IB[counted, 0],
     }
+    out.update(_beside_causality(block))
     out.update(_by_level(block, sample))
+    return out
+
+
+def _beside_causality(block: Block) -> dict[str, Floats]:
+    """What the measured layers say beside C, `(U,)` each; NaN for units of layers that say nothing of it."""
+    clean_target = block.target_I & block.clean_I
+    table, names = block.table, [block.table.units[u] for u in block.units]
+    label_U = np.array([table.layer_of.get(name, "") for name in names])
+    out = {"n_C_images": np.isfinite(block.raw_UI[:, clean_target]).sum(axis=1)}
+    for label, layer in table.layer_effects.items():
+        mine = np.flatnonzero(label_U == label)
+        told = beside_causality(layer, [table.unit_of(names[u]) for u in mine], clean_target)
+        for name, values in told.items():
+            out.setdefault(name, np.full(len(names), np.nan))[mine] = values
     return out
 
 

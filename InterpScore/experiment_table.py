@@ -16,21 +16,30 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.arrays import Bools, Floats, Ints
-from InterpScore.errors import InputError, Problem, shown
+from InterpScore.effects import (
+    ACTIVATION,
+    EFFECTS,
+    IMAGE_COLUMNS,
+    Effects,
+    EffectsSource,
+    LayerEffects,
+    disagreement,
+    join_effects,
+    own_copy,
+    read_effects,
+    unit_column,
+)
+from InterpScore.errors import InputError, Problem
 from InterpScore.neuron_map import normalised
 from InterpScore.statistics import RatingDesign
 from InterpScore.stores import StoredNeurons
 from InterpScore.table_checks import ImageIndex, TableChecks, as_words
 from InterpScore.table_files import read_table
 
-IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
-UNIT_COLUMNS = {
-    "activation": "activation_{}",
-    "ablation": "ablation_effect_{}",
-    "amplification": "amplification_effect_{}",
-}
-ACTIVATION_PREFIX = UNIT_COLUMNS["activation"].format("")
+UNIT_KINDS = (ACTIVATION, *EFFECTS)
+"""What a table may hold of each unit, a column each."""
+ACTIVATION_PREFIX = unit_column(ACTIVATION, "")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
@@ -66,8 +75,16 @@ class ExperimentTable:
     """Unit that was asked for and has no activations → why."""
     layer_of: dict[str, str] = field(default_factory=dict)
     """Unit → its layer, where activations come from stores."""
+    layer_effects: dict[str, LayerEffects] = field(default_factory=dict)
+    """Layer ("" where no stores name any) → what its measured units do."""
+    effects_from: list[dict[str, Any]] = field(default_factory=list)
+    """Where measured effects come from."""
     simulated: bool = False
     remarks: list[str] = field(default_factory=list)
+
+    def unit_of(self, neuron: str) -> str:
+        """A neuron's unit, without its layer."""
+        return neuron.removeprefix(f"{self.layer_of.get(neuron, '')}:")
 
     def images_of(self, concept: str) -> Bools:
         """Which images show a concept, however it is spelled, as booleans `(I,)`."""
@@ -90,6 +107,7 @@ class ExperimentTable:
             image_R=position_I[self.image_R[rated]],
             participant_R=self.participant_R[rated],
             score_R=self.score_R[rated],
+            layer_effects={label: layer.only_images(position_I) for label, layer in self.layer_effects.items()},
         )
 
     def rating_design(self, recognised_at: float) -> RatingDesign:
@@ -103,16 +121,11 @@ class ExperimentTable:
         return np.asarray(self.concept_I * len(levels) + level_I)
 
 
-def unit_column(kind: str, unit: str) -> str:
-    """The name of a unit's column: `activation_89`, `ablation_effect_89`, `amplification_effect_89`."""
-    return UNIT_COLUMNS[kind].format(unit)
-
-
 def load_experiment_table(
     data: str | os.PathLike[str] | pd.DataFrame,
     units: Sequence[str],
-    human_score_col: str = "soft_correct",
-    effects: str | os.PathLike[str] | pd.DataFrame | None = None,
+    human_score_col: str | None = "soft_correct",
+    effects: EffectsSource | Sequence[EffectsSource] | None = None,
     stored: StoredNeurons | None = None,
 ) -> ExperimentTable:
     """Read, check and index an experiment table.
@@ -120,16 +133,16 @@ def load_experiment_table(
     Args:
         data: a CSV or Parquet file, or a DataFrame with the same columns.
         units: the units to read; those without an activation column are left out of the result.
-        human_score_col: the column that says how well the rating recognised the image.
-        effects: a second table with one row an image and the columns `ablation_effect_<unit>` and
-            `amplification_effect_<unit>`, joined by image.
+        human_score_col: the column that says how well the rating recognised the image; None where no ratings are needed.
+        effects: tables of their own with one row an image and the columns `ablation_effect_<unit>` and
+            `amplification_effect_<unit>`, joined by image; several are of several layers.
         stored: activations that take the place of the table's columns, joined by image.
 
     Raises:
         InputError: with every problem found, each with file, column, row and what was expected.
     """
     frame, source, columns = _frame_of(data, units, human_score_col, stored)
-    required = (CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col)
+    required = [CONCEPT_COLUMN, LEVEL_COLUMN, *([human_score_col] if human_score_col else [])]
     missing = [name for name in required if name not in frame]
     problems = [
         Problem(source, f"the column is missing{nearest(name, columns)}", "one row a rating with this column", name)
@@ -153,11 +166,12 @@ def load_experiment_table(
     concepts = list(concept_names.groupby(concept_codes).min())
     concept_I = images.one_value_an_image(CONCEPT_COLUMN, concept_codes, "concept")
     level_I = images.one_value_an_image(LEVEL_COLUMN, checks.whole_numbers(LEVEL_COLUMN), "level")
-    scores = checks.recognition(human_score_col)
+    scores = checks.recognition(human_score_col) if human_score_col else np.full(len(frame), np.nan)
     found = stored.units if stored else [unit for unit in units if unit_column("activation", unit) in frame]
     values = {kind: _values_of_units(kind, found, checks, images) for kind in _kinds_in_table(stored)}
-    if effects is not None:
-        _join_effects(effects, found, images.names, values, problems)
+    layer_of = stored.layer_of if stored else {}
+    joined = _Joined(read_effects(effects))
+    joined.into(values, found, layer_of, images.names, source, problems)
     if problems:
         raise InputError(problems)
     about_stores: list[str] = []
@@ -168,19 +182,93 @@ def load_experiment_table(
             remarks.append(f"measured effects name no layer; they are taken as those of {stored.layers[0].label}")
 
     rated = ~np.isnan(scores)
-    return ExperimentTable(
+    table = ExperimentTable(
         source=source, images=images.names, concepts=concepts, concept_I=concept_I, level_I=level_I,
         partner_I=_clean_partners(frame, images), units=found,
         activation_UI=values["activation"], ablation_UI=values["ablation"], amplification_UI=values["amplification"],
         image_R=images.image_of_row[rated], participant_R=_participants(frame, rated, remarks), score_R=scores[rated],
         absent=stored.absent if stored else _no_column(units, found, columns),
-        layer_of=stored.layer_of if stored else {}, simulated=_is_simulated(frame),
+        layer_of=layer_of, simulated=_is_simulated(frame),
         remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
     )  # fmt: skip
+    return joined.told_of(table)
+
+
+def clean_images_of(data: str | os.PathLike[str] | pd.DataFrame, clean_level: int) -> dict[str, str]:
+    """The clean images of an experiment table, and the concept of each; needs no ratings.
+
+    Raises:
+        InputError: with every problem found; no image at that level.
+    """
+    table = load_experiment_table(data, [], None)
+    clean_I = np.flatnonzero(table.level_I == clean_level)
+    if not len(clean_I):
+        levels = ", ".join(map(str, sorted(set(table.level_I.tolist()))))
+        raise InputError(f"{table.source}: no image at the clean level {clean_level}; its levels are {levels}")
+    return {table.images[i]: table.concepts[table.concept_I[i]] for i in clean_I}
+
+
+def with_effects(table: ExperimentTable, effects: EffectsSource | Sequence[EffectsSource]) -> ExperimentTable:
+    """A table with measured effects, which come before those that it has.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    values = {kind: getattr(table, f"{kind}_UI").copy() for kind in EFFECTS}
+    problems: list[Problem] = []
+    joined = _Joined(read_effects(effects))
+    joined.into(values, table.units, table.layer_of, table.images, table.source, problems)
+    if problems:
+        raise InputError(problems)
+    return joined.told_of(replace(table, **{f"{kind}_UI": values[kind] for kind in EFFECTS}))
+
+
+class _Joined:
+    """Effects on their way into a table."""
+
+    def __init__(self, effects: Sequence[Effects]) -> None:
+        self.effects = effects
+        self.layers: dict[str, LayerEffects] = {}
+
+    def into(
+        self,
+        values: dict[str, Floats],
+        units: list[str],
+        layer_of: dict[str, str],
+        images: list[str],
+        source: str,
+        problems: list[Problem],
+    ) -> None:
+        for one in self.effects:
+            found = join_effects(one, units, layer_of, images, source, values, problems)
+            if found is None:
+                continue
+            label, layer = found
+            if label in self.layers:
+                problems.append(Problem(one.source, "effects of a layer that others are of, too", "one table a layer"))
+            self.layers[label] = layer
+
+    def told_of(self, table: ExperimentTable) -> ExperimentTable:
+        """The table, with where its effects come from and what is odd about them."""
+        remarks = [*table.remarks, *(remark for one in self.effects for remark in one.remarks)]
+        for label, layer in self.layers.items():
+            names = [table.unit_of(n) if table.layer_of.get(n, "") == label else None for n in table.units]
+            if odd := disagreement(layer, table.activation_UI, names):
+                remarks.append(f"{table.source}: {odd}")
+        return replace(
+            table,
+            layer_effects={**table.layer_effects, **self.layers},
+            effects_from=[*table.effects_from, *(one.signature() for one in self.effects)],
+            remarks=remarks,
+        )
 
 
 def one_unit_table(
-    df: pd.DataFrame, activation_col: str, human_score_col: str, unit: str = "0", effects: Any = None
+    df: pd.DataFrame,
+    activation_col: str,
+    human_score_col: str,
+    unit: str = "0",
+    effects: EffectsSource | Sequence[EffectsSource] | None = None,
 ) -> ExperimentTable:
     """The table of a single unit whose activations stand in a column of any name.
 
@@ -196,27 +284,18 @@ def one_unit_table(
 
 
 def _frame_of(
-    data: Any, units: Sequence[str], human_score_col: str, stored: StoredNeurons | None
+    data: Any, units: Sequence[str], human_score_col: str | None, stored: StoredNeurons | None
 ) -> tuple[pd.DataFrame, str, list[str]]:
     """The columns that count, where they are from, and the names of all columns there."""
     if isinstance(data, pd.DataFrame):
-        return _own_copy(data, "the table"), "the table", [str(name) for name in data.columns]
+        return own_copy(data, "the table"), "the table", [str(name) for name in data.columns]
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data: found {type(data).__name__}; expected the path of a table, or a DataFrame")
     numbers = {unit_column(kind, unit) for kind in _kinds_in_table(stored) for unit in units}
-    words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col, CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
+    words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col or "", CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
     wanted = numbers | words | set(IMAGE_COLUMNS) | set(PARTICIPANT_COLUMNS)
     frame, columns = read_table(data, wanted.__contains__, numbers.__contains__)
     return frame, str(data), columns
-
-
-def _own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
-    """A caller's table with rows counted from 0."""
-    if not data.columns.is_unique:
-        twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
-        raise InputError(f"{source}: columns {', '.join(twins)} stand more than once; expected each column once")
-    named = [name for name in data.index.names if name is not None and name not in data.columns]
-    return data.reset_index(level=named).reset_index(drop=True) if named else data.reset_index(drop=True)
 
 
 def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
@@ -236,7 +315,7 @@ def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
 
 def _kinds_in_table(stored: StoredNeurons | None) -> list[str]:
     """What is read of the table's columns of units."""
-    return [kind for kind in UNIT_COLUMNS if stored is None or kind != "activation"]
+    return [kind for kind in UNIT_KINDS if stored is None or kind != ACTIVATION]
 
 
 def _no_column(units: Sequence[str], found: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
@@ -308,42 +387,6 @@ def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:
             clean = f"{match['concept']}_clean_{match['index']}{Path(name).suffix}"
             partners[i] = by_file.get(clean, -1)
     return partners
-
-
-def _join_effects(
-    effects: Any, units: list[str], images: list[str], values: dict[str, Floats], problems: list[Problem]
-) -> None:
-    """Put the effects of a table of their own where they belong in `values`, or add its problems."""
-    columns = {
-        unit_column(kind, unit): (kind, p) for kind in ("ablation", "amplification") for p, unit in enumerate(units)
-    }
-    if isinstance(effects, pd.DataFrame):
-        frame, source = _own_copy(effects, "the effects"), "the effects"
-    else:
-        source = str(effects)
-        frame, _ = read_table(effects, (set(columns) | set(IMAGE_COLUMNS)).__contains__, columns.__contains__)
-    key = next((name for name in IMAGE_COLUMNS if name in frame), None)
-    present = [name for name in columns if name in frame]
-    if frame.empty:
-        problems.append(Problem(source, "no rows", "one row an image"))
-        return
-    if key is None or not present:
-        found = "no column with the image" if key is None else "no effect column of any neuron of the map"
-        columns_expected = "image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
-        problems.append(Problem(source, found, columns_expected))
-        return
-    checks = TableChecks(frame, source, np.arange(len(frame)) + 2, problems)
-    keys = checks.words(key, "the name of an image")
-    checks.report(key, keys.duplicated().to_numpy() & ~checks.bad(key), "each image once")
-    row_of = {name: row for row, name in enumerate(keys)}
-    rows = np.array([row_of.get(name, -1) for name in images])
-    for name in present:
-        numbers = checks.effects(name)
-        kind, position = columns[name]
-        values[kind][position] = np.where(rows >= 0, numbers[rows], values[kind][position])
-    if not problems and (rows < 0).all():
-        found = f"none of its images is in the table (first: {shown(keys.iloc[0])})"
-        problems.append(Problem(source, found, f"names such as {shown(images[0])}"))
 
 
 def nearest(name: str, candidates: Iterable[object]) -> str:

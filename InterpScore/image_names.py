@@ -1,4 +1,4 @@
-"""Which row of a store an image of a table is, by their names.
+"""Which row of a store, a folder or another table an image of a table is, by their names.
 
 An image is the row of the same name, else the one whose name is longer or shorter by whole folders in front:
 `fire_7.png` is `fire/fire_7.png`, and `Images/fire/7.png` is `fire/7.png`. A name that may be either of two is refused:
@@ -65,7 +65,7 @@ def rows_of_images(images: Sequence[str], stored: Sequence[str], source: str, st
     if len(images) and (row_I < 0).all():
         raise InputError(
             f"{source}: none of its {len(images)} images is in {store}; the table has names such as "
-            f"{shown(images[0])}, the store {shown(stored[0]) if len(stored) else 'none'}; expected the same names, "
+            f"{shown(images[0])}, {store} {shown(stored[0]) if len(stored) else 'none'}; expected the same names, "
             "up to folders in front"
         )
     return row_I

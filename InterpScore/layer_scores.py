@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,19 +9,19 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.arrays import Floats
-from InterpScore.benchmark import Progress, run_interpretability_benchmark, score_table
+from InterpScore.benchmark import run_interpretability_benchmark, score_table
+from InterpScore.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.errors import InputError
 from InterpScore.experiment_table import (
     ACTIVATION_PREFIX,
     CONCEPT_COLUMN,
-    IMAGE_COLUMNS,
     LEVEL_COLUMN,
     ExperimentTable,
     load_experiment_table,
-    unit_column,
 )
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.results import BenchmarkResult
+from InterpScore.scoring_run import Progress
 from InterpScore.selectivity import hedges_g, sides
 
 
@@ -33,7 +32,7 @@ def calculate_interpretability_metrics(
     levels: Sequence[int] | None = None,
     human_scores: Sequence[float] | None = None,
     neuron_map: Mapping[Any, str] | None = None,
-    causality: str | os.PathLike[str] | pd.DataFrame | None = None,
+    causality: EffectsSource | Sequence[EffectsSource] | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> BenchmarkResult:

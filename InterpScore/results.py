@@ -55,6 +55,11 @@ COLUMNS: dict[str, str] = {
     "AP": "average precision on clean images",
     "prevalence": "share of the concept among them: AP at chance",
     "C_raw": "mean relative move of the embedding, before C = 1 − exp(−C_raw)",
+    "C_specific": "C_raw on the concept's clean images minus C_raw on those of other concepts (METRICS 2)",
+    "C_specific_low": "its interval, lower end",
+    "C_specific_high": "upper end",
+    "C_toward": "how much closer to the concept's text, in cosine, the clean images of it lie than with the unit ablated; empty without a text tower",
+    "C_percentile": "share of the 100 units of the layer nearest in mean activation whose C_raw is lower; empty where not all of the layer was measured",
     "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",
     "H_base": "mean recognition of all ratings of the concept that count in H",
     "H_rho": "Spearman's correlation over images of activation and recognition rate; empty where either is constant",
@@ -62,12 +67,14 @@ COLUMNS: dict[str, str] = {
     "threshold": "activation above which a rating is high-activation",
     "n_target_images": "clean images of the concept",
     "n_other_images": "clean images of other concepts",
+    "n_C_images": "clean images of the concept that C was measured on",
     "n_ratings": "ratings of the concept that count in H",
     "n_high_images": "its rated images above the threshold",
     "n_high_ratings": "their ratings",
 }
 
 PATTERNS: dict[str, str] = {
+    "effect_<intervention>": "mean relative move of the embedding under another intervention on the concept's clean images: `scale_<λ>`, `mean_ablation`, `resample_ablation` (METRICS 2)",
     "ratio_<group>": "mean activation of recognised images of the group of levels ÷ clean activation (METRICS 3)",
     "AUROC_level_<level>": "AUROC that the unit retains at the level",
     "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level; empty below three pairs",

@@ -1,8 +1,8 @@
-"""Ground truth that the metrics must pass: noise, planted concepts, wrong labels, invariances.
+"""Ground truth that the metrics must pass: noise, planted concepts, wrong labels, invariances, edited networks.
 
-METRICS.md, section 7 (the checks that need no network). Each check is run side by side for three
-ways of scoring: `seed` (the default protocol), `published` (the 2025 study's conventions, ratings
-taken as independent) and `ours` (excess over chance, average precision, tests over images).
+METRICS.md, section 7. Each check is run side by side for three ways of scoring: `seed` (the default
+protocol), `published` (the 2025 study's conventions, ratings taken as independent) and `ours`
+(excess over chance, average precision, tests over images); those that intervene on a network once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.arrays import Floats
-from InterpScore.benchmark import run_interpretability_benchmark
+from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.coverage import interval_coverage
 from InterpScore.experiment_table import ExperimentTable
 from InterpScore.options import SelectivityName, scoring_options
@@ -30,6 +30,8 @@ COVERAGE = (0.93, 0.995)
 ALPHA = 0.05
 DROP = 0.001
 PREVALENCES = (0.5, 0.1, 0.01, 0.001)
+NETWORKS = 10
+"""With random weights."""
 DESIGN = StudyDesign([f"concept {k}" for k in range(6)], raters_per_image=10)
 
 Progress = Callable[[str, int, int], None]
@@ -48,10 +50,13 @@ class Check:
     required: bool
 
 
-def run_sanity_checks(simulations: int = 1000, seed: int = 0, progress: Progress | None = None) -> pd.DataFrame:
+def run_sanity_checks(
+    simulations: int = 1000, seed: int = 0, progress: Progress | None = None, *, network: bool = False
+) -> pd.DataFrame:
     """Run every check.
 
     Args:
+        network: whether to run those that intervene on clip-mini as well, which need torch.
         simulations: simulated studies behind the coverage of intervals; a tenth of them behind the rest.
         seed: of all simulations.
         progress: called with what is being done, how much of it is done and how much there is.
@@ -73,6 +78,8 @@ def run_sanity_checks(simulations: int = 1000, seed: int = 0, progress: Progress
         ("DeepDream", lambda: check_synthetic_level(seed)),
         ("coverage", lambda: check_coverage(simulations, seed, tell)),
     ]
+    if network:
+        steps.append(("network", lambda: check_network(seed)))
     checks: list[Check] = []
     for done, (name, run) in enumerate(steps):
         tell(f"checks ({name})", done, len(steps))
@@ -336,6 +343,47 @@ def check_synthetic_level(seed: int) -> Iterator[Check]:
             gain <= 1e-9,
             required=variant == "ours",
         )
+
+
+def check_network(seed: int) -> Iterator[Check]:
+    """7.3 and 7.6 on clip-mini and drawn pictures: what causes nothing, what is always on, and random weights."""
+    from InterpScore import causality_sanity as networks  # late: it loads torch
+
+    study = networks.DrawnStudy(seed)
+    chosen = list(study.unit_of.values())
+    cut = networks.read(networks.without_outgoing_weights(study.model, chosen), study.x_NCHW)
+    scores = np.array([cut.S_and_C(unit, study.shows(concept)) for concept, unit in study.unit_of.items()])
+    intact = np.array([study.trained.S_and_C(unit, study.shows(concept)) for concept, unit in study.unit_of.items()])
+    figure = f"{len(chosen)} units: S ≥ {scores[:, 0].min():.3f}, C ≤ {scores[:, 1].max():.3g} (C {intact[:, 1].min():.3f} to {intact[:, 1].max():.3f} in the network itself)"  # fmt: skip
+    selective = bool((scores[:, 0] > 0.9).all() and (scores[:, 1] == 0).all())
+    yield _check("7.3", "clip-mini, outgoing weights 0: S high, C = 0", "seed", figure, "S > .9, C = 0", selective)
+
+    free = int(np.setdiff1d(np.arange(len(study.trained.activation_UI)), chosen)[0])
+    on = networks.read(networks.with_unit_always_on(study.model, free, 2 * study.trained.activation_UI.max()), study.x_NCHW)  # fmt: skip
+    raw_U = on.effect_KUI.mean(axis=(0, 2))
+    S, C = on.S_and_C(free, study.shows(networks.DESIGN.concepts[0]))
+    above = float((raw_U < raw_U[free]).mean())
+    figure = f"S = {S:.3f}, C = {C:.3f}, above {above:.1%} of the layer's units"
+    yield _check("7.3", "clip-mini, a unit that is always on: C high, S = ½", "seed", figure, "S = ½, C above 99% of units", abs(S - 0.5) < 1e-6 and above > 0.99)  # fmt: skip
+
+    one, zero, apart = networks.scaling_by_one_and_zero(study, chosen[:4])
+    figure = f"λ = 1 moves {one:.2g}; λ = 0 and ablation differ by {zero:.2g}, from a forward pass with the unit at 0 by {apart:.1g}"  # fmt: skip
+    yield _check("7.3", "clip-mini: λ = 1 changes nothing, ablate is λ = 0", "seed", figure, "0, 0, < 1e-4", one == 0 and zero == 0 and apart < 1e-4)  # fmt: skip
+
+    def above_chance(reading: Any, at: int) -> Floats:
+        table, concept_of = networks.rated_table(study, reading, at)
+        options = scoring_options(resamples=100, seed=at)
+        return np.asarray(networks.excesses(score_table(table, concept_of, options).table), dtype=float)
+
+    trained = above_chance(study.trained, seed)
+    random = np.stack(
+        [above_chance(networks.read(networks.randomised(study.model, k), study.x_NCHW), k) for k in range(NETWORKS)]
+    )
+    for name, there, found in zip(("S_excess", "C_specific", "H_excess"), trained, random.T, strict=True):
+        mean, error = float(np.nanmean(found)), float(np.nanstd(found, ddof=1) / np.sqrt(np.isfinite(found).sum()))
+        figure = f"{mean:+.4f} ± {error:.4f} over {NETWORKS} networks with random weights; {there:+.4f} in the trained one"  # fmt: skip
+        falls = abs(mean) < 0.1 * abs(there) or abs(mean) < 3 * error
+        yield _check("7.6", f"random weights: {name} falls to 0", "seed", figure, "|mean| < 3 standard errors, or a tenth", falls)  # fmt: skip
 
 
 _VARIANT_OPTIONS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.special import expit, ndtri
 
 from InterpScore.arrays import Floats, Ints
-from InterpScore.experiment_table import ExperimentTable, unit_column
+from InterpScore.effects import unit_column
+from InterpScore.experiment_table import ExperimentTable
 from InterpScore.selectivity import common_language_effect
 
 CLEAN = 5

@@ -13,7 +13,8 @@ import pytest
 
 import InterpScore
 from InterpScore.cli import score_app
-from InterpScore.experiment_table import IMAGE_COLUMNS, PARTICIPANT_COLUMNS, UNIT_COLUMNS
+from InterpScore.effects import IMAGE_COLUMNS, unit_column
+from InterpScore.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 from InterpScore.options import PROTOCOLS
 from InterpScore.results import COLUMNS, PATTERNS
 
@@ -21,10 +22,21 @@ ROOT = Path(InterpScore.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
-RUNNING_NETWORKS = ("causality_attention_pool",)
+RUNNING_NETWORKS = (
+    "attention_pool",
+    "files",
+    "interventions",
+    "measurement",
+    "of_tables",
+    "sanity",
+    "score_helpers",
+    "trial",
+)
 """Files of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
 MODULES = sorted(
-    path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem not in ("__init__", *RUNNING_NETWORKS)
+    path.stem
+    for path in (ROOT / "InterpScore").glob("*.py")
+    if path.stem not in ("__init__", *(f"causality_{name}" for name in RUNNING_NETWORKS))
 )
 
 
@@ -93,10 +105,18 @@ def test_extraction_block_of_the_readme_runs(tmp_path):
     assert names["retained"]["layer3.1"].shape == (1, 256, 6, 6)
 
 
+def test_interventions_of_the_readme_run():
+    for block in README.split("## Intervene on units")[1].split("\n## ")[0].split("```python")[1:]:
+        names: dict = {}
+        exec(block.split("```")[0], names)
+    assert names["effect_KU"].shape == (2, 512)
+    assert names["change_E"].ndim == 1
+
+
 def test_data_guide_describes_every_column():
     described = set(re.findall(r"^\| `([^`]+)` \|", DATA_README, re.MULTILINE))
     table = {"ground_truth", "level", "soft_correct", "trial_category", "clean_image", "simulated"}
-    table |= {IMAGE_COLUMNS[0], PARTICIPANT_COLUMNS[0]} | {name.format("<unit>") for name in UNIT_COLUMNS.values()}
+    table |= {IMAGE_COLUMNS[0], PARTICIPANT_COLUMNS[0]} | {unit_column(kind, "<unit>") for kind in UNIT_KINDS}
     assert described >= table | set(COLUMNS) | set(PATTERNS)
     for name, meaning in {**COLUMNS, **PATTERNS}.items():
         assert f"| `{name}` | {meaning} |" in DATA_README
@@ -130,7 +150,8 @@ def test_demo_prints_what_the_readme_shows(tmp_path):
     assert done.returncode == 0, done.stderr
     shown = README.split("This is what `make demo` prints:")[1].split("```")[1].strip().splitlines()
     printed = [line.rstrip() for line in done.stdout.splitlines()]
-    assert printed[1:-1] == shown[1:-1]  # the first and the last line name files
+    # The first and the last line name files; the demo itself measures again the effects that its table holds.
+    assert printed[1:-1] == [line for line in shown[1:-1] if not line.startswith("Interventions")]
     assert "SIMULATED" in done.stdout
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rich.console import Console
 
-from Activation_Extraction import Model, extract_activations, load_model, trace
-from Activation_Extraction.clip_helpers import prepare
+from Activation_Extraction import Model, extract_activations, load_model
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from InterpScore.causality_measurement import Measurement
+from InterpScore.causality_score_helpers import LayerInterventions
+from InterpScore.effects import EFFECTS, unit_column
 from InterpScore.labelling import choose_units
 from InterpScore.simulation import StudyDesign, simulate_ratings
 
@@ -149,39 +150,19 @@ def rated(
         "clean_image": images["clean_image"],
     }
     columns |= {f"activation_{unit}": activations[:, unit].astype(float).round(4) for unit in neuron_map}
-    for unit, concept in neuron_map.items():
-        shown = ((images["concept"] == concept) & (images["level"] == 5)).to_numpy()
-        moved = embedding_moves(model, unit, [folder / name for name in images["image"][shown]])
-        for kind, values in moved.items():
-            column = np.full(len(images), np.nan)
-            column[shown] = values.round(5)
-            columns[f"{kind}_effect_{unit}"] = column
+    clean = (images["level"] == 5).to_numpy()
+    measurement = Measurement(
+        LayerInterventions(model, LAYER, list(neuron_map)), [folder / name for name in images["image"][clean]]
+    )
+    effect_IKU = np.full((len(images), len(EFFECTS), len(neuron_map)), np.nan)
+    effect_IKU[clean] = [one.effect_KU for one in measurement.of(range(clean.sum()))]
+    for u, unit in enumerate(neuron_map):
+        columns |= {unit_column(kind, unit): effect_IKU[:, k, u].round(5) for k, kind in enumerate(EFFECTS)}
     table = pd.DataFrame(columns).iloc[image_R].reset_index(drop=True)
     table.insert(5, "participant", [f"simulated-{p:03d}" for p in participant_R])
     table.insert(6, "simulated", True)
     table.insert(7, "soft_correct", score_R.astype(bool))
     return table
-
-
-def embedding_moves(model: Model, unit: int, paths: Sequence[Path]) -> dict[str, np.ndarray]:
-    """How far the image embedding moves, relative to its length, when a unit is set to 0 or doubled everywhere."""
-
-    def scaled(by: float) -> Callable[[torch.Tensor], torch.Tensor]:
-        def edit(a_NCHW: torch.Tensor) -> torch.Tensor:
-            a_NCHW[:, unit] *= by
-            return a_NCHW
-
-        return edit
-
-    x_NCHW = torch.stack([prepare(path, model.image_input) for path in paths])
-    moves = {}
-    with torch.inference_mode():
-        embedding = model.encode_image(x_NCHW)
-        for kind, by in (("ablation", 0.0), ("amplification", 2.0)):
-            with trace(model.image_tower, edit={model.layers.resolve(LAYER): scaled(by)}):
-                edited = model.encode_image(x_NCHW)
-            moves[kind] = ((edited - embedding).norm(dim=1) / embedding.norm(dim=1)).double().numpy()
-    return moves
 
 
 def wall(images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], folder: Path) -> Image.Image:

@@ -1,5 +1,6 @@
 """Guards causality C (METRICS.md, section 2): the score that measured effects become."""
 
+import copy
 import math
 
 import numpy as np
@@ -82,10 +83,36 @@ def test_absent_effect_column_gives_nan_and_says_so(absent):
     assert math.isnan(score)
 
 
-def test_effect_absent_on_one_clean_image_gives_nan():
+def test_effect_absent_on_one_clean_image_leaves_the_others_and_is_told():
+    score = score_of(table([0.2, np.nan, 0.6], [0.4, 0.4, 0.8]))
+    assert score == pytest.approx(1 - math.exp(-0.5))
+    assert (score.n_images, score.missing) == (2, ("cat_5_1.png",))
+
+
+def test_image_counts_only_with_both_effects():
     with pytest.warns(MissingScoreWarning, match="no measured effects"):
-        score = score_of(table([0.2, np.nan], [0.4, 0.4]))
+        score = score_of(table([0.2, np.nan], [np.nan, 0.4]))
     assert math.isnan(score)
+
+
+def test_specificity_is_the_concept_minus_the_others():
+    frame = pd.concat([table([0.2], [0.4]), table([0.1, 0.3], [0.1, 0.1], concept="dog")])
+    assert score_of(frame).specific == pytest.approx(0.3 - 0.15)
+    assert math.isnan(score_of(table([0.2], [0.4])).specific)
+
+
+def test_interval_is_that_of_the_images():
+    values = np.linspace(0.1, 0.9, 30)
+    score = score_of(table(values, values))
+    raw = -np.log(1 - np.array([score.low, float(score), score.high]))
+    half = 1.96 * values.std(ddof=1) / np.sqrt(30)
+    assert raw == pytest.approx([values.mean() - half, values.mean(), values.mean() + half], abs=0.02)
+
+
+def test_score_survives_being_pickled_with_what_it_carries():
+    score = score_of(table([0.2], [0.4]))
+    again = copy.copy(score)
+    assert (again, again.n_images) == (score, 1)
 
 
 def test_effect_absent_on_a_perturbed_image_is_not_missed():
@@ -121,7 +148,7 @@ def test_every_unit_and_draw_is_its_own_weighted_mean():
 def test_unit_with_a_missing_effect_leaves_the_others_alone():
     ablation_UN = np.array([[0.2, np.nan], [0.2, 0.4]])
     found_U = causality(ablation_UN, np.array([[0.2, 0.4], [0.2, 0.4]]), np.ones((2, 1)))[:, 0]
-    np.testing.assert_allclose(found_U, [np.nan, 1 - math.exp(-0.3)])
+    np.testing.assert_allclose(found_U, [1 - math.exp(-0.2), 1 - math.exp(-0.3)])
 
 
 def test_no_image_gives_nan():

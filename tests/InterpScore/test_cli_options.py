@@ -350,3 +350,10 @@ def test_level_kinds_cannot_speak_of_the_clean_level(score, files, kinds, messag
     outcome = score(files.data, files.neuron_map, files.results, "--level-kinds", kinds)
     assert outcome.code == 2
     assert message in outcome.err
+
+
+def test_long_run_without_a_terminal_tells_how_far_it_is(files, score, monkeypatch):
+    monkeypatch.setattr("InterpScore.cli._SECONDS", 0)
+    told = score(*files.paths, "--resamples", 40)
+    assert "resamples: 40 of 40" in told.errors
+    assert score(*files.paths, "--resamples", 40, "--quiet").err == ""

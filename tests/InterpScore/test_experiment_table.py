@@ -300,7 +300,7 @@ EFFECTS_WRONG = {
     "an image twice": (effects(image_filename=["c5.png", "d5.png", "c5.png"]), "column 'image_filename', row 4: found 'c5.png'; expected each image once"),
     "a word": (effects(ablation_effect_1=["much", 0, 0]), "column 'ablation_effect_1', row 2: found 'much'; expected a finite number"),
     "infinite": (effects(amplification_effect_1=[0, "inf", 0]), "column 'amplification_effect_1', row 3: found 'inf'; expected a finite number"),
-    "other images": (effects(image_filename=["x", "y", "z"]), "the effects: none of its images is in the table (first: 'x'); expected names such as 'c3.png'"),
+    "other images": (effects(image_filename=["x", "y", "z"]), "the table: none of its 4 images is in the effects; the table has names such as 'c3.png', the effects 'x'; expected"),
     "a column twice": (effects().rename(columns={"amplification_effect_1": "ablation_effect_1"}), "the effects: columns ablation_effect_1 stand more than once"),
 }  # fmt: skip
 

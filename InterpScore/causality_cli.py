@@ -1,0 +1,154 @@
+"""`interpscore causality`: what ablating and amplifying every unit of a layer does, into a file that scoring takes."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from InterpScore.errors import InputError
+
+if TYPE_CHECKING:
+    from InterpScore.causality_files import MeasurementReport
+
+causality_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+PARTIAL = 1
+"""Exit code of a run that is complete but for images that could not be read."""
+_SHOWN_LINES = 10
+NETWORK, IMAGES = "The network", "The images"
+
+
+@causality_app.command(no_args_is_help=True)
+def causality(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .parquet file to write, or to go on with; its origin goes to a .json beside it.")],
+    images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
+    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
+    layer: Annotated[str | None, typer.Option(help="The layer whose units are changed, in either scheme.", show_default="what feeds a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
+    units: Annotated[str | None, typer.Option(help='Some of its units, "89 355 1000:1100"; for a layer that feeds the attention pool all of them cost little more.', show_default="all", rich_help_panel=NETWORK)] = None,
+    also: Annotated[str | None, typer.Option(help='More interventions than ablation (× 0) and amplification (× 2): factors, mean, resample, such as "0.5 5 mean".', rich_help_panel=NETWORK)] = None,
+    weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
+    device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=NETWORK)] = "cpu",
+    table: Annotated[Path | None, typer.Option(help="Measure only the clean images of this experiment table; its concepts are the texts that embeddings are compared with.", rich_help_panel=IMAGES)] = None,
+    clean_level: Annotated[int, typer.Option(help="With --table: level of its unperturbed images.", rich_help_panel=IMAGES)] = 5,
+    split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
+    images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:  # fmt: skip
+    """Intervene on every unit of a layer, one at a time, on every image, and write how far the image embedding moves.
+
+    [bold]interpscore causality pictures/ --table data.csv --model clip-rn50x4 -o effects.parquet[/bold]
+
+    [bold]interpscore score data.csv neuron_map.json results.csv --causality effects.parquet[/bold]
+
+    So a small machine scores what a large one measured. For the layer that feeds CLIP's attention pool the effects of
+    all its units are computed at once, exactly; for any other layer what follows it runs for each unit.
+
+    The same command goes on where a stopped run ended. Images that cannot be read keep their row, which is empty; the
+    exit code is then 1 (0: everything; 2: wrong input, or a file that cannot be written; 130: stopped).
+    """
+    from Activation_Extraction.image_sets import image_set
+    from Activation_Extraction.models.registry import load_model
+    from Activation_Extraction.progress import image_progress
+    from InterpScore.causality_files import measure_to_file
+    from InterpScore.causality_measurement import ImagesOfSet, prepare_layer
+    from InterpScore.effects import EFFECTS
+    from InterpScore.experiment_table import clean_images_of
+    from InterpScore.image_names import rows_of_images
+
+    if not images:
+        raise InputError("IMAGES: none given; expected a folder, a glob, image files, tables, tar shards or hf:NAME")
+    kinds = [*EFFECTS, *_kinds(also)]
+    chosen = image_set(images, split=split, images_root=images_root)
+    names = chosen.table["image"].to_pylist()
+    known = chosen.table["concept"].to_pylist() if "concept" in chosen.table.column_names else None
+    concepts = None if known is None else [None if concept is None else str(concept) for concept in known]
+    rows, lost = list(range(len(names))), []
+    if table is not None:
+        concept_of = clean_images_of(table, clean_level)
+        row_I = rows_of_images(list(concept_of), names, str(table), ", ".join(images))
+        lost = [name for name, row in zip(concept_of, row_I, strict=True) if row < 0]
+        rows = [int(row) for row in row_I if row >= 0]
+        names = [name for name, row in zip(concept_of, row_I, strict=True) if row >= 0]
+        concepts = [concept_of[name] for name in names]
+    network = load_model(model, weights=weights, device=device)
+    prepared = prepare_layer(network, layer, _units(units))
+    try:
+        with ExitStack() as shown:
+
+            def progress(done: int) -> Callable[[int], None]:
+                return shown.enter_context(image_progress("Intervening", len(rows), done=done, shown=not quiet))
+
+            report = measure_to_file(output, names, ImagesOfSet(chosen, rows), prepared, kinds, concepts, progress)
+    except KeyboardInterrupt:
+        print(f"stopped; what is measured stays, and the same command goes on with {output}", file=sys.stderr)
+        raise
+    for line in report.unreadable[:_SHOWN_LINES]:
+        print(f"not read: {line}", file=sys.stderr)
+    if len(report.unreadable) > _SHOWN_LINES:
+        print(f"… and {len(report.unreadable) - _SHOWN_LINES:,} more in the column error", file=sys.stderr)
+    if not quiet:
+        for name in lost[:_SHOWN_LINES]:
+            print(f"not there: {name} of {table}")
+        _print_report(report, len(lost))
+    raise typer.Exit(PARTIAL if report.unreadable or lost else 0)
+
+
+def _kinds(also: str | None) -> list[str]:
+    """The interventions that `--also` names, each once."""
+    from InterpScore.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, scaling
+
+    named = {"mean": MEAN_ABLATION, "resample": RESAMPLE_ABLATION}
+    kinds = []
+    for item in (also or "").replace(",", " ").split():
+        try:
+            kinds.append(named[item] if item in named else scaling(_finite(item)))
+        except ValueError:
+            raise InputError(f"--also: found {item!r}; expected factors such as 0.5, mean, resample") from None
+    return [kind for kind in dict.fromkeys(kinds) if kind not in EFFECTS]
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _units(text: str | None) -> list[int] | None:
+    """The units that "89 355 1000:1100" names, each once; the end of a range is not among them."""
+    if text is None:
+        return None
+    units: list[int] = []
+    for item in text.replace(",", " ").split():
+        match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", item, re.ASCII)
+        if match is None or (match[2] and int(match[1]) >= int(match[2])):
+            raise InputError(f"--units: found {item!r}; expected numbers and ranges such as 89 1000:1100")
+        units += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
+    if not units:
+        raise InputError("--units: none given; expected numbers and ranges such as 89 1000:1100")
+    return list(dict.fromkeys(units))
+
+
+def _print_report(report: MeasurementReport, lost: int) -> None:
+    about = report.about
+    print(
+        f"{report.path}: {report.images:,} images × {report.units:,} units of {about['layer']} of {about['model']}, "
+        f"{', '.join(about['interventions'])}"
+    )
+    print(f"by the {about['method']}" if report.computed else "was complete already; nothing measured")
+    for remark in report.remarks:
+        print(f"note: {remark}")
+    if lost:
+        print(f"{lost:,} of {report.images + lost:,} clean images of the table are not there")
+    print(
+        f"{len(report.unreadable):,} of {report.images:,} images could not be read; their rows are empty"
+        if report.unreadable
+        else "every image was read"
+    )

@@ -1,0 +1,153 @@
+"""Effects of the neurons of an experiment table, measured with a network on the table's clean images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from Activation_Extraction.clip_helpers import ImageSource
+from Activation_Extraction.image_sets import ImageSet, image_set
+from Activation_Extraction.models.registry import Model
+from InterpScore.causality_measurement import (
+    ImagesOfSet,
+    Measurement,
+    about_measurement,
+    effects_frame,
+    prepare_layer,
+    text_embeddings,
+)
+from InterpScore.causality_score_helpers import LayerInterventions
+from InterpScore.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, Effects, scaling
+from InterpScore.errors import InputError, shown
+from InterpScore.experiment_table import ExperimentTable
+from InterpScore.image_names import rows_of_images
+
+SHOWN_IMAGES = 10
+"""How many images that are missing are named; the rest are counted."""
+DOSES = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""λ of the dose curve."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def measured_for_table(
+    table: ExperimentTable,
+    clean_level: int,
+    images: Any,
+    model: Model,
+    layer: str | None = None,
+    progress: Progress | None = None,
+) -> list[Effects]:
+    """Effects of a table's neurons on its clean images; where they come all at once, those of the whole layer.
+
+    Args:
+        table: its neurons are numbers of units.
+        images: the folder that holds the table's images, or anything else that `image_set` takes.
+        layer: of the neurons, where the table's stores do not name it; None is what feeds a CLIP's attention pool.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Returns:
+        One for each layer. Images that are missing or cannot be read are told in its remarks.
+
+    Raises:
+        InputError: no such layer, a neuron that is no unit of it, none of the images found or readable.
+    """
+    clean = _CleanImages(table, clean_level, images)
+    texts, why_no_text = text_embeddings(model, clean.concepts)
+    texts_E = [texts.get(concept) for concept in clean.concepts]
+    layers = list(dict.fromkeys(table.layer_of.values())) or [""]
+    done, total = 0, len(clean.names) * len(layers)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress("interventions", done, total)
+
+    found = []
+    for label in layers:
+        prepared = prepare_layer(model, label.rpartition(":")[2] or layer, _units_of(table, label))
+        if prepared.exact:  # all units cost little more, and each can be seen among the others
+            prepared = LayerInterventions(model, prepared.layer)
+        measured = list(Measurement(prepared, clean.sources, EFFECTS, texts_E).of(range(len(clean.names)), advance))
+        unread = [one.error for one in measured if one.error]
+        if len(unread) == len(measured):
+            raise InputError(unread)
+        units = range(prepared.count()) if prepared.units is None else prepared.units
+        frame = effects_frame(clean.names, units, EFFECTS, measured)
+        about = {**about_measurement(prepared, EFFECTS), "images_not_found": clean.lost}
+        found.append(Effects(frame, f"{model.name} on {clean.where}", about, tuple(clean.unreadable(unread))))
+    remarks = [*clean.not_found(), *([f"C_toward is missing: {why_no_text}"] if why_no_text else [])]
+    found[0] = replace(found[0], remarks=(*remarks, *found[0].remarks))
+    return found
+
+
+def other_interventions(
+    table: ExperimentTable, clean_level: int, images: Any, layer: LayerInterventions, concept: str, mean: float
+) -> dict[str, float]:
+    """Mean effects of one unit on the clean images of a concept, by kind: the dose curve, mean- and resample-ablation.
+
+    Args:
+        layer: of that unit alone.
+        mean: of its activation, over all images.
+    """
+    clean = _CleanImages(table, clean_level, images)
+    kinds = [*map(scaling, DOSES), MEAN_ABLATION, RESAMPLE_ABLATION]
+    rows = [row for row, name in enumerate(clean.concepts) if name == concept]
+    measured = [
+        one.effect_KU[:, 0] for one in Measurement(layer, clean.sources, kinds, None, torch.tensor([mean])).of(rows)
+    ]
+    if not measured:
+        return {}
+    values_NK = np.stack(measured)
+    there = np.isfinite(values_NK)
+    with np.errstate(invalid="ignore"):
+        means_K = np.where(there, values_NK, 0).sum(axis=0) / there.sum(axis=0)
+    return dict(zip(kinds, means_K.tolist(), strict=True))
+
+
+class _CleanImages:
+    """The clean images of a table that are there: `names`, `concepts` and `sources` go together, `lost` are the others."""
+
+    def __init__(self, table: ExperimentTable, clean_level: int, images: Any) -> None:
+        clean_I = np.flatnonzero(table.level_I == clean_level)
+        available = images if isinstance(images, ImageSet) else image_set(images)
+        self.where = str(images) if isinstance(images, str | Path) else "the images"
+        self.table = table.source
+        row_I = rows_of_images([table.images[i] for i in clean_I], available.table["image"].to_pylist(), table.source, self.where)  # fmt: skip
+        self.names = [table.images[i] for i in clean_I[row_I >= 0]]
+        self.concepts = [table.concepts[table.concept_I[i]] for i in clean_I[row_I >= 0]]
+        self.sources: Sequence[ImageSource] = ImagesOfSet(available, row_I[row_I >= 0].tolist())
+        self.lost = [table.images[i] for i in clean_I[row_I < 0]]
+        if not self.names:
+            raise InputError(f"{table.source}: no image at the clean level {clean_level} to intervene on")
+
+    def not_found(self) -> list[str]:
+        if not self.lost:
+            return []
+        of = f"{len(self.lost)} of the {len(self.lost) + len(self.names)} clean images of {self.table}"
+        return [f"{self.where}: {of} are not there ({_some(self.lost)}); C is measured on the others"]
+
+    def unreadable(self, errors: Sequence[str]) -> list[str]:
+        if not errors:
+            return []
+        of = f"{len(errors)} of {len(self.names)} clean images"
+        return [f"{self.where}: {of} could not be read ({_some(errors)}); C is measured on the others"]
+
+
+def _units_of(table: ExperimentTable, label: str) -> list[int]:
+    """The units of a layer that a table has neurons of."""
+    layer_of: Mapping[str, str] = table.layer_of
+    names = [table.unit_of(neuron) for neuron in table.units if layer_of.get(neuron, label) == label]
+    if odd := [name for name in names if not name.isdecimal()]:
+        raise InputError(f"{table.source}: neuron {shown(odd[0])}; expected the number of a unit, to intervene on it")
+    return sorted({int(name) for name in names})
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN_IMAGES]) + (", …" if len(names) > SHOWN_IMAGES else "")

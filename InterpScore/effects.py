@@ -1,0 +1,294 @@
+"""Measured effects of interventions, one row an image: read from a file or a network, and joined to a table's images.
+
+Data/README.md describes the columns. Shapes: U neurons of a run, V units of a layer, I images of a table, M of them
+measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from Activation_Extraction.files import sha256_of
+from InterpScore.arrays import Floats, Ints
+from InterpScore.errors import InputError, Problem
+from InterpScore.image_names import rows_of_images
+from InterpScore.table_checks import TableChecks
+from InterpScore.table_files import read_table
+
+FORMAT = "InterpScore effects 1"
+"""What the JSON beside a file of effects calls itself."""
+
+ABLATION, AMPLIFICATION = "ablation", "amplification"
+EFFECTS = (ABLATION, AMPLIFICATION)
+"""The interventions that C is made of: the unit times 0, and times 2."""
+MEAN_ABLATION, RESAMPLE_ABLATION = "mean_ablation", "resample_ablation"
+"""The unit set to its mean over all images and positions; to its map on another image."""
+TOWARD, ACTIVATION = "toward", "activation"
+"""Beside effects: how much closer to the text an embedding lies than with the unit ablated; the unit's mean activation."""
+
+ALL = "all"
+"""What the origin of effects calls its units where they are all that the layer has."""
+
+IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
+
+_COLUMN = re.compile(
+    r"(?:(ablation|amplification|toward|mean_ablation|resample_ablation|scale_[-+.\de]+)_effect|(activation))_(.+)",
+    re.DOTALL,
+)
+
+
+def unit_column(kind: str, unit: object) -> str:
+    """The name of a unit's column: `activation_89`, and `ablation_effect_89` for what is measured by intervening.
+
+    >>> unit_column("activation", 89), unit_column("ablation", "layer4.5:89")
+    ('activation_89', 'ablation_effect_layer4.5:89')
+    """
+    return f"{kind}_{unit}" if kind == ACTIVATION else f"{kind}_effect_{unit}"
+
+
+def scaling(strength: float) -> str:
+    """What scaling a unit by λ is called.
+
+    >>> scaling(0), scaling(2), scaling(0.5)
+    ('ablation', 'amplification', 'scale_0.5')
+    """
+    return {0.0: ABLATION, 2.0: AMPLIFICATION}.get(float(strength), f"scale_{strength:g}")
+
+
+def strength_of(kind: str) -> float | None:
+    """λ of an intervention that scales, else None."""
+    named = {ABLATION: 0.0, AMPLIFICATION: 2.0}
+    return float(kind.removeprefix("scale_")) if kind.startswith("scale_") else named.get(kind)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Effects of interventions on the units of a layer, before they are joined to a table.
+
+    Attributes:
+        frame: one row an image.
+        source: what to call it in messages.
+        about: where the numbers come from: model, weights and their hash, layer and its other names, method; empty for
+            a table that somebody else made.
+    """
+
+    frame: pd.DataFrame
+    source: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """What a reader of the scores should know."""
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the layer; none where it is not told."""
+        return (str(self.about["layer"]), *map(str, self.about.get("layer_aliases", ()))) if self.about else ()
+
+    def signature(self) -> dict[str, Any]:
+        """What the signature of a result says of it."""
+        return {"source": self.source, **self.about}
+
+
+EffectsSource: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | Effects"
+
+
+@dataclass(frozen=True)
+class LayerEffects:
+    """What every measured unit of a layer does on the images of a table.
+
+    Attributes:
+        units: their names; whole: whether they are all that the layer has.
+        image_M: positions of the measured images in the table.
+        values_VM: by kind: effects of interventions, "toward" and "activation"; NaN where not measured.
+    """
+
+    units: list[str]
+    whole: bool
+    image_M: Ints
+    values_VM: dict[str, Floats]
+
+    @cached_property
+    def raw_VM(self) -> Floats:
+        """Mean of the ablation's and the amplification's effect; NaN where either is missing."""
+        return np.asarray((self.values_VM[ABLATION] + self.values_VM[AMPLIFICATION]) / 2)
+
+    def only_images(self, position_I: Ints) -> LayerEffects:
+        """With some images of the table, given the new position of each; -1 for those that go."""
+        kept_M = position_I[self.image_M] >= 0
+        values_VM = {kind: value_VM[:, kept_M] for kind, value_VM in self.values_VM.items()}
+        return replace(self, image_M=position_I[self.image_M[kept_M]], values_VM=values_VM)
+
+
+def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> list[Effects]:
+    """Tables of effects, each with what the JSON beside it says of its origin.
+
+    Raises:
+        InputError: no such file, not a table, or a JSON that was written with another file.
+    """
+    if effects is None:
+        return []
+    if isinstance(effects, str | os.PathLike | pd.DataFrame | Effects):
+        effects = [effects]
+    return [_read(one) for one in effects]
+
+
+def _read(effects: EffectsSource) -> Effects:
+    if isinstance(effects, Effects):
+        return effects
+    if isinstance(effects, pd.DataFrame):
+        return Effects(own_copy(effects, "the effects"), "the effects")
+
+    def wanted(name: str) -> bool:
+        return name in IMAGE_COLUMNS or bool(_COLUMN.fullmatch(name))
+
+    frame, _ = read_table(effects, wanted, lambda name: bool(_COLUMN.fullmatch(name)))
+    return Effects(frame, str(effects), _about(Path(effects)))
+
+
+def own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
+    """A caller's table with rows counted from 0.
+
+    Raises:
+        InputError: a column that stands more than once.
+    """
+    if not data.columns.is_unique:
+        twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
+        raise InputError(f"{source}: columns {', '.join(twins)} stand more than once; expected each column once")
+    named = [name for name in data.index.names if name is not None and name not in data.columns]
+    return data.reset_index(level=named).reset_index(drop=True) if named else data.reset_index(drop=True)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What the JSON beside a table says of its origin; nothing where there is none of ours."""
+    beside = path.with_suffix(".json")
+    try:
+        document = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("layer"), str):
+        return {}
+    if document.get("sha256") != sha256_of(path):
+        raise InputError(f"{beside}: was written with another {path.name}; expected the two files as written together")
+    return {key: value for key, value in document.items() if key not in ("format", "sha256", "images")}
+
+
+def join_effects(
+    effects: Effects,
+    units: Sequence[str],
+    layer_of: Mapping[str, str],
+    images: Sequence[str],
+    table: str,
+    values: Mapping[str, Floats],
+    problems: list[Problem],
+) -> tuple[str, LayerEffects] | None:
+    """Put effects where they belong, or add what is wrong with them to `problems`.
+
+    Args:
+        units: the neurons of the run that have activations.
+        layer_of: neuron → its layer, where activations come from stores.
+        images: names of the table's images, which `table` is called in messages.
+        values: arrays `(U, I)` to fill, by kind.
+
+    Returns:
+        The layer, as `layer_of` calls it ("" without), and what all its measured units do; None where the effects do
+        not say which layer they are of, or are wrong.
+    """
+    frame, source = effects.frame, effects.source
+    key = next((name for name in IMAGE_COLUMNS if name in frame), None)
+    columns = _columns(frame)
+    label, named = _layer(effects, layer_of)
+    if label is None and effects.layer_names:
+        labels = ", ".join(dict.fromkeys(layer_of.values()))
+        problems.append(Problem(source, f"effects of layer {effects.layer_names[0]}", f"those of {labels}"))
+        return None
+    of_neuron = {(kind, u): columns[kind, named(unit)] for u, unit in enumerate(units) for kind in EFFECTS if (kind, named(unit)) in columns}  # fmt: skip
+    if frame.empty:
+        problems.append(Problem(source, "no rows", "one row an image"))
+        return None
+    if key is None or not of_neuron:
+        found = "no column with the image" if key is None else "no effect column of any neuron of the map"
+        columns_expected = "image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
+        problems.append(Problem(source, found, columns_expected))
+        return None
+    checks = TableChecks(frame, source, np.arange(len(frame)) + 2, problems)
+    keys = checks.words(key, "the name of an image")
+    checks.report(key, keys.duplicated().to_numpy() & ~checks.bad(key), "each image once")
+    numbers = {at: checks.effects(column) for at, column in of_neuron.items()}
+    if problems:
+        return None
+    row_I = rows_of_images(images, keys.tolist(), table, source)
+    for (kind, u), number_N in numbers.items():
+        values[kind][u] = np.where(row_I >= 0, number_N[row_I], values[kind][u])
+    return None if label is None else (label, _whole_layer(effects, columns, row_I))
+
+
+def _columns(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Kind and unit → column."""
+    matches = {str(name): _COLUMN.fullmatch(str(name)) for name in frame}
+    return {(match[1] or match[2], match[3]): name for name, match in matches.items() if match}
+
+
+def _layer(effects: Effects, layer_of: Mapping[str, str]) -> tuple[str | None, Any]:
+    """Which of the run's layers effects are of (None: not told, or none of them), and a neuron's name in their columns."""
+    labels = list(dict.fromkeys(layer_of.values()))
+    if not labels:
+        return "", lambda neuron: neuron
+    if effects.layer_names:
+        mine = [label for label in labels if {label, label.rpartition(":")[2]} & set(effects.layer_names)]
+        if not mine:
+            return None, lambda neuron: None
+        return mine[0], lambda n: n.removeprefix(f"{mine[0]}:") if layer_of.get(n) == mine[0] else None
+    return (labels[0] if len(labels) == 1 else None), lambda neuron: neuron
+
+
+def _whole_layer(effects: Effects, columns: Mapping[tuple[str, str], str], row_I: Ints) -> LayerEffects:
+    units = [unit for kind, unit in columns if kind == ABLATION and (AMPLIFICATION, unit) in columns]
+    image_M = np.flatnonzero(row_I >= 0)
+    values_VM = {}
+    for kind in dict.fromkeys(kind for kind, _ in columns):
+        there = [columns[kind, unit] for unit in units if (kind, unit) in columns]
+        if len(there) == len(units):
+            block = effects.frame[there]
+            numbers = block.apply(pd.to_numeric, errors="coerce") if _has_words(block) else block
+            values_VM[kind] = np.asarray(numbers.to_numpy(dtype=np.float64)[row_I[image_M]].T)
+    return LayerEffects(units, effects.about.get("units") == ALL, image_M, values_VM)
+
+
+def _has_words(frame: pd.DataFrame) -> bool:
+    return any(not isinstance(kind, np.dtype) or kind.kind not in "fiu" for kind in frame.dtypes)
+
+
+def disagreement(
+    layer: LayerEffects, activation_UI: Floats, names: Sequence[str | None], least: float = 0.9
+) -> str | None:
+    """What to say where the activations of a table do not go with those that interventions were made on.
+
+    Args:
+        activation_UI: of the table.
+        names: for each of these units what `layer` calls it; None for one of another layer.
+    """
+    if (measured_VM := layer.values_VM.get(ACTIVATION)) is None:
+        return None
+    position = {unit: v for v, unit in enumerate(layer.units)}
+    found = []
+    for u, name in enumerate(names):
+        if name in position:
+            pair = np.stack([activation_UI[u, layer.image_M], measured_VM[position[name]]])
+            pair = pair[:, np.isfinite(pair).all(axis=0)]
+            if pair.shape[1] > 2 and (np.ptp(pair, axis=1) > 0).all():
+                found.append(float(np.corrcoef(pair)[0, 1]))
+    if not found or np.median(found) >= least:
+        return None
+    return (
+        f"the table's activations do not go with those that effects were measured with (median correlation "
+        f"{np.median(found):.2f} over {len(found)} neurons); are they of the same layer, weights and preprocessing?"
+    )

@@ -1,0 +1,161 @@
+"""What it costs to ablate and to amplify every unit of a layer: one at a time, and all at once.
+
+`python benchmarks/causality.py` takes the 2,560 units before the attention pool of CLIP RN50x4 (random weights), λ = 0
+and λ = 2, and prints what an image costs
+
+    (a) by a forward pass of the whole network for each unit and λ,
+    (b) by running only what follows the layer, for many units together,
+    (c) by the exact update, for all units at once;
+
+(a) and (b) are timed on some units and multiplied. Beside them a plain forward pass in fp32, a batch of 8 at a time. All
+in one run, in rounds in which each takes its turn; a row shows the median round and its range. Memory is the most that a
+process of its own holds, which loads the network and does (c) on a batch of 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from Activation_Extraction import Model, load_model, trace
+from Activation_Extraction.plain_network import running
+from InterpScore.causality_interventions import ablate, amplify
+from InterpScore.causality_score_helpers import LayerInterventions, SeenImage
+
+MODEL, LAYER = "clip-rn50x4", "layer4.5"
+UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
+TIMED = 20
+"""Units that (a) and (b) are timed on."""
+FORWARD, WHOLE, SUFFIX, EXACT = "plain forward pass", "(a) whole network", "(b) what follows", "(c) exact update"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
+    parser.add_argument("--json", type=Path, help="file for what was measured")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        every_unit(LayerInterventions(load_model(MODEL, weights="random"), LAYER).see(pictures()))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return
+    measured = measure(load_model(MODEL, weights="random"), options.rounds)
+    print(table(measured))
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(model: Model, rounds: int) -> dict:
+    """Seconds an image of each way, round by round; peak memory; and how far the ways differ."""
+    x_NCHW, times = pictures(), defaultdict(list)
+    units = torch.randperm(UNITS, generator=torch.Generator().manual_seed(0))[:TIMED].tolist()
+    exact, some = LayerInterventions(model, LAYER), LayerInterventions(model, LAYER, units, exact=False)
+    (image,) = some.see(x_NCHW[:1])  # records the image, and compares the suffix with the network once
+    share = UNITS / TIMED
+    with running(model):
+        seen = list(exact.see(x_NCHW))
+    effects: dict[str, Tensor] = {}
+    for _ in range(rounds):
+        times[FORWARD].append(seconds(lambda: plain_forward(model, x_NCHW)) / BATCH)
+        times[WHOLE].append(
+            share * seconds(lambda: effects.update({WHOLE: by_whole_network(model, x_NCHW[:1], units)}))
+        )
+        times[SUFFIX].append(share * seconds(lambda: effects.update({SUFFIX: image.effects([ablate(), amplify()])[0]})))
+        times[EXACT].append(seconds(lambda: effects.update({EXACT: every_unit(seen)[0]})) / BATCH)
+    found = effects[EXACT][:, units]
+    apart = {name: float(((effects[name] - found).abs() / found).max()) for name in (WHOLE, SUFFIX)}
+    memory = subprocess.run([sys.executable, __file__, "--memory"], check=True, capture_output=True, text=True)
+    return {
+        "seconds_per_image": dict(times),
+        "largest_relative_difference_from_exact": apart,
+        "peak_bytes": int(memory.stdout),
+        "suffix": some.method,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "versions": {name: version(name) for name in ("torch", "interpscore")},
+    }
+
+
+def table(measured: dict) -> str:
+    """What was measured, for people."""
+    times = measured["seconds_per_image"]
+    lines = [
+        f"{MODEL}, {UNITS:,} units of {LAYER} × 2 λ, one image; {measured['threads']} threads, "
+        f"{measured['cpu_capability']}",
+        "",
+        "| what | seconds an image | range | × (c) |",
+        "|---|---|---|---|",
+    ]
+    for name, found in times.items():
+        ratio = median(a / b for a, b in zip(found, times[EXACT]))
+        lines.append(f"| {name} | {median(found):.3g} | {min(found):.3g} to {max(found):.3g} | {ratio:,.2f} |")
+    apart = measured["largest_relative_difference_from_exact"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"(a) and (b) timed on {TIMED} units and multiplied by {UNITS // TIMED}; they differ from (c) by at most "
+            f"{apart[WHOLE]:.1g} and {apart[SUFFIX]:.1g} of an effect",
+            f"peak memory of (c), network and a batch of {BATCH} included: {measured['peak_bytes'] / 1e9:.2f} GB",
+        ]
+    )
+
+
+def pictures() -> Tensor:
+    """A batch of noise, as the network takes it."""
+    return torch.randn(BATCH, 3, 288, 288, generator=torch.Generator().manual_seed(1))
+
+
+def plain_forward(model: Model, x_NCHW: Tensor) -> Tensor:
+    """What one would write by hand."""
+    with torch.no_grad():
+        return model.image_tower(x_NCHW)
+
+
+def by_whole_network(model: Model, x_NCHW: Tensor, units: list[int]) -> Tensor:
+    """Effects of some units by a forward pass for each unit and λ, `(2, U)`."""
+
+    def scaled(unit: int, by: float) -> Callable[[Tensor], Tensor]:
+        def edit(a_NCHW: Tensor) -> Tensor:
+            a_NCHW[:, unit] *= by
+            return a_NCHW
+
+        return edit
+
+    with torch.no_grad():
+        before = model.image_tower(x_NCHW)
+        effect_SU = torch.empty(len(STRENGTHS), len(units))
+        for s, by in enumerate(STRENGTHS):
+            for u, unit in enumerate(units):
+                with trace(model.image_tower, edit={LAYER: scaled(unit, by)}):
+                    effect_SU[s, u] = (model.image_tower(x_NCHW) - before).norm() / before.norm()
+    return effect_SU
+
+
+def every_unit(images: Iterable[SeenImage]) -> list[Tensor]:
+    """Effects of every unit on every image, `(2, U)` each."""
+    return [image.effects([ablate(), amplify()])[0] for image in images]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
