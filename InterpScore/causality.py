@@ -121,13 +121,13 @@ def calculate_causality_score(
     """
     unit = str(neuron_id)
     settings = scoring_options(**options)
+    if (model is None) != (images is None):
+        raise InputError("calculate_causality_score: model and images go together; expected both or neither")
+    if model is not None and effects is not None:
+        raise InputError("calculate_causality_score: found effects and a model; expected one of them")
     table = one_unit_table(df, activation_col, settings.human_score_col, unit, effects)
     others: dict[str, float] = {}
-    if model is not None or images is not None:
-        if model is None or images is None:
-            raise InputError("calculate_causality_score: model and images go together; expected both or neither")
-        if effects is not None:
-            raise InputError("calculate_causality_score: found effects and a model; expected one of them")
+    if model is not None:
         table, others = _measured(table, concept_name, images, model, layer, settings)
     score = _of_table(table, concept_name, settings, others)
     if np.isnan(score):

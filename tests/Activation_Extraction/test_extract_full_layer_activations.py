@@ -142,12 +142,18 @@ def test_each_pooling_keeps_what_it_says(folder, tmp_path):
         np.testing.assert_allclose(store.units("second", range(5)), pooled, rtol=1e-6)
 
 
+def test_public_name_stays_the_function_after_its_module_was_imported():
+    import Activation_Extraction
+
+    assert Activation_Extraction.extract_full_layer_activations is extract_full_layer_activations
+
+
 def test_two_devices_give_the_bytes_of_one(folder, tmp_path, monkeypatch):
     """With two replicas on the processor: shards are handed out, and are committed in any order."""
-    from Activation_Extraction import extract_full_layer_activations as module
-
     one = extract(folder, tmp_path / "one.zarr", shard_rows=2)
-    monkeypatch.setattr(module, "_replicas", lambda *given: [MODEL, MODEL])
+    monkeypatch.setattr(
+        sys.modules[extract_full_layer_activations.__module__], "_replicas", lambda *given: [MODEL, MODEL]
+    )
     two = extract(folder, tmp_path / "two.zarr", shard_rows=2)
     assert same_bytes(one.store.path, two.store.path)
 

@@ -298,4 +298,4 @@ def test_partly_measured_effects_say_on_how_many_images(study, neuron_map):
     image = holes.loc[(holes["ground_truth"] == "cat") & (holes["level"] == 5), "image_filename"].iloc[0]
     holes.loc[holes["image_filename"] == image, "ablation_effect_1"] = np.nan
     notes = scored(holes, neuron_map, resamples=0).loc["1", "Notes"]
-    assert "C: effects measured on 9 of 10 clean images only" in notes
+    assert "C: from 9 of 10 clean images" in notes
