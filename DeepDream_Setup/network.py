@@ -34,10 +34,11 @@ class CutNetwork:
     Args:
         model: what is run; it is left as it is.
         layers: names, in either scheme; the first is the one that is rendered.
-        precision: of convolutions and matrix products, of `PRECISIONS`; activations are handed out in fp32.
+        precision: of convolutions and matrix products, of `PRECISIONS`; activations are handed out in fp32. Several
+            layers of a network that cannot be traced are always in fp32.
 
     Raises:
-        InputError: an unknown layer or precision, or a layer without units.
+        InputError: an unknown layer or precision, a layer without units, or several whose units lie on a later axis.
     """
 
     def __init__(self, model: Model, layers: Sequence[str], precision: str = "fp32") -> None:
@@ -49,6 +50,10 @@ class CutNetwork:
         noise = torch.rand(1, 3, *self.input_size, generator=torch.Generator().manual_seed(0)).to(model.device)
         with torch.no_grad():
             reference = self._plain(self._network_input(noise))
+        if len(self.layers) > 1 and set(self._plain.axes.values()) != {1}:
+            raise InputError(
+                f"layers {', '.join(self.layers)}: found units on a later axis; expected maps, (N, unit, y, x)"
+            )
         self.units = reference[0].shape[1]
         """Of the layer that is rendered."""
         self._network: fx.GraphModule | None = None
@@ -71,7 +76,8 @@ class CutNetwork:
             rescue: lets gradients reach a unit of the first layer that its ReLU holds at 0, in images where none would.
         """
         x = self._network_input(x_NCHW)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=False):
+        reduced = self.precision == "bf16" and (self._network is not None or len(self.layers) == 1)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
             network = self._rescuing if rescue else self._network
             found: Mapping[str, Tensor] = self._hooked(x) if network is None else dict(zip(self.layers, network(x)))
         return {layer: found[layer].float() for layer in self.layers}
@@ -79,7 +85,9 @@ class CutNetwork:
     def _hooked(self, x: Tensor) -> dict[str, Tensor]:
         with trace(self.model.image_tower, self.layers) as retained:
             retained.run(x)
-        return {layer: retained[layer].movedim(self._plain.axes[layer], 1) for layer in self.layers}
+        axes = self._plain.axes
+        # A view would no longer lie on the way to later layers.
+        return {layer: a if axes[layer] == 1 else a.movedim(axes[layer], 1) for layer, a in retained.items()}
 
     def _network_input(self, x_NCHW: Tensor) -> Tensor:
         wanted = self.model.image_input
@@ -95,8 +103,6 @@ class CutNetwork:
         axes = self._plain.axes
         network, _ = rewritten(self.model.image_tower, axes, "none")
         if len(self.layers) > 1:
-            if set(axes.values()) != {1}:
-                raise NotTraceableError("units are not on the second axis")
             for kept in _kept(network):
                 kept.args[0].replace_all_uses_with(kept, delete_user_cb=lambda user, kept=kept: user is not kept)
             network.recompile()

@@ -37,7 +37,7 @@ class Recipe:
         learning_rate: of Adam, on the parameters.
         starts: images that are started from; a unit gets an image from each.
         transforms: how views vary.
-        size: pixels a side; None is what the network takes.
+        size: pixels a side; below 1 it is a part of the side that the network takes.
         rescue_steps: first steps in which gradients reach dead units.
         facet_layer: layer at which the facets' probes read.
     """
@@ -48,7 +48,7 @@ class Recipe:
     learning_rate: float = 0.05
     starts: tuple[str, ...] = ("fourier",)
     transforms: Transforms = field(default_factory=Transforms)
-    size: int | None = None
+    size: float = 1.0
     rescue_steps: int = 16
     facet_layer: str | None = None
 
@@ -60,6 +60,10 @@ class Recipe:
     def as_json(self) -> dict[str, Any]:
         """In the types that JSON has."""
         return {**asdict(self), "starts": list(self.starts), "objective": dict(self.objective)}
+
+    def side(self, network_side: int) -> int:
+        """Pixels a side of the images, for a network that takes `network_side`."""
+        return int(self.size) if self.size > 1 else max(8, round(self.size * network_side))
 
     def with_starts(self, starts: list[str]) -> Recipe:
         """The same, started from other images."""
@@ -94,9 +98,12 @@ def known_recipes() -> list[str]:
 def _recipe(content: Mapping[str, Any], source: str) -> Recipe:
     _check_keys(content, [entry.name for entry in fields(Recipe)], source)
     values = dict(content)
-    for key, least in (("steps", 1), ("rescue_steps", 0), ("size", 8)):
+    for key, least in (("steps", 1), ("rescue_steps", 0)):
         if key in values and not (type(values[key]) is int and values[key] >= least):
             raise InputError(f"{source}, {key}: found {shown(values[key])}; expected a whole number from {least}")
+    size = values.get("size", 1.0)
+    if not (type(size) is int and size >= 8) and not (type(size) is float and 0 < size <= 1):
+        raise InputError(f"{source}, size: found {shown(size)}; expected pixels from 8, or a part such as 0.5")
     if "learning_rate" in values:
         values["learning_rate"] = _number(values["learning_rate"], f"{source}, learning_rate", least=1e-9)
     kind = values.get("parametrization", "fourier")

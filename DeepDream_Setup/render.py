@@ -41,8 +41,8 @@ from DeepDream_Setup.starts import start_named
 from DeepDream_Setup.transforms import DRAWS, Transforms, resample
 from DeepDream_Setup.units import Unit, directions
 
-TILE_PIXELS = 160_000
-"""A tile has about as many pixels of the network's input: what is then at work stays in a processor's cache."""
+TILE = 8
+"""Images that are optimised together, however many there are to make: large networks are fastest with about as many."""
 
 LOSSES = 9
 """Values of the objective that are kept of each image, from the first step to the last, evenly spaced."""
@@ -104,12 +104,12 @@ def render_units(
         raise InputError(f"objective: found {found}; expected both or neither")
     layers = [layer] if probes is None else [layer, probes.layer]
     network = CutNetwork(model, layers, precision)
-    size = recipe.size or network.input_size[0]
+    size = recipe.side(network.input_size[0])
     parametrization = _parametrization(recipe, size, statistics)
     takes = [(name, start) for name in (probes.names if probes else [None]) for start in recipe.starts]
     starts = {name: start_named(name) for name in recipe.starts}
     vectors = directions(units, network.units)
-    units_a_tile = max(1, images_a_tile(network.input_size) // len(takes))
+    units_a_tile = max(1, TILE // len(takes))
     for first in range(0, len(units), units_a_tile):
         here = list(range(first, min(first + units_a_tile, len(units))))
         rows = here + [here[-1]] * (units_a_tile - len(here))  # always as many, whatever there is to do
@@ -175,16 +175,6 @@ def optimise(
             values.append(value_N.detach().cpu())
     with torch.no_grad():
         return parametrization.image(parameters), torch.stack(values)
-
-
-def images_a_tile(input_size: tuple[int, int]) -> int:
-    """Images that are optimised together, by the size of the network's input alone.
-
-    >>> images_a_tile((96, 96)), images_a_tile((288, 288))
-    (16, 2)
-    """
-    fitting = max(1, TILE_PIXELS // (input_size[0] * input_size[1]))
-    return int(2 ** (fitting.bit_length() - 1))
 
 
 def best_precision(device: torch.device) -> str:

@@ -157,7 +157,7 @@ def _natural(
         natural = judge.natural(batches_of(pixels_of_set(images, model.image_input, advance)), vectors)
     if recipe.parametrization != "maco":
         return natural, None
-    size = recipe.size or model.image_input.height
+    size = recipe.side(model.image_input.height)
 
     def at_size() -> Iterator[Tensor]:
         for pixels in batches_of(pixels_of_set(images, model.image_input)):
