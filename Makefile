@@ -33,6 +33,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/fidelity.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/dream.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

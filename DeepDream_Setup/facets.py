@@ -114,7 +114,8 @@ def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
         along_N = torch.einsum("nmp,nm->n", attribution_NMP, probes_NM)
         sizes_N = attribution_NMP.detach().abs().sum((1, 2)).clamp(min=1e-12)
         # A probe 1 long has numbers of about 1/√M.
-        return along_N / sizes_N * read_N.detach() * probes_NM.shape[1] ** 0.5
+        share_N: Tensor = along_N / sizes_N * probes_NM.shape[1] ** 0.5
+        return share_N * read_N.detach()
 
     return Objective(values, reading.layers | {layer})
 

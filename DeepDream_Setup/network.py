@@ -118,7 +118,8 @@ class CutNetwork:
 def _kept(network: fx.GraphModule) -> list[Any]:
     """The nodes of a rewritten network that give the layers, in order."""
     (output,) = network.graph.find_nodes(op="output")
-    return list(output.args[0])  # type: ignore[arg-type]
+    kept: Any = output.args[0]
+    return list(kept)
 
 
 # Rescue -------------------------------------------------------------------------------------------------------------

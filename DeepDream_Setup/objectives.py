@@ -106,7 +106,8 @@ def cosine_direction(vectors: Tensor, power: float = 2.0, layer: str | None = No
         product = along(a, vectors)
         lengths = a.norm(dim=1) * vectors.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
         cosine = product / lengths.clamp(min=1e-6)
-        return (product * cosine.clamp(min=0.1) ** power).flatten(1).mean(1)
+        weighted: Tensor = product * cosine.clamp(min=0.1) ** power
+        return weighted.flatten(1).mean(1)
 
     return _of_layer(values, layer)
 
@@ -137,7 +138,8 @@ def diversity(images: int, layer: str | None = None) -> Objective:
         a_NUP = _flat(a, 2)
         gram = F.normalize((a_NUP @ a_NUP.mT).flatten(1), dim=1, eps=1e-6).reshape(len(a) // images, images, -1)
         cosines = gram @ gram.mT
-        return ((cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)) / (images - 1)).flatten()
+        alike: Tensor = (cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)) / (images - 1)
+        return alike.flatten()
 
     return _of_layer(values, layer)
 
@@ -171,7 +173,9 @@ def along(a: Tensor, vectors: Tensor) -> Tensor:
 
 def centre(maps: Tensor) -> Tensor:
     """The middle position of maps `(N, …)`; of an even side, the one after the middle."""
-    return maps[(slice(None), *(side // 2 for side in maps.shape[1:]))]
+    for side in maps.shape[1:]:
+        maps = maps.select(1, side // 2)
+    return maps
 
 
 def _of_layer(values: Callable[[Tensor], Tensor], layer: str | None) -> Objective:

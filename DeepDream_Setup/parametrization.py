@@ -88,10 +88,12 @@ class Maco:
         size = natural.magnitude_CSK.shape[1]
         x = _mixed(torch.fft.irfft2(spectrum, s=(size, size), norm="ortho"), natural.colours_CC.to(parameters))
         x = x + natural.mean_C.to(parameters)[:, None, None]
-        return x + (x.clamp(0, 1) - x).detach()  # clipped, yet what is beyond still has a gradient
+        clipped: Tensor = x + (x.clamp(0, 1) - x).detach()  # what is beyond still has a gradient
+        return clipped
 
     def parameters(self, x_NCHW: Tensor) -> Tensor:
-        return torch.fft.rfft2(self.statistics.decorrelated(x_NCHW), norm="ortho").angle()
+        phase: Tensor = torch.fft.rfft2(self.statistics.decorrelated(x_NCHW), norm="ortho").angle()
+        return phase
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,4 +151,5 @@ def _mixed(x_NCHW: Tensor, matrix_CC: Tensor) -> Tensor:
 def _colours(like: Tensor) -> Tensor:
     """`NATURAL_COLOURS_CC`, the longest column of which is made 1 long."""
     colours = like.new_tensor(NATURAL_COLOURS_CC)
-    return colours / colours.norm(dim=0).max()
+    longest: Tensor = colours.norm(dim=0).max()
+    return colours / longest

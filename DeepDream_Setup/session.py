@@ -118,8 +118,8 @@ def run_session(request: Request, *, progress: bool = True) -> Report:
                 )  # fmt: skip
                 _keep(renders, tile, qualities, facets)
                 advance(len(tile))
-    found = len(units) - len(missing)
-    return Report(renders.folder, len(missing), found, time.monotonic() - started, renders.entries)
+    seconds = time.monotonic() - started
+    return Report(renders.folder, len(missing), len(units) - len(missing), seconds, renders.entries)
 
 
 def _keep(renders: Renders, tile: Sequence[Render], qualities: Sequence[Quality], facets: _Facets | None) -> None:

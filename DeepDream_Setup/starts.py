@@ -45,7 +45,8 @@ def gradient(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     first, second = rng.uniform(0.2, 0.8, (2, 3, 1, 1))
     side = np.linspace(-1, 1, size)
     along = np.cos(angle) * side + np.sin(angle) * side[:, None]
-    return first + (second - first) * (along / np.abs(along).max() + 1) / 2
+    mixed: NDArray[np.float64] = first + (second - first) * (along / np.abs(along).max() + 1) / 2
+    return mixed
 
 
 def structured_noise(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -80,7 +81,8 @@ def start_named(name: str) -> Start:
 
 
 def _standardised(x_CHW: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (x_CHW - x_CHW.mean()) / x_CHW.std()
+    standardised: NDArray[np.float64] = (x_CHW - x_CHW.mean()) / x_CHW.std()
+    return standardised
 
 
 def _gradient_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float64]:
