@@ -35,6 +35,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/causality.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/dream.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

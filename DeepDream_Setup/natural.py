@@ -1,0 +1,54 @@
+"""The user's own pictures: as natural images to compare with, and as labelled pictures for facets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.errors import InputError
+from Activation_Extraction.image_files import open_regular, read_image, unreadable
+from Activation_Extraction.image_sets import FilePart, ImageSet
+from DeepDream_Setup.quality import network_pixels
+
+
+def pixels_of_set(
+    images: ImageSet, image_input: ImageInput, advance: Callable[[int], None] = lambda count: None
+) -> Iterator[NDArray[np.uint8]]:
+    """Each picture of a set as its network sees it, H × W × C.
+
+    Raises:
+        ImageError: a picture that cannot be read; names it.
+    """
+    for row in range(len(images)):
+        yield network_pixels(
+            read_image(_bytes(images.where(row), images.name(row)), name=images.name(row)), image_input
+        )
+        advance(1)
+
+
+def labels_of_set(images: ImageSet) -> list[str]:
+    """What each picture shows: the column `concept`, which is the subfolder's name where a folder is listed.
+
+    Raises:
+        InputError: there is no such column, or a picture has none.
+    """
+    found = images.table["concept"].to_pylist() if "concept" in images.table.column_names else []
+    if not found or None in found:
+        raise InputError(
+            "facet images: no concept; expected a subfolder for each facet, or a table with the column concept"
+        )
+    return [str(concept) for concept in found]
+
+
+def _bytes(place: FilePart | bytes, name: str) -> bytes:
+    if isinstance(place, bytes):
+        return place
+    try:
+        with open_regular(place.path, name) as file:
+            file.seek(place.offset or 0)
+            return file.read(-1 if place.size is None else place.size)
+    except OSError as error:
+        raise unreadable(name, error) from None

@@ -1,0 +1,194 @@
+"""What an image is to be like: objectives, a number for each image of a batch, with an algebra.
+
+    channel(5) - 0.1 * diversity(4) - 0.01 * total_variation()
+
+Larger is better. Each image's number depends on that image alone (with `diversity`, on its group), so images that are
+optimised together with the sum of their numbers are optimised each for itself.
+
+Shapes: N images, C = 3 colours, H and W space, U units, and the positions … of a layer's map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from Activation_Extraction.errors import InputError, shown
+
+Units: TypeAlias = "int | Sequence[int]"
+"""A unit for all images, or one for each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What objectives look at.
+
+    Attributes:
+        images_NCHW: from 0 to 1, as they are, before any transform.
+        activations: layer → what it gives for the transformed images, `(N, U, …)`.
+        layer: what objectives read that name no layer.
+    """
+
+    images_NCHW: Tensor
+    activations: Mapping[str, Tensor]
+    layer: str
+
+    def at(self, layer: str | None) -> Tensor:
+        """Activations `(N, U, …)` of a layer; None is `self.layer`."""
+        return self.activations[self.layer if layer is None else layer]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A number for each image; add, subtract and negate them, and multiply them by numbers.
+
+    Attributes:
+        values: from what is seen to `(N,)`.
+        layers: that it reads, where these are named.
+    """
+
+    values: Callable[[Seen], Tensor]
+    layers: frozenset[str] = frozenset()
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(lambda seen: self.values(seen) + other.values(seen), self.layers | other.layers)
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def __neg__(self) -> Objective:
+        return -1.0 * self
+
+    def __mul__(self, factor: float) -> Objective:
+        return Objective(lambda seen: factor * self.values(seen), self.layers)
+
+    __rmul__ = __mul__
+
+
+# Of units -----------------------------------------------------------------------------------------------------------
+
+
+def channel(units: Units, layer: str | None = None) -> Objective:
+    """Mean activation of a unit over all positions.
+
+    Args:
+        units: a unit for all images, or one for each.
+        layer: None is the layer that is rendered.
+
+    Raises:
+        InputError: when it is computed: a unit that the layer does not have.
+    """
+    return _of_layer(lambda a: _flat(_maps(a, units)).mean(1), layer)
+
+
+def neuron(units: Units, layer: str | None = None) -> Objective:
+    """Activation of a unit at the centre of its map; otherwise as `channel`."""
+    return _of_layer(lambda a: centre(_maps(a, units)), layer)
+
+
+def direction(vectors: Tensor, layer: str | None = None) -> Objective:
+    """Mean over all positions of the product with a direction, `(U,)` or for each image `(N, U)`."""
+    return _of_layer(lambda a: along(a, vectors).flatten(1).mean(1), layer)
+
+
+def cosine_direction(vectors: Tensor, power: float = 2.0, layer: str | None = None) -> Objective:
+    """`direction`, where each position counts by its cosine with the direction to a power.
+
+    At least .1 of a position counts, so that one that points elsewhere is not lost.
+    """
+
+    def values(a: Tensor) -> Tensor:
+        product = along(a, vectors)
+        lengths = a.norm(dim=1) * vectors.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
+        cosine = product / lengths.clamp(min=1e-6)
+        weighted: Tensor = product * cosine.clamp(min=0.1) ** power
+        return weighted.flatten(1).mean(1)
+
+    return _of_layer(values, layer)
+
+
+def centre_direction(vectors: Tensor, layer: str | None = None) -> Objective:
+    """Product with a direction at the centre of the map: `neuron` for directions."""
+    return _of_layer(lambda a: centre(along(a, vectors)), layer)
+
+
+def layer_energy(layer: str | None = None) -> Objective:
+    """Mean square of all activations: what DeepDream increases (Mordvintsev et al. 2015)."""
+    return _of_layer(lambda a: a.square().flatten(1).mean(1), layer)
+
+
+# Of images ----------------------------------------------------------------------------------------------------------
+
+
+def diversity(images: int, layer: str | None = None) -> Objective:
+    """How alike an image is to the others of its group; subtract it to have them differ.
+
+    The mean cosine of its Gram matrix over positions with theirs, from 0 to 1 behind a ReLU. Groups are `images` images
+    that follow one another. Source: Olah et al. 2017, "Feature Visualization".
+    """
+
+    def values(a: Tensor) -> Tensor:
+        if images < 2 or len(a) % images:
+            raise InputError(f"diversity: {len(a)} images in groups of {images}; expected whole groups of two or more")
+        a_NUP = _flat(a, 2)
+        gram = F.normalize((a_NUP @ a_NUP.mT).flatten(1), dim=1, eps=1e-6).reshape(len(a) // images, images, -1)
+        cosines = gram @ gram.mT
+        alike: Tensor = (cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)) / (images - 1)
+        return alike.flatten()
+
+    return _of_layer(values, layer)
+
+
+def l2_to_grey() -> Objective:
+    """Mean square distance of an image from mid-grey; subtract it."""
+    return Objective(lambda seen: (seen.images_NCHW - 0.5).square().flatten(1).mean(1))
+
+
+def total_variation() -> Objective:
+    """Mean distance between neighbouring pixels, down and across; subtract it."""
+
+    def values(seen: Seen) -> Tensor:
+        x = seen.images_NCHW
+        down, across = (x.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3))
+        return down + across
+
+    return Objective(values)
+
+
+# Reading maps -------------------------------------------------------------------------------------------------------
+
+
+def along(a: Tensor, vectors: Tensor) -> Tensor:
+    """Product of each position with a direction: `(N, U, …)` and `(U,)` or `(N, U)` to `(N, …)`."""
+    if vectors.shape[-1] != a.shape[1]:
+        raise InputError(f"direction: {vectors.shape[-1]} numbers; expected one for each of {a.shape[1]} units")
+    subscripts = "nup,u->np" if vectors.ndim == 1 else "nup,nu->np"
+    return torch.einsum(subscripts, _flat(a, 2), vectors.to(a)).reshape(len(a), *a.shape[2:])
+
+
+def centre(maps: Tensor) -> Tensor:
+    """The middle position of maps `(N, …)`; of an even side, the one after the middle."""
+    for side in maps.shape[1:]:
+        maps = maps.select(1, side // 2)
+    return maps
+
+
+def _of_layer(values: Callable[[Tensor], Tensor], layer: str | None) -> Objective:
+    return Objective(lambda seen: values(seen.at(layer)), frozenset([layer] if layer else []))
+
+
+def _maps(a: Tensor, units: Units) -> Tensor:
+    index = torch.as_tensor(units, device=a.device).expand(len(a))
+    if len(wrong := index[(index < 0) | (index >= a.shape[1])]):
+        raise InputError(f"unit {shown(int(wrong[0]))}: the layer has units 0 to {a.shape[1] - 1}")
+    return a[torch.arange(len(a), device=a.device), index]
+
+
+def _flat(a: Tensor, axes: int = 1) -> Tensor:
+    """All positions as one axis, of length 1 where a layer has none."""
+    return a.flatten(axes) if a.ndim > axes else a.unsqueeze(axes)

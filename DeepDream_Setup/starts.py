@@ -1,0 +1,101 @@
+"""Images that optimisation starts from: all random numbers from one generator, so the same seed gives the same start.
+
+`fourier`, `grey`, `perlin`, `gradient`, `structured_noise`, or any photograph. The middle four are those of the published
+study's level 4. Each is `(3, S, S)`, from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.image_files import read_image
+from Activation_Extraction.pixels import pixels_of
+
+Start = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def fourier(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Grey with a trace of noise whose amplitudes fall with frequency."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))
+    noise = np.fft.rfft2(rng.standard_normal((3, size, size))) / np.maximum(frequency, 1 / size)
+    return 0.5 + 0.02 * _standardised(np.fft.irfft2(noise, (size, size)))
+
+
+def grey(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Mid-grey."""
+    return np.full((3, size, size), 0.5)
+
+
+def perlin(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Clouds in colour: gradient noise of four octaves (Perlin 1985)."""
+    octaves = [_gradient_noise(rng, size, 2 ** (octave + 1)) / 2**octave for octave in range(4)]
+    return np.clip(0.5 + 0.15 * _standardised(np.sum(octaves, axis=0)), 0, 1)
+
+
+def gradient(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """From one colour to another, along a random direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    first, second = rng.uniform(0.2, 0.8, (2, 3, 1, 1))
+    side = np.linspace(-1, 1, size)
+    along = np.cos(angle) * side + np.sin(angle) * side[:, None]
+    mixed: NDArray[np.float64] = first + (second - first) * (along / np.abs(along).max() + 1) / 2
+    return mixed
+
+
+def structured_noise(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Patches of random colour, of five sizes one over another."""
+    total = np.zeros((3, size, size))
+    for cells in (2, 4, 8, 16, 32):
+        index = np.arange(size) * cells // size
+        total += rng.standard_normal((3, cells, cells))[:, index[:, None], index] / np.sqrt(cells)
+    return np.clip(0.5 + 0.15 * _standardised(total), 0, 1)
+
+
+STARTS: dict[str, Start] = {
+    "fourier": fourier, "grey": grey, "perlin": perlin, "gradient": gradient, "structured_noise": structured_noise,
+}  # fmt: skip
+
+
+def start_named(name: str) -> Start:
+    """A start by its name, or the photograph at a path, scaled to cover the image and cut at its centre.
+
+    Raises:
+        InputError: neither; the nearest name is given.
+        ImageError: a photograph that cannot be read.
+    """
+    if name in STARTS:
+        return STARTS[name]
+    if not os.path.isfile(name):
+        near = get_close_matches(name, STARTS, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise InputError(f"start: found {shown(name)}; expected {', '.join(STARTS)}, or a photograph{hint}")
+    photograph: Image.Image = read_image(name)
+    return lambda rng, size: pixels_of(photograph, "clip", size, size).transpose(2, 0, 1) / 255
+
+
+def _standardised(x_CHW: NDArray[np.float64]) -> NDArray[np.float64]:
+    standardised: NDArray[np.float64] = (x_CHW - x_CHW.mean()) / x_CHW.std()
+    return standardised
+
+
+def _gradient_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float64]:
+    """One octave, `(3, S, S)`: slopes at the corners of cells, smoothly joined."""
+    angles = rng.uniform(0, 2 * np.pi, (3, cells + 1, cells + 1))
+    place = (np.arange(size) + 0.5) * cells / size
+    cell, inside = place.astype(int), place % 1
+    smooth = inside**3 * (inside * (6 * inside - 15) + 10)
+    total = np.zeros((3, size, size))
+    for down in (0, 1):
+        for across in (0, 1):
+            at = angles[:, (cell + down)[:, None], cell + across]
+            slope = np.cos(at) * (inside - across) + np.sin(at) * (inside - down)[:, None]
+            weight = np.abs(1 - down - smooth)[:, None] * np.abs(1 - across - smooth)
+            total += weight * slope
+    return total

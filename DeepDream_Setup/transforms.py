@@ -1,0 +1,82 @@
+"""Random views of an image, so that what a unit is shown to prefer does not hang on single pixels.
+
+Padding, jitter, scaling, rotation and cropping follow one another; they are one affine map from the view back to the
+image, and one resampling, for each image with draws of its own. What lies outside the image is mid-grey.
+
+Shapes: N images, C = 3 colours, H and W space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+DRAWS = 7
+"""Numbers that a view takes: shift across and down, scale, angle, side of the window and its place."""
+
+GREY = 0.5
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """How much views vary; the default is the image as it is.
+
+    Args:
+        pad: pixels of grey put around the image first; the larger image is what follows works on.
+        jitter: pixels that it is shifted by at most, either way, across and down.
+        scale: least and largest factor about its centre, on a logarithmic scale.
+        rotate: degrees that it is turned by at most, either way.
+        crop: least and largest side of the square window, as a part of the side; the window's place is random.
+    """
+
+    pad: float = 0.0
+    jitter: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotate: float = 0.0
+    crop: tuple[float, float] = (1.0, 1.0)
+
+    def maps(self, draws_ND: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        """From a view's coordinates to the image's, `(N, 2, 3)`.
+
+        Args:
+            draws_ND: `DRAWS` numbers from 0 to 1 for each view.
+            size: side of the image in pixels.
+
+        Returns:
+            Maps of (x, y, 1), where -1 and 1 are the outer edges.
+        """
+        across, down, scale, angle, side, left, top = draws_ND.T
+        canvas = size + 2 * self.pad
+        factor = self.scale[0] * (self.scale[1] / self.scale[0]) ** scale
+        radians = np.radians(self.rotate) * (2 * angle - 1)
+        window = self.crop[0] + (self.crop[1] - self.crop[0]) * side
+        # Backwards: out of the window, turned back, scaled back, shifted back, out of the padding.
+        turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]]).transpose(2, 0, 1)
+        turn = turn / factor[:, None, None]
+        place = np.stack([(1 - window) * (2 * left - 1), (1 - window) * (2 * top - 1)], 1)
+        shift = np.stack([2 * across - 1, 2 * down - 1], 1) * (2 * self.jitter / canvas)
+        linear = turn * window[:, None, None]
+        offset = (turn @ place[:, :, None])[:, :, 0] - shift
+        return np.concatenate([linear, offset[:, :, None]], 2) * (canvas / size)
+
+
+def resample(x_NCHW: Tensor, maps: Tensor, height: int, width: int) -> Tensor:
+    """Views of images, bilinear; a map that is the identity gives an image of this size back.
+
+    Args:
+        x_NCHW: images.
+        maps: `(N, 2, 3)`, as `Transforms.maps` makes them.
+        height, width: of the views.
+    """
+    grid = F.affine_grid(maps.to(x_NCHW), [len(x_NCHW), 3, height, width], align_corners=False)
+    return F.grid_sample(x_NCHW - GREY, grid, align_corners=False) + GREY
+
+
+def plainly(images: int) -> Tensor:
+    """The maps of views that are the images as they are."""
+    return torch.eye(2, 3).expand(images, 2, 3)

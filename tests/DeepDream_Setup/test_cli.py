@@ -1,0 +1,250 @@
+"""Guards `interpscore dream`: files and manifest, every option's effect, going on after a kill, errors of one line."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from DeepDream_Setup.cli import dream_app
+from InterpScore.commands import run
+
+RECIPE = "steps: 3\nsize: 32\ntransforms: {jitter: 3}\n"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "quick.yaml").write_text(RECIPE)
+    return tmp_path / "quick.yaml"
+
+
+@pytest.fixture
+def dream(capfd, tmp_path, recipe):
+    """Runs the command with a quick recipe; gives exit code, standard output and standard error."""
+
+    def dreamt(*arguments, layer="block_4", recipe=recipe, out=tmp_path / "renders"):
+        options = ["--model", "clip-mini", "--layer", layer, "--recipe", recipe, "-o", out, "--threads", 1]
+        with pytest.raises(SystemExit) as left:
+            run(dream_app, [str(part) for part in (*options, *arguments)])
+        printed, err = capfd.readouterr()
+        return left.value.code or 0, printed, err
+
+    return dreamt
+
+
+def manifest(tmp_path, root="renders"):
+    return json.loads((tmp_path / root / "clip-mini" / "layer4" / "manifest.json").read_text())
+
+
+def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pictures):
+    code, out, err = dream("--units", "185,3+4", "--images", pictures, "--start", "grey", "--start", "perlin")
+    assert (code, err) == (0, "")
+    content = manifest(tmp_path)
+    assert [list(content["units"]), content["layer"], content["seed"]] == [["185", "3+4"], "layer4", 0]
+    assert content["recipe"]["steps"] == 3
+    assert content["recipe"]["starts"] == ["grey", "perlin"]
+    assert len(content["provenance"]["weights_sha256"]) == 64
+    assert content["natural_images"]["images"] == 24
+    for unit in ("185", "3+4"):
+        assert [entry["file"] for entry in content["units"][unit]] == [f"{unit}/grey.png", f"{unit}/perlin.png"]
+        for entry in content["units"][unit]:
+            assert Image.open(tmp_path / "renders/clip-mini/layer4" / entry["file"]).size == (32, 32)
+            assert entry["times_natural"] == pytest.approx(entry["activation"] / entry["best_natural"], rel=1e-5)
+            assert len(entry["objective"]) == 3
+    assert "2 units rendered" in out
+    assert re.search(r"of 4 images of live units \([\d.]+%\) exceed the best natural image", out)
+
+
+def test_same_command_twice_makes_the_same_files(dream, tmp_path):
+    for root in ("a", "b"):
+        assert dream("--units", "1:3", out=tmp_path / root)[0] == 0
+    for file in ("1/fourier.png", "2/fourier.png", "manifest.json"):
+        first, second = ((tmp_path / root / "clip-mini/layer4" / file).read_bytes() for root in ("a", "b"))
+        assert first == second
+
+
+def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path):
+    dream("--units", "1,2")
+    folder = tmp_path / "renders/clip-mini/layer4"
+    before = (folder / "2/fourier.png").read_bytes()
+    (folder / "2/fourier.png").write_bytes(before[:100])
+    stamp = (folder / "1/fourier.png").stat().st_mtime_ns
+    code, out, _ = dream("--units", "1:4")
+    assert (code, "2 units rendered" in out, "1 were there" in out) == (0, True, True)
+    assert (folder / "1/fourier.png").stat().st_mtime_ns == stamp
+    assert (folder / "2/fourier.png").read_bytes() == before
+
+
+def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recipe):
+    code = "from DeepDream_Setup.cli import dream_app; from InterpScore.commands import run; import sys; run(dream_app, sys.argv[1:])"
+    command = [
+        sys.executable, "-c", code, "--model", "clip-mini", "--layer", "block_4", "--recipe", recipe, "--units", "0:64",
+        "-o", tmp_path / "renders", "--threads", "1", "--quiet",
+    ]  # fmt: skip
+    folder = tmp_path / "renders/clip-mini/layer4"
+    process = subprocess.Popen([str(part) for part in command])
+    while process.poll() is None and not (folder / "0/fourier.png").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(manifest(tmp_path)["units"])
+    assert done < 64
+    (folder / "63").mkdir(exist_ok=True)
+    (folder / "63" / ".fourier.png.part").write_bytes(b"half")
+    assert dream("--units", "0:64")[0] == 0
+    assert len(manifest(tmp_path)["units"]) == 64
+    assert not list(folder.rglob("*.part"))
+    dream("--units", "0,63", out=tmp_path / "whole")
+    for unit in (0, 63):
+        assert (folder / f"{unit}/fourier.png").read_bytes() == (
+            tmp_path / f"whole/clip-mini/layer4/{unit}/fourier.png"
+        ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "recorded"),
+    [
+        (["--seed", "5"], "seed", 5),
+        (["--precision", "fp32"], "precision", "fp32"),
+        (["--precision", "bf16"], "precision", "bf16"),
+        (["--weights", "random"], "provenance", "random, seed 0"),
+        (["--start", "gradient"], "recipe", "gradient"),
+    ],
+)
+def test_options_take_effect_and_are_recorded(dream, tmp_path, options, key, recorded):
+    other = "fp32" if recorded == "bf16" else "bf16"
+    dream("--units", "7", "--precision", other, out=tmp_path / "plain")
+    code, _, err = dream("--units", "7", *(["--precision", other] if key != "precision" else []), *options)
+    assert code == 0, err
+    assert str(recorded) in str(manifest(tmp_path)[key])
+    (image,) = (tmp_path / "renders").rglob("*.png")
+    (plain,) = (tmp_path / "plain").rglob("*.png")
+    assert np.abs(np.asarray(Image.open(image)).astype(int) - np.asarray(Image.open(plain))).max() > 0
+
+
+def test_device_and_threads_reach_the_network(dream):
+    code, _, err = dream("--device", "cuda:97")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: device: found 'cuda:97'; expected one of this machine: cpu")
+    assert dream("--threads", "0")[0] == 2
+
+
+def test_another_layer_is_rendered_beside(dream, tmp_path):
+    dream("--units", "0")
+    dream("--units", "0", layer="layer3.1")
+    assert sorted(path.name for path in (tmp_path / "renders/clip-mini").iterdir()) == ["layer3.1", "layer4"]
+
+
+def test_facets_of_labelled_pictures(dream, tmp_path, pictures):
+    path = tmp_path / "facets.yaml"
+    path.write_text(RECIPE + "objective: {channel: 1, facet: 3}\nfacet_layer: block_3\n")
+    options = ["--facet-images", pictures, "--facet", "fire", "--facet", "star"]
+    assert dream("--units", "2", *options, recipe=path)[0] == 0
+    content = manifest(tmp_path)
+    assert list(content["facets"]["auroc"]) == ["fire", "star"]
+    assert [entry["file"] for entry in content["units"]["2"]] == ["2/fire_fourier.png", "2/star_fourier.png"]
+    assert set(content["units"]["2"][0]["facet_scores"]) == {"fire", "star"}
+
+
+def test_maco_keeps_to_the_spectrum_of_the_pictures(dream, tmp_path, pictures):
+    path = tmp_path / "maco.yaml"
+    path.write_text(RECIPE + "parametrization: maco\n")
+    code, _, err = dream("--units", "2", recipe=path)
+    assert (code, "maco: found no images; expected --images" in err) == (2, True)
+    assert dream("--units", "2", "--images", pictures, recipe=path)[0] == 0
+
+
+def test_check_shows_the_numbers_and_what_is_flagged(dream, tmp_path, capfd, pictures):
+    dream("--units", "0:4", "--images", pictures)
+    with pytest.raises(SystemExit) as left:
+        run(dream_app, ["check", str(tmp_path / "renders/clip-mini/layer4")])
+    out, _ = capfd.readouterr()
+    assert not left.value.code
+    assert out.startswith("clip-mini layer4: 4 units, 4 images\n")
+    assert "thresholds from 24 natural images: contrast" in out
+    flagged = [entry for unit in manifest(tmp_path)["units"].values() for entry in unit if entry["flags"]]
+    for entry in flagged:
+        assert f"{entry['file']}: {', '.join(entry['flags'])}  (activation" in out
+    with pytest.raises(SystemExit):
+        run(dream_app, ["check", str(tmp_path / "renders/clip-mini/layer4"), "--quiet"])
+    assert len(capfd.readouterr().out.splitlines()) == len(flagged)
+
+
+def test_quiet_prints_nothing(dream):
+    assert dream("--units", "0", "--quiet") == (0, "", "")
+
+
+def test_help_teaches(capfd):
+    with pytest.raises(SystemExit):
+        run(dream_app, ["--help"])
+    out = capfd.readouterr().out
+    assert "interpscore dream --model clip-mini --layer block_4 --units 0:64" in " ".join(out.split())
+    assert "check" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--units", "512"], "units: found 512; expected 0 to 511, the units of the layer"),
+        (["--units", "x"], "units: found 'x'; expected numbers, ranges and joint units"),
+        (["--layer", "layer9"], "no layer 'layer9'"),
+        (["--model", "clip-mino"], "no model 'clip-mino'; nearest: clip-mini"),
+        (["--recipe", "microscop"], "recipe: found 'microscop'; expected microscope, paper, study, or a YAML file"),
+        (["--start", "gray"], "start: found 'gray'; expected fourier, grey"),
+        (["--facet", "face"], "--facet: found without --facet-images; expected both"),
+        (["--images", "nowhere"], "nowhere: no such file or folder"),
+        (["--recipe", "paper"], "objective: found a term facet without --facet-images; expected both or neither"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(dream, options, message):
+    code, out, err = dream(*options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_misspelt_key_of_a_recipe_is_one_line_with_the_nearest(dream, tmp_path):
+    (tmp_path / "wrong.yaml").write_text("step: 3\n")
+    code, _, err = dream(recipe=tmp_path / "wrong.yaml")
+    assert (code, err) == (2, f"error: {tmp_path / 'wrong.yaml'}: no key 'step'; did you mean 'steps'?\n")
+
+
+def test_empty_folder_and_corrupt_image_are_one_line_each(dream, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = dream("--images", tmp_path / "empty")
+    assert (code, err.count("\n"), str(tmp_path / "empty") in err) == (2, 1, True)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "bad.png").write_bytes(b"no picture")
+    code, _, err = dream("--images", tmp_path / "broken")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: bad.png: ")
+
+
+def test_target_that_cannot_be_written_is_one_line(dream, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = dream("--units", "0", out=tmp_path / "file")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{tmp_path / 'file'}/clip-mini/layer4: cannot be written" in err
+
+
+def test_renders_of_another_recipe_are_not_mixed(dream, tmp_path):
+    dream("--units", "0")
+    code, _, err = dream("--units", "1", "--seed", "3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds renders of another seed; expected the same, or another folder (-o)" in err
+
+
+def test_check_of_what_is_no_manifest_is_one_line(tmp_path, capfd):
+    for content in (None, "{}", "["):
+        if content:
+            (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(SystemExit) as left:
+            run(dream_app, ["check", str(tmp_path)])
+        err = capfd.readouterr().err
+        assert (left.value.code, err.count("\n")) == (2, 1)
+        assert "manifest.json" in err

@@ -1,0 +1,80 @@
+"""Guards recipes: the ones that come along are right, and a mistake in one of one's own is one clear line."""
+
+import pytest
+
+from DeepDream_Setup.recipes import Recipe, known_recipes, read_recipe
+from DeepDream_Setup.transforms import Transforms
+from DeepDream_Setup.units import parse_units
+from InterpScore import InputError
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        (tmp_path / "mine.yaml").write_text(text)
+        return str(tmp_path / "mine.yaml")
+
+    return write
+
+
+def test_recipes_that_come_along_are_read():
+    assert known_recipes() == ["microscope", "paper", "study"]
+    paper, study = read_recipe("paper"), read_recipe("study")
+    assert (paper.steps, paper.size) == (4096, 256)
+    assert "facet" in paper.objective
+    assert study.starts == ("grey", "perlin", "gradient", "structured_noise")
+
+
+def test_recipe_of_ones_own_is_read_with_defaults(written):
+    found = read_recipe(written("steps: 12\ntransforms: {jitter: 3, scale: [0.9, 1.1]}\nobjective: {neuron: 2}\n"))
+    assert found == Recipe(steps=12, transforms=Transforms(jitter=3, scale=(0.9, 1.1)), objective={"neuron": 2.0})
+    assert found.reading == "neuron"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 12", "no key 'stepz'; did you mean 'steps'?"),
+        ("transforms: {jiter: 3}", "transforms: no key 'jiter'; did you mean 'jitter'?"),
+        ("objective: {chanel: 1}", "objective: no key 'chanel'; did you mean 'channel'?"),
+        ("objective: {diversity: 1}", "objective: found diversity; expected one of channel, neuron, cosine"),
+        ("objective: {channel: 1, neuron: 1}", "expected one of channel, neuron, cosine"),
+        ("objective: {channel: much}", "objective, channel: found 'much'; expected a number"),
+        ("steps: 0", "steps: found '0'; expected a whole number from 1"),
+        ("steps: 1.5", "steps: found '1.5'; expected a whole number"),
+        ("size: 1.5", "size: found '1.5'; expected pixels from 8, or a part such as 0.5"),
+        ("learning_rate: -1", "learning_rate: found '-1'; expected a number from 1e-09"),
+        ("parametrization: wavelet", "parametrization: found 'wavelet'; expected pixel, fourier, maco"),
+        ("starts: grey", r"starts: found 'grey'; expected a list such as \[grey, perlin\]"),
+        ("transforms: {scale: 2}", "scale: found '2'; expected two numbers"),
+        ("transforms: {scale: [2, 1]}", "expected the smaller number first"),
+        ("facet_layer: 3", "facet_layer: found '3'; expected the name of a layer"),
+        ("steps: [", "no YAML"),
+        ("just words", "found 'just words'; expected keys of a recipe"),
+    ],
+)
+def test_mistake_is_one_line_that_names_it(written, text, message):
+    path = written(text)
+    with pytest.raises(InputError, match=message) as raised:
+        read_recipe(path)
+    assert len(raised.value.problems) == 1
+    assert str(raised.value).startswith(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_recipe_is_told_with_those_there_are():
+    with pytest.raises(
+        InputError, match="recipe: found 'microscop'; expected microscope, paper, study, or a YAML file"
+    ):
+        read_recipe("microscop")
+
+
+def test_units_are_numbers_ranges_and_joint_units():
+    assert [u.name for u in parse_units("3, 0:2,5+1,1", 6)] == ["3", "0", "1", "5+1"]
+    assert len(parse_units(":", 6)) == 6
+
+
+@pytest.mark.parametrize("text", ["6", "0:7", "3:3", "a", "", "1+", "1+9", "-1"])
+def test_units_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match=r"^units: found .*; expected "):
+        parse_units(text, 6)
