@@ -64,17 +64,21 @@ def measure(model: Model, rounds: int) -> dict:
     units = torch.randperm(UNITS, generator=torch.Generator().manual_seed(0))[:TIMED].tolist()
     exact, some = LayerInterventions(model, LAYER), LayerInterventions(model, LAYER, units, exact=False)
     (image,) = some.see(x_NCHW[:1])  # records the image, and compares the suffix with the network once
-    share = UNITS / TIMED
     with running(model):
         seen = list(exact.see(x_NCHW))
+    ways: dict[str, tuple[float, Callable[[], Tensor]]] = {
+        FORWARD: (1 / BATCH, lambda: plain_forward(model, x_NCHW)),
+        WHOLE: (UNITS / TIMED, lambda: by_whole_network(model, x_NCHW[:1], units)),
+        SUFFIX: (UNITS / TIMED, lambda: image.effects([ablate(), amplify()])[0]),
+        EXACT: (1 / BATCH, lambda: every_unit(seen)[0]),
+    }
     effects: dict[str, Tensor] = {}
-    for _ in range(rounds):
-        times[FORWARD].append(seconds(lambda: plain_forward(model, x_NCHW)) / BATCH)
-        times[WHOLE].append(
-            share * seconds(lambda: effects.update({WHOLE: by_whole_network(model, x_NCHW[:1], units)}))
-        )
-        times[SUFFIX].append(share * seconds(lambda: effects.update({SUFFIX: image.effects([ablate(), amplify()])[0]})))
-        times[EXACT].append(seconds(lambda: effects.update({EXACT: every_unit(seen)[0]})) / BATCH)
+    for turn in range(rounds):
+        for name, (share, work) in ways.items():
+            start = time.perf_counter()
+            effects[name] = work()
+            times[name].append(share * (time.perf_counter() - start))
+            print(f"round {turn + 1}: {name}: {times[name][-1]:.3g} s an image", file=sys.stderr, flush=True)
     found = effects[EXACT][:, units]
     apart = {name: float(((effects[name] - found).abs() / found).max()) for name in (WHOLE, SUFFIX)}
     memory = subprocess.run([sys.executable, __file__, "--memory"], check=True, capture_output=True, text=True)
@@ -148,13 +152,6 @@ def by_whole_network(model: Model, x_NCHW: Tensor, units: list[int]) -> Tensor:
 def every_unit(images: Iterable[SeenImage]) -> list[Tensor]:
     """Effects of every unit on every image, `(2, U)` each."""
     return [image.effects([ablate(), amplify()])[0] for image in images]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
