@@ -56,8 +56,10 @@ def attacked(
             loss = losses(d_NCSS)
             (slope_NCSS,) = torch.autograd.grad(loss.sum(), d_NCSS)
         better = loss.detach() < lowest
-        best_NCSS = torch.where(better[:, None, None, None], d_NCSS.detach(), best_NCSS)
+        best_NCSS = torch.where(_each(better), d_NCSS.detach(), best_NCSS)
         lowest = torch.where(better, loss.detach(), lowest)
+        if not slope_NCSS.any():
+            break  # nowhere to go, as below a ReLU
         length = level.radius * level.step * _share(level.schedule, step / level.steps)
         d_NCSS = _projected(d_NCSS.detach() - length * _direction(level.norm, slope_NCSS), clean_1CSS, level)
     with torch.no_grad():
@@ -74,7 +76,7 @@ def _start(clean_1CSS: Tensor, level: AdversarialLevel, generator: np.random.Gen
     else:
         d_NCSS = torch.from_numpy(generator.standard_normal(shape).astype(np.float32))
         distance = torch.from_numpy(generator.uniform(0, level.radius, level.starts).astype(np.float32))
-        d_NCSS = d_NCSS * (distance / size_of("l2", d_NCSS))[:, None, None, None]
+        d_NCSS = d_NCSS * _each(distance / size_of("l2", d_NCSS))
     return _projected(d_NCSS, clean_1CSS, level)
 
 
@@ -82,7 +84,7 @@ def _direction(norm: str, slope_NCSS: Tensor) -> Tensor:
     """The steepest difference of size 1; none where the slope is 0."""
     if norm == "linf":
         return slope_NCSS.sign()
-    return slope_NCSS / size_of("l2", slope_NCSS).clamp(min=1e-30)[:, None, None, None]
+    return slope_NCSS / _each(size_of("l2", slope_NCSS).clamp(min=1e-30))
 
 
 def _share(schedule: str, done: float) -> float:
@@ -94,7 +96,7 @@ def _projected(d_NCSS: Tensor, clean_1CSS: Tensor, level: AdversarialLevel) -> T
     if level.norm == "linf":
         d_NCSS = d_NCSS.clamp(-level.radius, level.radius)
     else:
-        d_NCSS = d_NCSS * (level.radius / size_of("l2", d_NCSS).clamp(min=level.radius))[:, None, None, None]
+        d_NCSS = d_NCSS * _each(level.radius / size_of("l2", d_NCSS).clamp(min=level.radius))
     return (clean_1CSS + d_NCSS).clamp(0, 255) - clean_1CSS
 
 
@@ -104,11 +106,16 @@ def _saved(d_NCSS: Tensor, clean_1CSS: Tensor, level: AdversarialLevel) -> Tenso
     low, high = torch.zeros(len(d_NCSS)), torch.ones(len(d_NCSS))
     share = high
     for _ in range(_HALVINGS):
-        fits = size_of(level.norm, (share[:, None, None, None] * d_NCSS).round()) <= within
+        fits = size_of(level.norm, (_each(share) * d_NCSS).round()) <= within
         low, high = torch.where(fits, share, low), torch.where(fits, high, share)
         share = (low + high) / 2
-    return (low[:, None, None, None] * d_NCSS).round()
+    return (_each(low) * d_NCSS).round()
 
 
 def _as_if_whole(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
+
+
+def _each(x_N: Tensor) -> Tensor:
+    """A number for each picture, to be combined with pictures."""
+    return x_N[:, None, None, None]

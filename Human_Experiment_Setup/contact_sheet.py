@@ -34,7 +34,7 @@ def strength(measure: str, value: str | float) -> str:
     """
     number = float(value)
     places = {"snr_db": 2, "rms": 3, "ssim": 3, "linf": 0, "l2": 2}[measure]
-    return UNITS[measure].format(f"{number:.{places}f}")
+    return UNITS[measure].format(f"{round(number, places) + 0.0:.{places}f}")  # no minus before a zero
 
 
 def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Image.Image:
@@ -43,16 +43,18 @@ def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Im
     columns = list(protocol.levels.items())
     relative = relative_activations(rows)
     width = 2 * MARGIN + LABEL + len(columns) * (TILE + GAP) - GAP
-    top = MARGIN + 40 + HEAD
+    top = MARGIN + 52 + HEAD
     sheet = Image.new("RGB", (width, top + len(lines) * (TILE + CAPTION + GAP) + MARGIN - GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
     title, bold, plain, small = (ImageFont.load_default(size) for size in (22, 17, 14, 13))
-    pen.text((MARGIN, MARGIN), f"Stimuli, protocol {protocol.name}, seed {seed}", INK, title)
+    pen.text((MARGIN, MARGIN - 6), f"Stimuli, protocol {protocol.name}, seed {seed}", INK, title)
+    if relative:
+        pen.text((MARGIN, MARGIN + 24), "Bars: activation of the unit, of that on the clean picture", SOFT, plain)
     for place, (number, level) in enumerate(columns):
         x = MARGIN + LABEL + place * (TILE + GAP)
-        pen.text((x, MARGIN + 50), f"Level {number}", INK, bold)
+        pen.text((x, MARGIN + 62), f"Level {number}", INK, bold)
         for row, text in enumerate(_heading(level)):
-            pen.text((x, MARGIN + 74 + 18 * row), text, SOFT, plain)
+            pen.text((x, MARGIN + 86 + 18 * row), text, SOFT, plain)
     for line, (concept, unit, cells) in enumerate(lines):
         y = top + line * (TILE + CAPTION + GAP)
         pen.line((MARGIN, y - GAP // 2 - 1, width - MARGIN, y - GAP // 2 - 1), LINE)
@@ -68,7 +70,7 @@ def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Im
                 sheet.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (x, y))
             pen.text((x, y + TILE + 5), _measured(cell), ALARM if cell["reached"] == "false" else SOFT, small)
             if (share := relative.get(cell["image"])) is not None:
-                text = f"×{share:.2f}"
+                text = f"{share:.0%}"
                 pen.text((x + TILE - pen.textlength(text, small), y + TILE + 5), text, INK, small)
                 pen.rectangle((x, y + TILE + 23, x + TILE - 1, y + TILE + 25), LINE)
                 pen.rectangle((x, y + TILE + 23, x + round((TILE - 1) * min(share, 1)), y + TILE + 25), BAR)
@@ -173,9 +175,7 @@ def _cell(cell: Row | None, relative: Mapping[str, float]) -> str:
         return "<td></td>"
     share = relative.get(cell["image"])
     alarm = ' class="alarm"' if cell["reached"] == "false" else ""
-    bar = (
-        "" if share is None else f'<b>×{share:.2f}</b><i style="background-size: {100 * min(share, 1):.0f}% 100%"></i>'
-    )
+    bar = "" if share is None else f'<b>{share:.0%}</b><i style="background-size: {100 * min(share, 1):.0f}% 100%"></i>'
     source = html.escape(f"{cell['source']}: {cell['method'] or 'clean'}", quote=True)
     return (
         f'<td><figure><img loading="lazy" src="{cell["image"]}" title="{source}" alt="{source}">'

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
-from Activation_Extraction.clip_helpers import prepare
+from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.errors import InputError, UnreadableImageWarning, shown
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
 from Human_Experiment_Setup.adversarial import attacked
 from Human_Experiment_Setup.network_reading import NetworkReading, Score, class_log_probability, unit_activation
 from Human_Experiment_Setup.perturbations import Floats, Pixels
-from Human_Experiment_Setup.protocol import AdversarialLevel
+from Human_Experiment_Setup.protocol import AdversarialLevel, Protocol
 
 _SHOWN = 10
 
@@ -38,13 +38,14 @@ class Network:
         side: of the pictures, in pixels.
 
     Raises:
-        InputError: no such layer.
+        InputError: no such layer, or no such preset.
     """
 
     def __init__(self, model: Model, layer: str | None, preprocessing: str | None, side: int) -> None:
         self.model = replace(model, threads=model.threads or 1)
         self.preset = preprocessing or model.image_input.preset
         self.layer = None if layer is None else model.layers.resolve(layer)
+        preparation(model.image_input, self.preset)
         self._side = side
         self._scores: dict[tuple[AdversarialLevel, str], Score] = {}
 
@@ -66,12 +67,22 @@ class Network:
     def provenance(self) -> dict[str, Any]:
         return {"model": self.model.name, **self.model.provenance, "layer": self.layer, "preprocessing": self.preset}
 
-    def check_units(self, units: Iterable[int]) -> None:
-        """Refuse units that the layer does not have.
+    def check(self, protocol: Protocol, concepts: Sequence[str], units: Mapping[str, int]) -> None:
+        """Refuse what a level would fail on.
 
         Raises:
-            InputError: with the range of those it has.
+            InputError: a unit that the layer does not have; for adversarial levels, a preset that gradients cannot
+                pass, or a class where there is no text tower.
         """
+        if self.layer is not None:
+            self._check_units(units.values())
+        for level in protocol.levels.values():
+            if isinstance(level, AdversarialLevel):
+                _ = self._reading  # made now, as it refuses presets
+                for concept in concepts:
+                    self.score(level, concept, concepts, units)
+
+    def _check_units(self, units: Iterable[int]) -> None:
         assert self.layer is not None
         listed = self.model.layers.listing(self.model.example())
         count = next((each.units for each in listed if each.name == self.layer), None)

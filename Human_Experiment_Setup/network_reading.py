@@ -29,6 +29,9 @@ _FILTERS = {"clip": Image.Resampling.BICUBIC, "published": Image.Resampling.LANC
 class NetworkReading:
     """How a network reads pictures of one size: as `clip_helpers.prepare`, with gradients.
 
+    The same to the level where the input is square; else Pillow may scale along the other axis first, which shows where
+    values are clipped.
+
     Args:
         image_input: what the network takes.
         preset: "clip" or "published".

@@ -121,8 +121,8 @@ def build_stimuli(
     units: dict[str, int] = {}
     if neuron_map is not None:
         units = inputs.units_of_concepts(concepts, read_neuron_map(neuron_map), network.layer_names if network else ())
-        if network is not None and network.layer is not None:
-            network.check_units(units.values())
+    if network is not None:
+        network.check(protocol, concepts, units)
     by_level, said = _level_sources(protocol, units, network, renders, exemplars, store)
     check_folder(folder)
     flat = (
