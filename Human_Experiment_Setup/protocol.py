@@ -55,12 +55,9 @@ def _number(expected: str, fits: Callable[[float], bool], default: Any = MISSING
 
 def _whole(least: int, default: Any = MISSING) -> Any:
     def check(value: object) -> str | None:
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return (
-            None
-            if (value is None and default is None) or (is_whole and value >= least)
-            else f"a whole number from {least}"
-        )  # type: ignore[operator]
+        if (value is None and default is None) or (type(value) is int and value >= least):
+            return None
+        return f"a whole number from {least}"
 
     return field(default=default, metadata={"check": check})
 

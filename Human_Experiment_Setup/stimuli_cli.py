@@ -150,7 +150,9 @@ def _print_report(report: BuildReport) -> None:
     from Human_Experiment_Setup.contact_sheet import relative_activations, strength
 
     relative = relative_activations(report.rows)
-    lines = [("Level", "Kind", "Method", "Images", "Declared", "Measured (median)", "Activation ÷ clean (median)")]
+    lines: list[tuple[str, ...]] = [
+        ("Level", "Kind", "Method", "Images", "Declared", "Measured (median)", "Activation ÷ clean (median)")
+    ]
     for level in dict.fromkeys(row["level"] for row in report.rows):
         rows = [row for row in report.rows if row["level"] == level]
         shares = [relative[row["image"]] for row in rows if row["image"] in relative]
