@@ -84,6 +84,7 @@ def _direction(norm: str, slope_NCSS: Tensor) -> Tensor:
     """The steepest difference of size 1; none where the slope is 0."""
     if norm == "linf":
         return slope_NCSS.sign()
+    slope_NCSS = slope_NCSS / _each(size_of("linf", slope_NCSS).clamp(min=1e-30))  # squares of tiny ones would be 0
     return slope_NCSS / _each(size_of("l2", slope_NCSS).clamp(min=1e-30))
 
 

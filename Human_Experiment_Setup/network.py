@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from Activation_Extraction.errors import InputError, UnreadableImageWarning, sho
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
 from Human_Experiment_Setup.adversarial import attacked
-from Human_Experiment_Setup.network_reading import NetworkReading, Score, class_log_probability, unit_activation
+from Human_Experiment_Setup.network_reading import NetworkReading, Score, class_log_odds, unit_activation
 from Human_Experiment_Setup.perturbations import Floats, Pixels
 from Human_Experiment_Setup.protocol import AdversarialLevel, Protocol
 
@@ -110,14 +109,14 @@ class Network:
         return np.asarray(found.values, dtype=np.float64)
 
     def score(self, level: AdversarialLevel, concept: str, concepts: Sequence[str], units: Mapping[str, int]) -> Score:
-        """What an adversarial level changes: the activation of the concept's unit, or the logarithm of its probability."""
+        """What an adversarial level changes: the activation of the concept's unit, or the log odds of its class."""
 
         def make() -> Score:
             if level.target == "unit":
                 assert self.layer is not None
                 return unit_activation(self.model, self.layer, units[concept])
             texts = [level.prompt.replace("{}", each) for each in concepts]
-            return class_log_probability(self.model, texts, list(concepts).index(concept))
+            return class_log_odds(self.model, texts, list(concepts).index(concept))
 
         if (level, concept) not in self._scores:
             self._scores[level, concept] = make()
@@ -130,8 +129,8 @@ class Network:
         with limited_threads(self.model.threads):
             return attacked(picture, score, self._reading, level, generator)
 
-    def probability(self, path: Path, log_score: Score) -> float:
+    def probability(self, path: Path, log_odds: Score) -> float:
         """The probability of a class on a file, read by the project's own preprocessing."""
         x = prepare(path, self.model.image_input, self.preset)[None]
         with torch.inference_mode(), limited_threads(self.model.threads):
-            return math.exp(float(log_score(x.to(self.model.device))[0]))
+            return float(log_odds(x.to(self.model.device))[0].sigmoid())

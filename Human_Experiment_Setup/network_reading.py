@@ -83,19 +83,25 @@ def unit_activation(model: Model, layer: str, unit: int) -> Score:
     return score
 
 
-def class_log_probability(model: Model, texts: Sequence[str], target: int) -> Score:
-    """The logarithm of the zero-shot probability of one text among several.
+def class_log_odds(model: Model, texts: Sequence[str], target: int) -> Score:
+    """The log odds of one text among several, by zero-shot probability; unlike that, they never saturate.
 
     Raises:
-        InputError: a model without a text tower.
+        InputError: a model without a text tower, or no other text.
     """
+    others = [k for k in range(len(texts)) if k != target]
+    if not others:
+        raise InputError(
+            f"concepts: {shown(texts[target])} alone; an adversarial level against the class expects two or more"
+        )
     with torch.no_grad():
         texts_KE = torch.nn.functional.normalize(model.encode_text(list(texts)), dim=1)
         scale = getattr(model.module, "logit_scale", torch.tensor(np.log(100.0))).exp()  # CLIP's, where none is told
 
     def score(x: Tensor) -> Tensor:
         images_NE = torch.nn.functional.normalize(model.image_tower(x), dim=1)
-        return (scale * images_NE @ texts_KE.T).log_softmax(dim=1)[:, target]
+        logits_NK = scale * images_NE @ texts_KE.T
+        return logits_NK[:, target] - logits_NK[:, others].logsumexp(dim=1)
 
     return score
 

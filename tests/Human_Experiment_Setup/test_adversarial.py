@@ -11,7 +11,7 @@ from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.registry import load_model
 from Human_Experiment_Setup.adversarial import attacked
 from Human_Experiment_Setup.calibration import measured
-from Human_Experiment_Setup.network_reading import NetworkReading, class_log_probability, unit_activation
+from Human_Experiment_Setup.network_reading import NetworkReading, class_log_odds, unit_activation
 from Human_Experiment_Setup.protocol import AdversarialLevel
 
 SIDE = 16
@@ -118,7 +118,7 @@ def test_the_network_is_left_as_it_was(target):
     score = (
         unit_activation(model, "layer4", 185)
         if target == "unit"
-        else class_log_probability(model, ["a picture of fire", "a picture of a tree"], 0)
+        else class_log_odds(model, ["a picture of fire", "a picture of a tree"], 0)
     )
     clean = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     reading = NetworkReading(model.image_input, "clip", 96)
@@ -133,4 +133,4 @@ def test_a_class_needs_a_text_tower():
 
     model = replace(load_model("clip-mini"), make_tokenizer=None)
     with pytest.raises(InputError, match="no text tower"):
-        class_log_probability(model, ["a"], 0)
+        class_log_odds(model, ["a", "b"], 0)
