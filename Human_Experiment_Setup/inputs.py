@@ -54,7 +54,7 @@ def rank(*parts: object) -> int:
     >>> rank(0, 5, "fire/1.png") == rank(0, 5, "fire/1.png") != rank(0, 5, "fire/2.png")
     True
     """
-    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest())
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest(), "big")
 
 
 # Clean pictures -----------------------------------------------------------------------------------------------------

@@ -83,8 +83,10 @@ def check_needs(protocol: Protocol, layer: str | None, given: Mapping[str, objec
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder where it can be made, and refuse one that holds something else."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PROVENANCE).is_file():
+    """Refuse a folder that holds something else, or that cannot be written."""
+    begun = f".{PROVENANCE}.part"  # what a run left that was killed at its very beginning
+    is_filled = folder.is_dir() and any(path.name != begun for path in folder.iterdir())
+    if is_filled and not (folder / PROVENANCE).is_file():
         raise OutputError(f"{folder}: holds other files; expected a new or empty folder, or one with a {PROVENANCE}")
     check_writable(folder / PROVENANCE if folder.is_dir() else folder)
 
@@ -93,10 +95,6 @@ def begin(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write down what is built, or check that it is what was begun there."""
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
     path = folder / PROVENANCE
-    try:
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -106,7 +104,12 @@ def begin(folder: Path, provenance: Mapping[str, Any]) -> None:
         raise OutputError(
             f"{folder}: holds stimuli of another build (other: {keys}); expected the same build, or another folder"
         )
-    write_whole(path, text.encode())
+    try:
+        folder.mkdir(exist_ok=True)
+        write_whole(path, text.encode())
+        (folder / PICTURES).mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 def provenance(
@@ -134,12 +137,8 @@ def planned(
     """Every file of the study, ordered by level as in the protocol."""
 
     def image(level: int, source: Source) -> str:
-        return (
-            f"{PICTURES}/{rank('file', seed, level, source.concept, source.name):064x}"[
-                : len(PICTURES) + 1 + NAME_LENGTH
-            ]
-            + ".png"
-        )
+        digits = f"{rank('file', seed, level, source.concept, source.name):064x}"
+        return f"{PICTURES}/{digits[:NAME_LENGTH]}.png"
 
     clean = {source.name: image(protocol.clean_level, source) for source in sources}
     stimuli = []
