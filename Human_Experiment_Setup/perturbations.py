@@ -65,7 +65,12 @@ def _speckle_noise(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 
 def _impulse_noise(x_HWC: Floats, generator: np.random.Generator) -> Knob:
     order_HWC, extreme_HWC = generator.random(x_HWC.shape), generator.integers(0, 2, x_HWC.shape)
-    return lambda amount: np.where(order_HWC < amount, extreme_HWC, x_HWC)
+
+    def picture(amount: float) -> Floats:
+        part_HWC = np.clip((amount - order_HWC) * x_HWC.size, 0, 1)  # of the last value or so a part, for no steps
+        return x_HWC + part_HWC * (extreme_HWC - x_HWC)
+
+    return picture
 
 
 _POISSON_REACH = 9.0
@@ -167,15 +172,17 @@ def _fog(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 def _pixelate(x_HWC: Floats, generator: np.random.Generator) -> Knob:
     def picture(amount: float) -> Floats:
         cell = max(1.0, amount * max(x_HWC.shape))
-        y_HWC = x_HWC
-        for axis in (0, 1):
-            cell_of = ((np.arange(x_HWC.shape[axis]) + 0.5) / cell).astype(int)
-            starts, lengths = np.unique(cell_of, return_index=True, return_counts=True)[1:]
-            means = np.add.reduceat(y_HWC, starts, axis=axis) / np.expand_dims(lengths, (1 - axis, 2))
-            y_HWC = np.repeat(means, lengths, axis=axis)
-        return y_HWC
+        rows_HH, columns_WW = (_cell_means(length, cell) for length in x_HWC.shape[:2])
+        return np.einsum("hi,ijc,wj->hwc", rows_HH, x_HWC, columns_WW, optimize=True)
 
     return picture
+
+
+def _cell_means(length: int, cell: float) -> Floats:
+    """What replaces each pixel of an axis by the mean of its cell; one across an edge takes its share of both."""
+    first, start = np.arange(length)[:, None], cell * np.arange(math.ceil(length / cell - 1e-9))
+    overlap_LK = np.clip(np.minimum(first + 1, start + cell) - np.maximum(first, start), 0, 1)
+    return np.asarray(overlap_LK @ (overlap_LK / overlap_LK.sum(axis=0)).T)
 
 
 def _jpeg(x_HWC: Floats, generator: np.random.Generator) -> Knob:
