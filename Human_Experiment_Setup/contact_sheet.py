@@ -49,7 +49,7 @@ def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Im
     title, bold, plain, small = (ImageFont.load_default(size) for size in (22, 17, 14, 13))
     pen.text((MARGIN, MARGIN - 6), f"Stimuli, protocol {protocol.name}, seed {seed}", INK, title)
     if relative:
-        pen.text((MARGIN, MARGIN + 24), "Bars: activation of the unit, of that on the clean picture", SOFT, plain)
+        pen.text((MARGIN, MARGIN + 24), "Bars: the activation of the unit, relative to the clean picture", SOFT, plain)
     for place, (number, level) in enumerate(columns):
         x = MARGIN + LABEL + place * (TILE + GAP)
         pen.text((x, MARGIN + 62), f"Level {number}", INK, bold)
