@@ -1,0 +1,263 @@
+"""What a study is made from, all of it read and checked before anything is written: pictures, units, renders, exemplars."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.image_files import ImageError
+from Activation_Extraction.image_listing import FilePart
+from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.progress import Advance
+from Human_Experiment_Setup.perturbations import Floats, Pixels
+from Human_Experiment_Setup.pictures import bytes_of, study_picture
+from InterpScore.image_names import rows_of_images
+from InterpScore.neuron_map import normalised
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that a stimulus is made from.
+
+    Attributes:
+        name: in its image set, or "unit/file" of a render.
+        concept: as the study spells it; of renders and exemplars the concept of their unit.
+        where: its bytes.
+        split: of the image set, else "".
+        sha256: of its file; "" until it is read.
+    """
+
+    name: str
+    concept: str
+    where: FilePart | bytes
+    split: str = ""
+    sha256: str = ""
+
+    def picture(self, side: int) -> Pixels:
+        """As the study shows it."""
+        return study_picture(bytes_of(self.where, self.name), self.name, side)
+
+
+def rank(*parts: object) -> int:
+    """A number that stands for these parts alone, so that what is drawn by it depends on nothing else.
+
+    >>> rank(0, 5, "fire/1.png") == rank(0, 5, "fire/1.png") != rank(0, 5, "fire/2.png")
+    True
+    """
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest(), "big")
+
+
+# Clean pictures -----------------------------------------------------------------------------------------------------
+
+
+def clean_sources(images: ImageSet, count: int | None, seed: int) -> list[Source]:
+    """The clean pictures of an image set by concept, of each the same number.
+
+    Args:
+        count: pictures of each concept, taken at random; None takes all.
+
+    Returns:
+        Ordered by concept, then by name.
+
+    Raises:
+        InputError: a picture without a concept, of another level than the others, or twice; a concept with too few.
+    """
+    columns = {name: images.table[name].to_pylist() for name in images.table.column_names}
+    levels = {level for level in columns.get("level", ()) if level not in (None, "")}
+    if len(levels) > 1:
+        some = ", ".join(sorted(map(str, levels)))
+        raise InputError(f"IMAGES: pictures of the levels {some}; expected clean pictures alone")
+    concepts = [str(concept or "").strip() for concept in columns.get("concept", [""] * len(images))]
+    if nameless := [images.name(row) for row, concept in enumerate(concepts) if not concept]:
+        more = f" (and {len(nameless) - 1} more like it)" if nameless[1:] else ""
+        raise InputError(
+            f"image {shown(nameless[0])}: has no concept{more}; expected a folder for each concept, or a table with "
+            "the column 'concept'"
+        )
+    names = columns["image"]
+    if twice := next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None:
+        raise InputError(f"image {shown(twice)}: stands more than once; expected each picture once")
+    spelling: dict[str, str] = {}
+    of_concept: dict[str, list[Source]] = {}
+    splits = columns.get("split", [""] * len(images))
+    for row, (name, concept, split) in enumerate(zip(names, concepts, splits, strict=True)):
+        spelled = spelling.setdefault(normalised(concept), concept)
+        source = Source(name, spelled, images.where(row), str(split or ""))
+        of_concept.setdefault(spelled, []).append(source)
+    few = [(concept, len(found)) for concept, found in of_concept.items() if count is not None and len(found) < count]
+    if few:
+        raise InputError(f"concept {shown(concept)}: {n} pictures; expected at least {count}" for concept, n in few)
+    chosen = []
+    for _, found in sorted(of_concept.items()):
+        drawn = sorted(found, key=lambda source: rank(seed, source.name))[:count]
+        chosen += sorted(drawn, key=lambda source: source.name)
+    return chosen
+
+
+def read_all(
+    sources: Sequence[Source], side: int, advance: Advance, check: Callable[[Source, Pixels], str | None] | None = None
+) -> list[Source]:
+    """Read every picture once, so that a broken one is known before anything is written; the sources with their hashes.
+
+    Args:
+        check: what is wrong with a picture that can be read, or None.
+
+    Raises:
+        InputError: the pictures that cannot be read, and what is wrong with the others, by name.
+    """
+    read, problems = [], []
+    for source in sources:
+        try:
+            data = bytes_of(source.where, source.name)
+            picture = study_picture(data, source.name, side)
+            if check is not None and (problem := check(source, picture)):
+                problems.append(problem)
+            digest = hashlib.sha256(data).hexdigest()
+            read.append(Source(source.name, source.concept, source.where, source.split, digest))
+        except ImageError as error:
+            problems.append(str(error))
+        advance(1)
+    if problems:
+        more = [f"{len(problems) - _SHOWN} more pictures like these"] if problems[_SHOWN:] else []
+        raise InputError(problems[:_SHOWN] + more)
+    return read
+
+
+# Units and renders --------------------------------------------------------------------------------------------------
+
+
+def units_of_concepts(concepts: Iterable[str], neuron_map: Mapping[str, str], layers: Sequence[str]) -> dict[str, int]:
+    """The unit of each concept, by a neuron map (unit → concept).
+
+    Args:
+        layers: the names of the layer that a unit of the map may be of, as in "layer4.5:89".
+
+    Raises:
+        InputError: a concept that the map lacks (tells the nearest), or that has several units there; no number.
+    """
+    of_concept: dict[str, list[str]] = {}
+    for neuron, concept in neuron_map.items():
+        layer, _, unit = neuron.rpartition(":")
+        if not layer or layer in layers:
+            of_concept.setdefault(normalised(concept), []).append(unit)
+    units, problems = {}, []
+    for concept in concepts:
+        found = of_concept.get(normalised(concept), [])
+        if len(found) == 1 and found[0].isdecimal():
+            units[concept] = int(found[0])
+        elif len(found) == 1:
+            problems.append(f"neuron map: unit {shown(found[0])} of {shown(concept)}; expected a whole number")
+        elif found:
+            problems.append(f"neuron map: concept {shown(concept)} has the units {', '.join(found)}; expected one")
+        else:
+            near = get_close_matches(normalised(concept), of_concept, n=1)
+            hint = f" (the nearest is '{near[0]}')" if near else ""
+            problems.append(f"neuron map: no unit for the concept {shown(concept)}{hint}; expected one a concept")
+    if problems:
+        raise InputError(problems)
+    return units
+
+
+def render_sources(
+    renders: Path, places: Sequence[str], units: Mapping[str, int], count: int | None
+) -> tuple[list[Source], dict[str, Any]]:
+    """The renders of each concept's unit, `<renders>/<unit>/*.png`, or the same below one of `places`.
+
+    Args:
+        places: folders inside `renders`, such as "clip-mini/layer4", where units may be in place of `renders` itself.
+        count: renders of each unit, the first by name; None takes all.
+
+    Returns:
+        The pictures, and what the nearest manifest.json says of them (nothing where there is none).
+
+    Raises:
+        InputError: no folder of renders; a unit with too few.
+    """
+    if not renders.is_dir():
+        raise InputError(
+            f"renders {renders}: no such folder; expected <unit>/*.png in it, as `interpscore dream` writes"
+        )
+    sources, problems = [], []
+    said: dict[str, Any] = {}
+    for concept, unit in units.items():
+        folders = [renders / place / str(unit) for place in ("", *places)]
+        folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+        files = sorted(folder.glob("*.png"))[:count]
+        if len(files) < (count or 1):
+            problems.append(
+                f"renders {folder}: {len(files)} renders of unit {unit} ({concept}); expected at least {count or 1}"
+            )
+        sources += [Source(f"{unit}/{file.name}", concept, FilePart(str(file))) for file in files]
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(renders) and (place / "manifest.json").is_file():
+                said |= {place.relative_to(renders).as_posix(): _json(place / "manifest.json")}
+                break
+    if problems:
+        raise InputError(problems)
+    return sources, said
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); expected JSON") from None
+
+
+# Natural pictures ---------------------------------------------------------------------------------------------------
+
+
+def exemplar_sources(
+    images: ImageSet, activation_IU: Floats, units: Mapping[str, int], most: bool, count: int
+) -> list[Source]:
+    """The natural pictures that activate the unit of each concept most (or least), best first.
+
+    Args:
+        activation_IU: of the concepts' units, in their order; NaN where it is not known.
+
+    Raises:
+        InputError: fewer pictures with an activation than are wanted.
+    """
+    sources = []
+    for u, concept in enumerate(units):
+        known = np.flatnonzero(~np.isnan(activation_IU[:, u]))
+        if len(known) < count:
+            raise InputError(f"exemplars: {len(known)} pictures with an activation; expected at least {count}")
+        values = activation_IU[known, u]
+        for row in known[np.argsort(-values if most else values, kind="stable")[:count]]:
+            sources.append(Source(images.name(int(row)), concept, images.where(int(row))))
+    return sources
+
+
+def readable(images: ImageSet) -> list[Path | bytes]:
+    """The pictures of an image set as extraction takes them in a list: files, or bytes of parts of files."""
+    places = ((images.where(row), images.name(row)) for row in range(len(images)))
+    return [
+        Path(where.path) if isinstance(where, FilePart) and where.offset is None else bytes_of(where, name)
+        for where, name in places
+    ]
+
+
+def stored_activations(images: ImageSet, store: Path, layer: str, units: Sequence[int]) -> Floats:
+    """Activations of units on the pictures of an image set, `(I, U)`, from a store of `interpscore extract`, by name.
+
+    Raises:
+        InputError: no store, no such layer or unit in it, or pictures whose names do not tell which row they are.
+    """
+    from Activation_Extraction.store import ActivationStore
+
+    opened = ActivationStore.open(store)
+    names = [images.name(row) for row in range(len(images))]
+    row_I = rows_of_images(names, opened.images["image"].tolist(), "exemplars", str(store))
+    stored_RU = np.asarray(opened.units(opened.resolve_layer(layer), units), dtype=np.float64)
+    return np.where((row_I >= 0)[:, None], stored_RU[row_I], np.nan)

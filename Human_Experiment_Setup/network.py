@@ -1,0 +1,136 @@
+"""The network of a study: what its adversarial pictures are made against, and what activations are measured with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from Activation_Extraction.activation_extractor import extract_layer_activations
+from Activation_Extraction.clip_helpers import preparation, prepare
+from Activation_Extraction.errors import InputError, UnreadableImageWarning, shown
+from Activation_Extraction.models.registry import Model
+from Activation_Extraction.models.resources import limited_threads
+from Human_Experiment_Setup.adversarial import attacked
+from Human_Experiment_Setup.network_reading import NetworkReading, Score, class_log_odds, unit_activation
+from Human_Experiment_Setup.perturbations import Floats, Pixels
+from Human_Experiment_Setup.protocol import AdversarialLevel, Protocol
+
+_SHOWN = 10
+
+
+class Network:
+    """A model that reads pictures of one size.
+
+    It runs on one thread, unless the model was loaded for more: sums are then made in one order, whatever the machine
+    has, and a descent takes the same path.
+
+    Args:
+        layer: of the units, by any of its names; None where no unit is meant.
+        preprocessing: a preset; None is the model's own.
+        side: of the pictures, in pixels.
+
+    Raises:
+        InputError: no such layer, or no such preset.
+    """
+
+    def __init__(self, model: Model, layer: str | None, preprocessing: str | None, side: int) -> None:
+        self.model = replace(model, threads=model.threads or 1)
+        self.preset = preprocessing or model.image_input.preset
+        self.layer = None if layer is None else model.layers.resolve(layer)
+        preparation(model.image_input, self.preset)
+        self._side = side
+        self._scores: dict[tuple[AdversarialLevel, str], Score] = {}
+
+    @cached_property
+    def _reading(self) -> NetworkReading:
+        return NetworkReading(self.model.image_input, self.preset, self._side)
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Every name of the layer."""
+        return [] if self.layer is None else [self.layer, *self.model.layers.aliases_of(self.layer)]
+
+    @property
+    def render_places(self) -> list[str]:
+        """Where renders of the layer's units may lie: `<model>/<layer>`, whatever the layer was called."""
+        return [f"{self.model.name}/{name}" for name in self.layer_names]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {"model": self.model.name, **self.model.provenance, "layer": self.layer, "preprocessing": self.preset}
+
+    def check(self, protocol: Protocol, concepts: Sequence[str], units: Mapping[str, int]) -> None:
+        """Refuse what a level would fail on.
+
+        Raises:
+            InputError: a unit that the layer does not have; for adversarial levels, a preset that gradients cannot
+                pass, or a class where there is no text tower.
+        """
+        if self.layer is not None:
+            self._check_units(units.values())
+        for level in protocol.levels.values():
+            if isinstance(level, AdversarialLevel):
+                _ = self._reading  # made now, as it refuses presets
+                for concept in concepts:
+                    self.score(level, concept, concepts, units)
+
+    def _check_units(self, units: Iterable[int]) -> None:
+        assert self.layer is not None
+        listed = self.model.layers.listing(self.model.example())
+        count = next((each.units for each in listed if each.name == self.layer), None)
+        if count is None:
+            raise InputError(
+                f"layer {shown(self.layer)} of {self.model.name}: its output has no units; expected a layer with units"
+            )
+        if wrong := [unit for unit in units if unit >= count]:
+            raise InputError(
+                f"neuron map: unit {wrong[0]}; layer {self.layer} of {self.model.name} has units 0 to {count - 1}"
+            )
+
+    def activations(self, images: Sequence[Path | bytes]) -> Floats:
+        """Activations of every unit of the layer, `(I, U)`, as extraction reads the files.
+
+        Raises:
+            InputError: the images that cannot be read, by name.
+        """
+        assert self.layer is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnreadableImageWarning)
+            found = extract_layer_activations(images, self.layer, self.model, preprocessing=self.preset, progress=False)
+        if problems := [error for error in found.coords["error"].values.tolist() if error]:
+            raise InputError(problems[:_SHOWN])
+        return np.asarray(found.values, dtype=np.float64)
+
+    def score(self, level: AdversarialLevel, concept: str, concepts: Sequence[str], units: Mapping[str, int]) -> Score:
+        """What an adversarial level changes: the activation of the concept's unit, or the log odds of its class."""
+
+        def make() -> Score:
+            if level.target == "unit":
+                assert self.layer is not None
+                return unit_activation(self.model, self.layer, units[concept])
+            texts = [level.prompt.replace("{}", each) for each in concepts]
+            return class_log_odds(self.model, texts, list(concepts).index(concept))
+
+        if (level, concept) not in self._scores:
+            self._scores[level, concept] = make()
+        return self._scores[level, concept]
+
+    def attacked(
+        self, picture: Pixels, score: Score, level: AdversarialLevel, generator: np.random.Generator
+    ) -> Pixels:
+        """See `adversarial.attacked`."""
+        with limited_threads(self.model.threads):
+            return attacked(picture, score, self._reading, level, generator)
+
+    def probability(self, path: Path, log_odds: Score) -> float:
+        """The probability of a class on a file, read by the project's own preprocessing."""
+        x = prepare(path, self.model.image_input, self.preset)[None]
+        with torch.inference_mode(), limited_threads(self.model.threads):
+            return float(log_odds(x.to(self.model.device))[0].sigmoid())

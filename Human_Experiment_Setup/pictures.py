@@ -1,0 +1,96 @@
+"""Pictures as a study shows them: square, of one size, in sRGB, with nothing in the file but pixels.
+
+Shapes: S side, C = 3 channels.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from Activation_Extraction.errors import OutputError
+from Activation_Extraction.image_files import open_regular, read_image, unreadable
+from Activation_Extraction.image_listing import FilePart
+from Human_Experiment_Setup.perturbations import Pixels
+
+
+def bytes_of(where: FilePart | bytes, name: str) -> bytes:
+    """The bytes of an image, from where an image set says that they are.
+
+    Raises:
+        ImageError: a file that is not there or cannot be read.
+    """
+    if isinstance(where, bytes):
+        return where
+    try:
+        with open_regular(where.path, name) as file:
+            file.seek(where.offset or 0)
+            return file.read(-1 if where.size is None else where.size)
+    except OSError as error:
+        raise unreadable(name, error) from None
+
+
+def study_picture(data: bytes, name: str, side: int) -> Pixels:
+    """The bytes of an image file as S × S × C: upright, in sRGB, its centre cut out square and scaled with LANCZOS.
+
+    A colour profile is applied, as a browser does, since the file that is saved has none; one that is damaged is not.
+
+    Raises:
+        ImageError: what `read_image` raises.
+    """
+    picture = _in_srgb(read_image(data, name=name), data)
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    square = (left, top, left + short, top + short)
+    return np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS, box=square))
+
+
+def saved_picture(path: Path) -> Pixels:
+    """The pixels of a picture that `save_picture` wrote."""
+    return np.asarray(read_image(path).convert("RGB"))
+
+
+def save_picture(path: Path, pixels_SSC: Pixels) -> None:
+    """Write a PNG of pixels alone: the whole file, or none of it.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    Image.fromarray(pixels_SSC).save(file := BytesIO(), "PNG")
+    write_whole(path, file.getvalue())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is never there in part; what a killed run has begun, the next one overwrites.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _in_srgb(picture: Image.Image, data: bytes) -> Image.Image:
+    with Image.open(BytesIO(data)) as file:
+        profile = file.info.get("icc_profile")
+    if not profile:
+        return picture.convert("RGB")
+    try:
+        coloured = picture.convert("RGB") if picture.mode in ("1", "P") else picture
+        converted = ImageCms.profileToProfile(
+            coloured, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of other colours than the picture's
+        converted = None
+    return picture.convert("RGB") if converted is None else converted

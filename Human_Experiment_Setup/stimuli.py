@@ -1,0 +1,277 @@
+"""From clean pictures to the levels of a study: files that people and networks are shown, and the table of them.
+
+    build_stimuli(image_set("photos/"), read_protocol("noise"), "stimuli")
+
+Everything is read and checked first. Then each file is made from a random stream of its own and written whole, so that
+a stopped build goes on where it ended and adding a picture changes no other. What the table says is measured on the
+files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from Activation_Extraction.files import sha256_of
+from Activation_Extraction.image_files import ImageError
+from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.progress import image_progress
+from Human_Experiment_Setup import contact_sheet, inputs
+from Human_Experiment_Setup.calibration import TOLERANCE, calibrated, excess, measured, signal
+from Human_Experiment_Setup.inputs import Source, rank
+from Human_Experiment_Setup.manifest import (
+    COLUMNS,
+    CONTACT_PAGE,
+    CONTACT_SHEET,
+    Row,
+    as_text,
+    write_table,
+)
+from Human_Experiment_Setup.perturbations import FAMILIES, Pixels
+from Human_Experiment_Setup.pictures import save_picture, saved_picture, write_whole
+from Human_Experiment_Setup.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
+from Human_Experiment_Setup.protocol import (
+    AdversarialLevel,
+    BenignLevel,
+    ExemplarLevel,
+    Protocol,
+    SyntheticLevel,
+)
+from InterpScore.neuron_map import read_neuron_map
+
+if TYPE_CHECKING:
+    from Activation_Extraction.models.registry import Model
+    from Human_Experiment_Setup.network import Network
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        folder: where the stimuli are.
+        rows: of `images.csv`.
+        made: how many files were made now; the others were there.
+    """
+
+    folder: Path
+    rows: list[Row]
+    made: int
+
+    @property
+    def not_reached(self) -> list[Row]:
+        """The rows whose strength, or whose effect, is not what the protocol asks for."""
+        return [row for row in self.rows if row["reached"] == "false"]
+
+
+def build_stimuli(
+    images: ImageSet,
+    protocol: Protocol,
+    output: str | os.PathLike[str],
+    *,
+    neuron_map: str | os.PathLike[str] | Mapping[Any, Any] | None = None,
+    model: Model | None = None,
+    layer: str | None = None,
+    preprocessing: str | None = None,
+    renders: str | os.PathLike[str] | None = None,
+    exemplars: ImageSet | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> BuildReport:
+    """Make the stimuli of a study, or go on with them.
+
+    Args:
+        images: clean pictures with their concepts.
+        protocol: the levels.
+        output: the folder to write; a new or empty one, or that of a build with the same arguments.
+        neuron_map: unit → concept, or the file of one; each concept needs one unit where a level is about units.
+        model: what adversarial pictures are made against, and activations are measured with.
+        layer: of the units; where it is given, the activation of each stimulus stands in the table.
+        preprocessing: how the network reads the files; None is the way that it was trained with.
+        renders: folder with `<unit>/*.png`, or with `<model>/<layer>/<unit>/*.png`; for synthetic levels.
+        exemplars: natural pictures; for exemplar levels.
+        store: their activations, from `interpscore extract`; None measures them.
+        seed: of all chance.
+        progress: show how far it is.
+
+    Raises:
+        InputError: a picture that cannot be read (all are listed, and nothing is written), has no concept or is of
+            one flat colour where an SNR is declared; what a level needs and was not given; what no level needs.
+        OutputError: a folder that cannot be written, or holds something else.
+    """
+    folder = Path(output)
+    given = {
+        "neuron-map": neuron_map, "layer": layer, "model": model, "renders": renders, "exemplars": exemplars,
+        "store": store, "preprocessing": preprocessing,
+    }  # fmt: skip
+    check_needs(protocol, layer, given)
+    network = None
+    if model is not None:
+        from Human_Experiment_Setup.network import Network  # torch only where there is a network
+
+        network = Network(model, layer, preprocessing, protocol.size)
+    sources = inputs.clean_sources(images, protocol.images_per_concept, seed)
+    concepts = list(dict.fromkeys(source.concept for source in sources))
+    units: dict[str, int] = {}
+    if neuron_map is not None:
+        units = inputs.units_of_concepts(concepts, read_neuron_map(neuron_map), network.layer_names if network else ())
+    if network is not None:
+        network.check(protocol, concepts, units)
+    by_level, said = _level_sources(protocol, units, network, renders, exemplars, store)
+    check_folder(folder)
+    flat = (
+        _flat
+        if any(isinstance(level, BenignLevel) and level.snr_db is not None for level in protocol.levels.values())
+        else None
+    )
+    others = [source for found in by_level.values() for source in found]
+    with image_progress("Reading", len(sources) + len(others), shown=progress) as advance:
+        sources = inputs.read_all(sources, protocol.size, advance, flat)
+        read = iter(inputs.read_all(others, protocol.size, advance))
+    by_level = {level: [next(read) for _ in found] for level, found in by_level.items()}
+    stimuli = planned(protocol, sources, by_level, seed)
+    begin(folder, provenance(protocol, seed, units, network.provenance if network else None, sources, by_level, said))
+    makers = _Makers(protocol, seed, network, concepts, units)
+    missing = [stimulus for stimulus in stimuli if not _is_there(folder / stimulus.image, protocol.size)]
+    with image_progress("Making", len(stimuli), done=len(stimuli) - len(missing), shown=progress) as advance:
+        for stimulus in missing:
+            save_picture(folder / stimulus.image, makers.make(stimulus))
+            advance(1)
+    rows = _rows(folder, protocol, stimuli, makers, progress)
+    save_picture(folder / CONTACT_SHEET, np.asarray(contact_sheet.draw(folder, protocol, rows, seed)))
+    write_whole(folder / CONTACT_PAGE, contact_sheet.page(protocol, rows, seed).encode())
+    write_table(folder, rows)
+    return BuildReport(folder, rows, len(missing))
+
+
+def _level_sources(
+    protocol: Protocol,
+    units: Mapping[str, int],
+    network: Network | None,
+    renders: str | os.PathLike[str] | None,
+    exemplars: ImageSet | None,
+    store: str | os.PathLike[str] | None,
+) -> tuple[dict[int, list[Source]], dict[str, Any]]:
+    """The pictures of levels that are made from no clean picture, and what manifests of renders say."""
+    by_level: dict[int, list[Source]] = {}
+    said: dict[str, Any] = {}
+    activation_IU = None
+    for level_number, level in protocol.levels.items():
+        if isinstance(level, SyntheticLevel):
+            places = network.render_places if network else ()
+            by_level[level_number], said = inputs.render_sources(Path(str(renders)), places, units, level.images)
+        elif isinstance(level, ExemplarLevel):
+            assert exemplars is not None
+            assert network is not None
+            assert network.layer is not None
+            if activation_IU is None:
+                activation_IU = (
+                    network.activations(inputs.readable(exemplars))[:, list(units.values())]
+                    if store is None
+                    else inputs.stored_activations(exemplars, Path(store), network.layer, list(units.values()))
+                )
+            most = level.activation == "most"
+            by_level[level_number] = inputs.exemplar_sources(exemplars, activation_IU, units, most, level.images)
+    return by_level, said
+
+
+def _flat(source: Source, picture: Pixels) -> str | None:
+    if signal(picture):
+        return None
+    return f"{source.name}: is one flat colour; expected a picture with contrast, as an SNR is declared"
+
+
+def _is_there(path: Path, size: int) -> bool:
+    """Whether a file is there and whole, and of the study's size."""
+    try:
+        return path.is_file() and saved_picture(path).shape == (size, size, 3)
+    except ImageError:
+        return False
+
+
+# Making and measuring -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Makers:
+    """Makes the pixels of a stimulus."""
+
+    protocol: Protocol
+    seed: int
+    network: Network | None
+    concepts: Sequence[str]
+    units: Mapping[str, int]
+
+    def make(self, stimulus: Stimulus) -> Pixels:
+        source, level = stimulus.source, self.protocol.levels[stimulus.level]
+        picture = source.picture(self.protocol.size)
+        generator = np.random.default_rng(rank(self.seed, stimulus.level, source.name))
+        if isinstance(level, BenignLevel):
+            family = FAMILIES[level.method]
+            return calibrated(
+                family.draw(picture / 255, generator), family.largest, picture, *level.strength
+            ).pixels_HWC
+        if isinstance(level, AdversarialLevel):
+            assert self.network is not None
+            score = self.network.score(level, source.concept, self.concepts, self.units)
+            return self.network.attacked(picture, score, level, generator)
+        return picture
+
+    def probability(self, path: Path, level: AdversarialLevel, concept: str) -> float:
+        """Of the concept on a file, by the texts that the level attacks."""
+        assert self.network is not None
+        return self.network.probability(path, self.network.score(level, concept, self.concepts, self.units))
+
+
+def _rows(folder: Path, protocol: Protocol, stimuli: Sequence[Stimulus], makers: _Makers, progress: bool) -> list[Row]:
+    """The table, measured on the files."""
+    network, units = makers.network, makers.units
+    activation: dict[str, float] = {}
+    if network is not None and network.layer is not None:
+        a_IU = network.activations([folder / stimulus.image for stimulus in stimuli])
+        activation = {s.image: float(a[units[s.source.concept]]) for s, a in zip(stimuli, a_IU, strict=True)}
+    rows = []
+    with image_progress("Measuring", len(stimuli), shown=progress) as advance:
+        for stimulus in stimuli:
+            level, source = protocol.levels[stimulus.level], stimulus.source
+            row = dict.fromkeys(COLUMNS, "") | {
+                "image": stimulus.image, "concept": source.concept, "level": str(stimulus.level), "kind": level.kind,
+                "split": source.split, "clean_image": stimulus.clean_image, "method": level.title,
+                "unit": str(units.get(source.concept, "")), "source": source.name,
+                "sha256": sha256_of(folder / stimulus.image),
+            }  # fmt: skip
+            names = (stimulus.clean_image, stimulus.image)
+            effects = {"activation": [activation.get(name) for name in names]}
+            if isinstance(level, AdversarialLevel) and level.target == "class":
+                effects["probability"] = [makers.probability(folder / name, level, source.concept) for name in names]
+            for what, values in effects.items():
+                row |= {
+                    f"{what}_{when}": as_text(value) for when, value in zip(("before", "after"), values, strict=True)
+                }
+            if isinstance(level, BenignLevel | AdversarialLevel):
+                measure, declared = level.strength
+                found = measured(measure, *(saved_picture(folder / name) for name in names))
+                if isinstance(level, AdversarialLevel):
+                    reached = found <= declared and _moved(level, *list(effects.values())[-1])
+                else:
+                    reached = abs(excess(measure, declared, found)) <= TOLERANCE
+                row |= {
+                    "measure": measure, "strength_declared": as_text(declared), "strength_measured": as_text(found),
+                    "reached": str(reached).lower(),
+                }  # fmt: skip
+            rows.append(row)
+            advance(1)
+    return rows
+
+
+def _moved(level: AdversarialLevel, before: float | None, after: float | None) -> bool:
+    """Whether the target moved as asked."""
+    assert before is not None
+    assert after is not None
+    return after < before if level.direction == "lower" else after > before

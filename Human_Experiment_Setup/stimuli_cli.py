@@ -1,0 +1,178 @@
+"""`interpscore stimuli`: from clean pictures to the levels of a study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from Human_Experiment_Setup.stimuli import BuildReport
+
+stimuli_app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", no_args_is_help=True,
+    help="Make the pictures of a study at every level, from clean pictures with concepts.",
+)  # fmt: skip
+
+PARTIAL = 1
+"""Exit code of a build that is complete but for strengths that could not be reached, and of a check that found faults."""
+
+_SHOWN = 10
+NETWORK, OTHERS = "The network and its units", "Pictures beside the clean ones"
+
+
+@stimuli_app.command(no_args_is_help=True)
+def build(
+    images: Annotated[list[str], typer.Argument(help="Clean pictures: folders with a folder a concept, 'globs', image tables with the column concept, tar shards, or hf:NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write, or to go on with.")],
+    protocol: Annotated[str, typer.Option("--protocol", "-p", help="A name of `interpscore stimuli protocols`, or a YAML file.")] = "seed",
+    size: Annotated[int | None, typer.Option(help="Pixels a side of every picture of the study.", show_default="the protocol's")] = None,
+    split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = 0,
+    neuron_map: Annotated[Path | None, typer.Option(help='Which unit stands for which concept, a JSON file such as {"89": "trump"}.', rich_help_panel=NETWORK)] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the units; with it, the table has every picture's activation.", rich_help_panel=NETWORK)] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a network, as `interpscore models list` shows it.", show_default="clip, where one is needed", rich_help_panel=NETWORK)] = None,
+    weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
+    preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="How the network reads the pictures: clip scales and crops, published squashes, own is the network's.", show_default="what it was trained with", rich_help_panel=NETWORK)] = None,
+    renders: Annotated[Path | None, typer.Option(help="Folder of renders, <unit>/*.png or <model>/<layer>/<unit>/*.png, for synthetic levels.", rich_help_panel=OTHERS)] = None,
+    exemplars: Annotated[list[str] | None, typer.Option(help="Natural pictures (as IMAGES, concepts not needed), for exemplar levels; repeat it for several.", rich_help_panel=OTHERS)] = None,
+    store: Annotated[Path | None, typer.Option(help="A store of `interpscore extract` with the exemplars' activations.", show_default="measured now", rich_help_panel=OTHERS)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors, and what was not reached, only.")] = False,
+) -> None:  # fmt: skip
+    """Make the levels of a study.
+
+    [bold]interpscore stimuli build photos/ --protocol noise -o stimuli[/bold]
+
+    [bold]interpscore stimuli build photos/ --protocol seed --neuron-map map.json --layer block_4 --renders renders -o stimuli[/bold]
+
+    The folder gets pictures/ (opaque names, one size, pixels alone), images.csv (which is which, and what was measured;
+    `interpscore extract` reads it), stimuli.json (what they were made from) and a contact sheet.
+
+    The same command goes on where a stopped build ended, and ends with the same bytes. Broken pictures are refused, all
+    by name, before anything is written. Strengths that cannot be reached are listed, and the exit code is then 1 (0:
+    everything; 2: wrong input, or a folder that cannot be written; 130: stopped).
+    """
+    from dataclasses import replace
+
+    from Activation_Extraction.errors import InputError
+    from Activation_Extraction.image_sets import image_set
+    from Human_Experiment_Setup.plan import needs_network
+    from Human_Experiment_Setup.protocol import LARGEST, SMALLEST, read_protocol
+    from Human_Experiment_Setup.stimuli import build_stimuli
+
+    chosen = read_protocol(protocol)
+    if size is not None:
+        if not SMALLEST <= size <= LARGEST:
+            raise InputError(f"--size: found {size}; expected a whole number from {SMALLEST} to {LARGEST}")
+        chosen = replace(chosen, size=size)
+    clean = image_set(images, split=split)
+    network = None
+    if model is not None or weights is not None or needs_network(chosen, layer):
+        from Activation_Extraction.models.registry import load_model
+
+        network = load_model(model or "clip", weights=weights)
+    report = build_stimuli(
+        clean, chosen, output, neuron_map=neuron_map, model=network, layer=layer, preprocessing=preprocessing,
+        renders=renders, exemplars=image_set(exemplars) if exemplars else None, store=store, seed=seed,
+        progress=not quiet,
+    )  # fmt: skip
+    for row in report.not_reached[:_SHOWN]:
+        print(f"not reached: {_missed(row)}", file=sys.stderr)
+    if len(report.not_reached) > _SHOWN:
+        print(f"… and {len(report.not_reached) - _SHOWN:,} more: reached is false in images.csv", file=sys.stderr)
+    if not quiet:
+        _print_report(report)
+    raise typer.Exit(PARTIAL if report.not_reached else 0)
+
+
+@stimuli_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder that build has finished.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print what is wrong only.")] = False,
+) -> None:
+    """Hash every picture of a study anew and measure its strength, against what images.csv says.
+
+    [bold]interpscore stimuli check stimuli[/bold]
+
+    The exit code is 1 where something is wrong.
+    """
+    from Activation_Extraction.progress import image_progress
+    from Human_Experiment_Setup.manifest import check_stimuli, read_table
+
+    rows = read_table(folder)
+    with image_progress("Checking", len(rows), shown=not quiet) as advance:
+        problems = check_stimuli(folder, advance)
+    for problem in problems:
+        print(f"damaged: {problem}", file=sys.stderr)
+    if not quiet:
+        print(
+            f"{folder}: {len(rows):,} pictures; "
+            + (f"{len(problems)} problems" if problems else "all as images.csv says")
+        )
+    raise typer.Exit(PARTIAL if problems else 0)
+
+
+@stimuli_app.command()
+def protocols(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this protocol's file.", show_default="list them all")
+    ] = None,
+) -> None:
+    """List the protocols that come with the package, or print one: the start of a protocol of your own.
+
+    [bold]interpscore stimuli protocols noise > mine.yaml[/bold]
+    """
+    from Human_Experiment_Setup.protocol import available_protocols, protocol_path, read_protocol
+
+    if name is not None:
+        print(protocol_path(name).read_text(encoding="utf-8"), end="")
+        return
+    for each in available_protocols():
+        print(f"{each:<12}{read_protocol(each).about}")
+
+
+def _missed(row: dict[str, str]) -> str:
+    from Human_Experiment_Setup.contact_sheet import strength
+
+    declared, found = (strength(row["measure"], row[f"strength_{which}"]) for which in ("declared", "measured"))
+    line = f"{row['source']}, level {row['level']} ({row['method']}): {found}; declared {declared}"
+    for what in ("probability", "activation"):
+        if row["kind"] == "adversarial" and row[f"{what}_after"]:
+            return f"{line}; {what} {row[f'{what}_before']} before, {row[f'{what}_after']} after"
+    return line
+
+
+def _print_report(report: BuildReport) -> None:
+    from statistics import median
+
+    from Human_Experiment_Setup.contact_sheet import relative_activations, strength
+
+    relative = relative_activations(report.rows)
+    lines: list[tuple[str, ...]] = [
+        ("Level", "Kind", "Method", "Images", "Declared", "Measured (median)", "Activation ÷ clean (median)")
+    ]
+    for level in dict.fromkeys(row["level"] for row in report.rows):
+        rows = [row for row in report.rows if row["level"] == level]
+        shares = [relative[row["image"]] for row in rows if row["image"] in relative]
+        measure = rows[0]["measure"]
+        said = ("", "")
+        if measure:
+            middle = median(float(row["strength_measured"]) for row in rows)
+            said = strength(measure, rows[0]["strength_declared"]), strength(measure, middle)
+        share = f"{median(shares):.2f}" if shares else ""
+        lines.append((level, rows[0]["kind"], rows[0]["method"], f"{len(rows):,}", *said, share))
+    if not relative:
+        lines = [line[:-1] for line in lines]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    there = (
+        f"{len(report.rows) - report.made:,} were there already" if report.made < len(report.rows) else "all made now"
+    )
+    print(f"{report.folder}: {len(report.rows):,} pictures, {there}; look at {report.folder / 'contact_sheet.html'}")
+    kinds = {row["level"]: row["kind"] for row in report.rows}
+    scored = " ".join(f"{level}={kind}" for level, kind in kinds.items() if kind in ("adversarial", "synthetic"))
+    if scored:
+        print(f"For `interpscore score`: --level-kinds '{scored}'")
