@@ -61,7 +61,7 @@ def test_unknown_public_name_is_an_attribute_error():
 
 def test_every_file_has_its_line_in_the_tree_of_the_readme():
     tree = README.split("## The tree")[1]
-    for room in ("Activation_Extraction", "InterpScore", "Data", "benchmarks"):
+    for room in ("Activation_Extraction", "InterpScore", "Human_Experiment_Setup", "Data", "benchmarks"):
         for path in sorted((ROOT / room).rglob("*.py")):
             assert path.name == "__init__.py" or path.name in tree, path
 
