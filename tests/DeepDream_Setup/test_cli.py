@@ -53,7 +53,8 @@ def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pi
     for unit in ("185", "3+4"):
         assert [entry["file"] for entry in content["units"][unit]] == [f"{unit}/grey.png", f"{unit}/perlin.png"]
         for entry in content["units"][unit]:
-            assert Image.open(tmp_path / "renders/clip-mini/layer4" / entry["file"]).size == (32, 32)
+            with Image.open(tmp_path / "renders/clip-mini/layer4" / entry["file"]) as image:
+                assert image.size == (32, 32)
             assert entry["times_natural"] == pytest.approx(entry["activation"] / entry["best_natural"], rel=1e-5)
             assert len(entry["objective"]) == 3
     assert "2 units rendered" in out
@@ -88,7 +89,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recip
     ]  # fmt: skip
     folder = tmp_path / "renders/clip-mini/layer4"
     process = subprocess.Popen([str(part) for part in command])
-    while process.poll() is None and not (folder / "0/fourier.png").exists():
+    while process.poll() is None and not (folder / "manifest.json").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()

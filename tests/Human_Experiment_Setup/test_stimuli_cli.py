@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -227,7 +228,7 @@ def test_a_killed_build_is_gone_on_with(home, stimuli, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", command, *map(str, arguments), str(tmp_path / "killed")])
     pictures = tmp_path / "killed" / "pictures"
     while process.poll() is None and (not pictures.is_dir() or len(os.listdir(pictures)) < 5):
-        pass
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (tmp_path / "killed" / "images.csv").exists()
@@ -448,7 +449,7 @@ def bad(change, home, folder):
     [
         ("empty", ["nothing: no image in this folder"]),
         ("no concepts", ["image 'a.png': has no concept; expected a folder for each concept"]),
-        ("corrupt", ["fire/0.png: cut off or damaged", "mushroom/1.png: not an image"]),
+        ("corrupt", ["fire/0.png: cut off or damaged", "mushroom/1.png: is text, not an image"]),
         ("flat", ["fire/red.png: is one flat colour"]),
         ("unwritable", ["out: the folder"]),
         ("a file", ["0.png: cannot be written"]),
