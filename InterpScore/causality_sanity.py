@@ -51,7 +51,8 @@ class Reading:
         """Of one unit, for one concept."""
         shows = np.asarray(shows_I)
         S = selectivity("cles", self.activation_UI[[unit]], *sides(shows))
-        C = causality(*self.effect_KUI[:, [unit]][:, :, shows], np.ones((int(shows.sum()), 1)))
+        ablation_1I, amplification_1I = self.effect_KUI[:, [unit]][:, :, shows]
+        C = causality(ablation_1I, amplification_1I, np.ones((int(shows.sum()), 1)))
         return float(S[0, 0]), float(C[0, 0])
 
 
