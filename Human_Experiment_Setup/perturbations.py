@@ -173,7 +173,7 @@ def _pixelate(x_HWC: Floats, generator: np.random.Generator) -> Knob:
     def picture(amount: float) -> Floats:
         cell = max(1.0, amount * max(x_HWC.shape))
         rows_HH, columns_WW = (_cell_means(length, cell) for length in x_HWC.shape[:2])
-        return np.einsum("hi,ijc,wj->hwc", rows_HH, x_HWC, columns_WW, optimize=True)
+        return np.asarray(np.einsum("hi,ijc,wj->hwc", rows_HH, x_HWC, columns_WW, optimize=True))
 
     return picture
 
