@@ -56,7 +56,7 @@ def test_none_found_shows_a_name_of_either_side():
     with pytest.raises(InputError) as refused:
         rows(["cat.png", "dog.png"], ["n01.jpg"])
     assert refused.value.problems == [
-        "data.csv: none of its 2 images is in acts.zarr; the table has names such as 'cat.png', the store 'n01.jpg'; "
+        "data.csv: none of its 2 images is in acts.zarr; the table has names such as 'cat.png', acts.zarr 'n01.jpg'; "
         "expected the same names, up to folders in front"
     ]
 

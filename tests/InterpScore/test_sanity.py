@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from InterpScore import sanity
+from InterpScore import causality_sanity, sanity
 from InterpScore.cli import sanity_app
 from InterpScore.commands import run
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
@@ -106,3 +106,23 @@ def test_command_prints_every_check_and_writes_the_table(monkeypatch, capsys, ch
     assert (asked["simulations"], asked["seed"]) == (77, 5)
     assert all(check in printed for check in checks["check"])
     assert len((tmp_path / "checks.csv").read_text().splitlines()) == len(checks) + 1
+
+
+def test_checks_on_a_network_pass(monkeypatch):
+    monkeypatch.setattr(sanity, "NETWORKS", 3)
+    checks = list(sanity.check_network(0))
+    assert {check.section for check in checks} == {"7.3", "7.6"}
+    assert all(check.passed and check.required for check in checks), checks
+
+
+def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(sanity, "NETWORKS", 3)
+    for edit in ("without_outgoing_weights", "with_unit_always_on", "randomised"):
+        monkeypatch.setattr(causality_sanity, edit, lambda model, *how: model)
+    failed = [check.check for check in sanity.check_network(0) if not check.passed]
+    assert failed == [
+        "clip-mini, outgoing weights 0: S high, C = 0",
+        "clip-mini, a unit that is always on: C high, S = ½",
+        "random weights: S_excess falls to 0",
+        "random weights: C_specific falls to 0",
+    ]
