@@ -119,10 +119,10 @@ def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(sanity, "NETWORKS", 3)
     for edit in ("without_outgoing_weights", "with_unit_always_on", "randomised"):
         monkeypatch.setattr(causality_sanity, edit, lambda model, *how: model)
-    failed = [check.check for check in sanity.check_network(0) if not check.passed]
-    assert failed == [
+    failed = {check.check for check in sanity.check_network(0) if not check.passed}
+    assert failed >= {
         "clip-mini, outgoing weights 0: S high, C = 0",
         "clip-mini, a unit that is always on: C high, S = ½",
         "random weights: S_excess falls to 0",
         "random weights: C_specific falls to 0",
-    ]
+    }
