@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.errors import InputError
+from Activation_Extraction.image_files import open_regular, unreadable
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905
@@ -29,6 +30,22 @@ class FilePart(NamedTuple):
     path: str
     offset: int | None = None
     size: int | None = None
+
+
+def bytes_of(where: FilePart | bytes, name: str) -> bytes:
+    """The bytes of an image, from where an image set says that they are.
+
+    Raises:
+        ImageError: a file that is not there or cannot be read.
+    """
+    if isinstance(where, bytes):
+        return where
+    try:
+        with open_regular(where.path, name) as file:
+            file.seek(where.offset or 0)
+            return file.read(-1 if where.size is None else where.size)
+    except OSError as error:
+        raise unreadable(name, error) from None
 
 
 class Places(Protocol):

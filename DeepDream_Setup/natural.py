@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.errors import InputError
-from Activation_Extraction.image_files import open_regular, read_image, unreadable
-from Activation_Extraction.image_sets import FilePart, ImageSet
+from Activation_Extraction.image_files import read_image
+from Activation_Extraction.image_listing import bytes_of
+from Activation_Extraction.image_sets import ImageSet
 from DeepDream_Setup.quality import network_pixels
 
 
@@ -24,7 +25,7 @@ def pixels_of_set(
     """
     for row in range(len(images)):
         yield network_pixels(
-            read_image(_bytes(images.where(row), images.name(row)), name=images.name(row)), image_input
+            read_image(bytes_of(images.where(row), images.name(row)), name=images.name(row)), image_input
         )
         advance(1)
 
@@ -41,14 +42,3 @@ def labels_of_set(images: ImageSet) -> list[str]:
             "facet images: no concept; expected a subfolder for each facet, or a table with the column concept"
         )
     return [str(concept) for concept in found]
-
-
-def _bytes(place: FilePart | bytes, name: str) -> bytes:
-    if isinstance(place, bytes):
-        return place
-    try:
-        with open_regular(place.path, name) as file:
-            file.seek(place.offset or 0)
-            return file.read(-1 if place.size is None else place.size)
-    except OSError as error:
-        raise unreadable(name, error) from None

@@ -50,7 +50,6 @@ EXTREME = 1.0
 """Per cent of the natural images on either side that count as extreme."""
 
 FLAGS = ("dead", "weak", "fragile", "grey", "saturated", "noisy")
-STATISTICS = ("contrast", "saturation", "slope")
 
 
 @dataclass(frozen=True)

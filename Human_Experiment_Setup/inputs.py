@@ -14,11 +14,11 @@ import numpy as np
 
 from Activation_Extraction.errors import InputError, shown
 from Activation_Extraction.image_files import ImageError
-from Activation_Extraction.image_listing import FilePart
+from Activation_Extraction.image_listing import FilePart, bytes_of
 from Activation_Extraction.image_sets import ImageSet
 from Activation_Extraction.progress import Advance
 from Human_Experiment_Setup.perturbations import Floats, Pixels
-from Human_Experiment_Setup.pictures import bytes_of, study_picture
+from Human_Experiment_Setup.pictures import study_picture
 from InterpScore.image_names import rows_of_images
 from InterpScore.neuron_map import normalised
 

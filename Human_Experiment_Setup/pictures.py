@@ -13,25 +13,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from Activation_Extraction.errors import OutputError
-from Activation_Extraction.image_files import open_regular, read_image, unreadable
-from Activation_Extraction.image_listing import FilePart
+from Activation_Extraction.image_files import read_image
 from Human_Experiment_Setup.perturbations import Pixels
-
-
-def bytes_of(where: FilePart | bytes, name: str) -> bytes:
-    """The bytes of an image, from where an image set says that they are.
-
-    Raises:
-        ImageError: a file that is not there or cannot be read.
-    """
-    if isinstance(where, bytes):
-        return where
-    try:
-        with open_regular(where.path, name) as file:
-            file.seek(where.offset or 0)
-            return file.read(-1 if where.size is None else where.size)
-    except OSError as error:
-        raise unreadable(name, error) from None
 
 
 def study_picture(data: bytes, name: str, side: int) -> Pixels:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Bools, Floats, Ints
+from InterpScore.arrays import Bools, Floats
 from InterpScore.effects import (
     ACTIVATION,
     EFFECTS,
@@ -52,7 +52,7 @@ class CausalityScore(float):
         toward: how much closer to the concept's text, in cosine, the embeddings lie than with the unit ablated; NaN
             without a text tower.
         percentile: among the units of the layer nearest in mean activation, the share whose C_raw is lower; NaN where
-            only this unit was measured.
+            not all of the layer was measured.
         dose_curve: λ → mean effect on the concept's clean images; mean_ablated, resampled: the same with the unit set to
             its mean, and to its map on another image. Empty and NaN where the effects were read.
         n_images: clean images of the concept that C was measured on; missing: names of those that it was not.
@@ -215,29 +215,26 @@ def beside_causality(layer: LayerEffects, units: Sequence[str], images_I: Bools)
     position = {unit: v for v, unit in enumerate(layer.units)}
     v_U = np.array([position.get(unit, -1) for unit in units])
 
+    def means(values_VM: Floats) -> Floats:
+        return mean_of_measured(values_VM[:, chosen_M], np.ones((int(chosen_M.sum()), 1)))[:, 0]
+
     def mean_of(values_VM: Floats) -> Floats:
-        means_V = mean_of_measured(values_VM[:, chosen_M], np.ones((int(chosen_M.sum()), 1)))[:, 0]
-        return np.asarray(np.append(means_V, np.nan)[v_U])  # the last is that of a unit that was not measured
+        return np.asarray(np.append(means(values_VM), np.nan)[v_U])  # the last is that of a unit that was not measured
 
     beside = {f"effect_{kind}": mean_of(values) for kind, values in layer.values_VM.items() if kind not in _NO_OTHER}
     if TOWARD in layer.values_VM:
         beside["C_toward"] = mean_of(layer.values_VM[TOWARD])
     if layer.whole and ACTIVATION in layer.values_VM and chosen_M.any():
-        every = np.arange(len(layer.units))
-        weights = np.ones((int(chosen_M.sum()), 1))
-        raw_V, activation_V = (
-            mean_of_measured(values_VM[:, chosen_M], weights)[:, 0]
-            for values_VM in (layer.raw_VM, layer.values_VM[ACTIVATION])
-        )
-        beside["C_percentile"] = np.array([_percentile(raw_V, activation_V, every, v) if v >= 0 else np.nan for v in v_U])  # fmt: skip
+        raw_V, activation_V = means(layer.raw_VM), means(layer.values_VM[ACTIVATION])
+        beside["C_percentile"] = np.array([_percentile(raw_V, activation_V, v) if v >= 0 else np.nan for v in v_U])
     return beside
 
 
 _NO_OTHER = (*EFFECTS, TOWARD, ACTIVATION)
 
 
-def _percentile(raw_V: Floats, activation_V: Floats, every: Ints, v: int) -> float:
-    others = every[np.isfinite(raw_V) & np.isfinite(activation_V) & (every != v)]
+def _percentile(raw_V: Floats, activation_V: Floats, v: int) -> float:
+    others = np.flatnonzero(np.isfinite(raw_V) & np.isfinite(activation_V) & (np.arange(len(raw_V)) != v))
     if not len(others) or not np.isfinite([raw_V[v], activation_V[v]]).all():
         return float("nan")
     nearest = others[np.argsort(np.abs(activation_V[others] - activation_V[v]), kind="stable")[:MATCHED]]

@@ -46,7 +46,7 @@ class MeasurementReport:
     """What a run did.
 
     Attributes:
-        path: the file; beside: the JSON with its origin.
+        path: the file; the JSON beside it has its origin.
         images, computed: images in the file, and those of them that this run measured.
         units: how many; about: what the JSON says.
         unreadable: a line for each image that could not be read; its row is empty.
@@ -54,7 +54,6 @@ class MeasurementReport:
     """
 
     path: Path
-    beside: Path
     images: int
     computed: int
     units: int
@@ -113,9 +112,7 @@ def measure_to_file(
                 frame = effects_frame([names[row] for row in rows], units, kinds, measured)
                 folder.write(rows, pa.Table.from_pandas(frame, preserve_index=False))
         errors = folder.finish(len(names))
-    return MeasurementReport(
-        target, target.with_suffix(".json"), len(names), sum(map(len, missing)), len(units), identity, errors, remarks
-    )
+    return MeasurementReport(target, len(names), sum(map(len, missing)), len(units), identity, errors, remarks)
 
 
 class _Folder:

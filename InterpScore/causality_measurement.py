@@ -23,8 +23,8 @@ from torch import Tensor
 
 from Activation_Extraction.batch_sizes import largest_batch
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_images
-from Activation_Extraction.image_files import open_regular, unreadable
-from Activation_Extraction.image_sets import FilePart, ImageSet
+from Activation_Extraction.image_listing import FilePart, bytes_of
+from Activation_Extraction.image_sets import ImageSet
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.plain_network import running
 from InterpScore.arrays import Floats
@@ -273,17 +273,12 @@ class ImagesOfSet(Sequence[ImageSource]):
         return len(self._rows)
 
     def __getitem__(self, position: Any) -> Any:
-        place = self._images.where(int(self._rows[position]))
-        if not isinstance(place, FilePart):
-            return place
-        if place.offset is None:
+        row = int(self._rows[position])
+        place = self._images.where(row)
+        # A file of its own is opened where images are read, which tells of one that is broken by its path.
+        if isinstance(place, FilePart) and place.offset is None:
             return place.path
-        try:
-            with open_regular(place.path, place.path) as file:
-                file.seek(place.offset)
-                return file.read(-1 if place.size is None else place.size)
-        except OSError as error:
-            raise InputError(str(unreadable(place.path, error))) from None
+        return bytes_of(place, self._images.name(row))
 
 
 def _numbers(x: Tensor) -> Floats:

@@ -26,6 +26,7 @@ from InterpScore.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, Effec
 from InterpScore.errors import InputError, shown
 from InterpScore.experiment_table import ExperimentTable
 from InterpScore.image_names import rows_of_images
+from InterpScore.neuron_map import normalised
 
 SHOWN_IMAGES = 10
 """How many images that are missing are named; the rest are counted."""
@@ -98,7 +99,7 @@ def other_interventions(
     """
     clean = _CleanImages(table, clean_level, images)
     kinds = [*map(scaling, DOSES), MEAN_ABLATION, RESAMPLE_ABLATION]
-    rows = [row for row, name in enumerate(clean.concepts) if name == concept]
+    rows = [row for row, name in enumerate(clean.concepts) if normalised(name) == normalised(concept)]
     measured = [
         one.effect_KU[:, 0] for one in Measurement(layer, clean.sources, kinds, None, torch.tensor([mean])).of(rows)
     ]

@@ -202,6 +202,7 @@ def _beside_causality(block: Block) -> dict[str, Floats]:
     table, names = block.table, [block.table.units[u] for u in block.units]
     label_U = np.array([table.layer_of.get(name, "") for name in names])
     out = {"n_C_images": np.isfinite(block.raw_UI[:, clean_target]).sum(axis=1)}
+    out |= {name: np.full(len(names), np.nan) for name in ("C_toward", "C_percentile")}
     for label, layer in table.layer_effects.items():
         mine = np.flatnonzero(label_U == label)
         told = beside_causality(layer, [table.unit_of(names[u]) for u in mine], clean_target)

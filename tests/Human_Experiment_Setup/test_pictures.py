@@ -8,8 +8,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from Activation_Extraction.errors import OutputError
-from Activation_Extraction.image_listing import FilePart
-from Human_Experiment_Setup.pictures import bytes_of, save_picture, saved_picture, study_picture, write_whole
+from Activation_Extraction.image_listing import FilePart, bytes_of
+from Human_Experiment_Setup.pictures import save_picture, saved_picture, study_picture, write_whole
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 

@@ -208,6 +208,18 @@ def test_unit_that_the_layer_does_not_have_is_refused(table, folder):
         benchmark(more, {"512": "fire"}, images=folder, model="clip-mini")
 
 
+def test_layer_is_the_one_that_is_intervened_on(table, folder):
+    result = benchmark(table, {"7": "tree"}, images=folder, model="clip-mini", layers=["layer3.1"])
+    (origin,) = result.signature["causality"]
+    assert (origin["layer"], origin["units"]) == ("layer3.1", [7])
+    assert result.table["C_percentile"].isna().all()  # not all of the layer was measured
+
+
+def test_device_is_where_the_network_runs(table, folder):
+    with pytest.raises(InputError, match="cuda:7"):
+        benchmark(table, MAP, images=folder, model="clip-mini", device="cuda:7")
+
+
 def test_neuron_that_is_no_number_is_refused(table, folder):
     with pytest.raises(InputError, match="neuron 'mine'; expected the number of a unit, to intervene on it"):
         benchmark(table.assign(activation_mine=1.0), {"mine": "fire"}, images=folder, model="clip-mini")
@@ -219,7 +231,7 @@ def test_neuron_that_is_no_number_is_refused(table, folder):
 @pytest.fixture(scope="module")
 def of_fire(table, folder):
     return calculate_causality_score(
-        table, 185, "fire", "activation_185", model="clip-mini", images=folder, resamples=200
+        table, 185, " Fire", "activation_185", model="clip-mini", images=folder, resamples=200
     )
 
 
