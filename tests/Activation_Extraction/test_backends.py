@@ -29,6 +29,7 @@ needs = {
 }
 EVERY_BACKEND = [pytest.param(name, marks=needs[name]) for name in BACKENDS]
 LAYERS = ["layer2.0.conv2", "layer3", "layer4.0.add", "layer4"]
+SHALLOW = ["layer1.0.conv2", "layer1"]  # each kernel is a minute of a C++ compiler's time on a small machine
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,11 +73,12 @@ def distance(found, reference):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_every_backend_gives_the_activations_of_the_network(model, backend, precision):
-    runner = prepare_runner(model, LAYERS, backend=backend, precision=precision, batch_size=3)
+    layers = SHALLOW if backend == "compiled" else LAYERS
+    runner = prepare_runner(model, layers, backend=backend, precision=precision, batch_size=3)
     images = pixels(3, model)
     found = runner(images)
-    assert list(found) == LAYERS
-    for layer in LAYERS:
+    assert list(found) == layers
+    for layer in layers:
         reference = expected(images, layer, model)
         assert found[layer].dtype == np.float32
         assert found[layer].shape[1:] == runner.shapes[layer]
@@ -85,25 +87,19 @@ def test_every_backend_gives_the_activations_of_the_network(model, backend, prec
             assert not np.array_equal(found[layer], reference)
 
 
-def test_every_layer_of_clip_mini_is_that_of_the_network_to_1e_5(model):
-    # One run for each, as what is folded and cut depends on what is asked for.
-    images = pixels(2, model, seed=1)
-    for layer in model.layers.listing(model.example()):
-        if layer.units is None:
-            continue
-        found = prepare_runner(model, [layer.name], batch_size=2)(images)[layer.name]
-        assert distance(found, expected(images, layer.name, model)) <= 1e-5, layer.name
-
-
-@pytest.mark.slow
-def test_every_layer_of_clip_rn50_is_that_of_the_network_to_1e_5():
-    model = load_model("clip-rn50", weights="random")
-    images = pixels(1, model, seed=1)
-    layers = [layer.name for layer in model.layers.listing(model.example()) if layer.units is not None]
-    for names in [layers, *([name] for name in layers[::4])]:
-        found = prepare_runner(model, names, batch_size=1)(images)
-        for name in names:
-            assert distance(found[name], expected(images, name, model)) <= 1e-5, name
+@pytest.mark.parametrize(
+    ("name", "weights", "every"), [("clip-mini", None, 1), pytest.param("clip-rn50", "random", 5, marks=pytest.mark.slow)]
+)
+def test_layers_of_clip_are_those_of_the_network_to_1e_5(name, weights, every):
+    # Together, and some alone, as what is folded and cut depends on what is asked for.
+    network = load_model(name, weights=weights)
+    images = pixels(1, network, seed=1)
+    layers = [layer.name for layer in network.layers.listing(network.example()) if layer.units is not None][::every]
+    reference = {layer: expected(images, layer, network) for layer in layers}
+    for asked in [layers, *([layer] for layer in layers[::8])]:
+        found = prepare_runner(network, asked, batch_size=1)(images)
+        for layer in asked:
+            assert distance(found[layer], reference[layer]) <= 1e-5, layer
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "none"])
