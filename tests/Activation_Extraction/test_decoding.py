@@ -128,7 +128,7 @@ def test_every_kind_of_source_shows_what_prepare_does(photos, tmp_path, kind, pr
         check_row(row, FILES[os.path.basename(name)], name, preset=preset)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.data())
 def test_rows_match_for_any_order_duplicates_batches_and_broken_images(tmp_path_factory, data):
     folder = written(tmp_path_factory.getbasetemp() / "photos", FILES)

@@ -98,7 +98,7 @@ def test_each_layer_alone_is_that_of_the_network(network, x, layer, pooling):
     assert_same(network, [layer], x, pooling)
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(layers=st.lists(st.sampled_from(LAYERS), min_size=1, unique=True), pooling=st.sampled_from(POOLINGS))
 def test_any_layers_in_any_order_are_those_of_the_network(network, x, layers, pooling):
     assert_same(network, layers, x, pooling)
@@ -170,7 +170,7 @@ def test_modules_that_run_twice_are_folded_call_by_call(x, layers):
         assert_same(with_statistics(Shared()), layers, x)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     dimensions=st.sampled_from([1, 2, 3]),
     groups=st.sampled_from([1, 2, 4]),
@@ -291,7 +291,7 @@ def joint(network, layers, x, pooling="mean"):
     return joined
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(layers=st.lists(st.sampled_from(LAYERS), min_size=1, unique=True), pooling=st.sampled_from(POOLINGS))
 def test_joined_relus_change_no_layer(network, x, layers, pooling):
     joint(network, layers, x, pooling)
