@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 MODEL, LAYER = "clip-mini", "block_4"
 SIDE = 192
 """Pixels of a picture."""
-PICTURES = {"selection": 24, "evaluation": 12}
+PICTURES = {"selection": 24, "evaluation": 8}
 """Pictures a concept that units are chosen on, and that they are scored on."""
 
 CONTROLS = 2
@@ -71,12 +71,12 @@ def main() -> None:
     wall(selection, activation_IU, neuron_map, folder / "pictures").save(folder / "units.png")
     say(f"Rendering what the {len(units)} units prefer into {folder / 'renders'} …")
     run_session(
-        Request(MODEL, LAYER, ",".join(map(str, sorted(units.values()))), str(HERE / "recipe.yaml"), folder / "renders",
+        Request(MODEL, LAYER, ",".join(map(str, sorted(units.values()))), str(HERE / "quick_study.yaml"), folder / "renders",
                 seed=SEED, precision="fp32", images=(str(folder / "pictures" / "selection.csv"),)),
     )  # fmt: skip
     say(f"Making the stimuli of {len(pictures['evaluation'])} clean pictures in {folder / 'stimuli'} …")
     build_stimuli(
-        image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "protocol.yaml"), folder / "stimuli",
+        image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "demo.yaml"), folder / "stimuli",
         neuron_map={unit: concept for concept, unit in units.items()}, model=model, layer=LAYER,
         renders=folder / "renders", seed=SEED, progress=True,
     )  # fmt: skip

@@ -88,7 +88,8 @@ def test_every_backend_gives_the_activations_of_the_network(model, backend, prec
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "every"), [("clip-mini", None, 1), pytest.param("clip-rn50", "random", 5, marks=pytest.mark.slow)]
+    ("name", "weights", "every"),
+    [("clip-mini", None, 1), pytest.param("clip-rn50", "random", 5, marks=pytest.mark.slow)],
 )
 def test_layers_of_clip_are_those_of_the_network_to_1e_5(name, weights, every):
     # Together, and some alone, as what is folded and cut depends on what is asked for.

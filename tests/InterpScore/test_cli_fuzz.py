@@ -191,7 +191,7 @@ def odd_numbers(draw, table):
     return [header, *rows[: draw(st.sampled_from([None, None, 1, 2, 4]))]]
 
 
-@settings(few, max_examples=120)
+@settings(few, max_examples=30)
 @given(st.data())
 def test_a_table_with_odd_cells_and_columns_is_scored_or_refused(table, check, data):
     rows = data.draw(st.one_of(mutated_rows(table), odd_numbers(table)))
@@ -206,7 +206,7 @@ def test_a_table_with_odd_cells_and_columns_is_scored_or_refused(table, check, d
     check(as_csv(rows, **how), MAP, "--resamples", data.draw(st.sampled_from([0, 0, 5])))
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=30)
 @given(st.data())
 def test_a_table_with_damaged_bytes_is_scored_or_refused(table, check, data):
     content = bytearray(as_csv(table()))
@@ -241,7 +241,7 @@ neuron = st.one_of(st.sampled_from(["1", "2", " 1", "22", "01", ""]), st.text(ma
 concept = st.one_of(st.sampled_from(["cat", "dog", "NA", " Cat\n", "[/red]", "raised hand"]), st.text(max_size=6))
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=30)
 @given(st.dictionaries(neuron, st.one_of(concept, concept, json_value), max_size=5), st.booleans())
 def test_any_map_is_scored_or_refused(table, check, entries, ascii_only):
     content = json.dumps({**entries, "2": "dog"}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
@@ -284,13 +284,13 @@ def some_options(draw):
     ]
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=30)
 @given(some_options())
 def test_any_value_of_an_option_is_used_or_refused(table, check, options):
     check(as_csv(table()), MAP, "--resamples", 5, *options)
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=30)
 @given(st.data())
 def test_odd_numbers_make_no_warning_but_those_of_the_library(table, data):
     rows = data.draw(st.one_of(mutated_rows(table), odd_numbers(table)))
