@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.errors import InputError
-from Activation_Extraction.image_files import open_regular, unreadable
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905
@@ -38,6 +37,8 @@ def bytes_of(where: FilePart | bytes, name: str) -> bytes:
     Raises:
         ImageError: a file that is not there or cannot be read.
     """
+    from Activation_Extraction.image_files import open_regular, unreadable  # Pillow only where files are read
+
     if isinstance(where, bytes):
         return where
     try:

@@ -35,7 +35,7 @@ class FacetProbes:
 
     Attributes:
         layer: that they read.
-        names: labels, in alphabetical order.
+        names: labels, in the order that they were asked for.
         weights_KM: on means over positions; `offset_K` makes the scores positive for the label's pictures.
         auroc_K: how well pictures of the label are told from the rest, on pictures that the probe was not trained on.
     """

@@ -30,7 +30,7 @@ from tests.Activation_Extraction.local_server import serving
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, so that a cut leaves a real half
 HALF = len(CONTENT) // 2
-QUICK = {"timeout": 0.5, "waits": (0.0, 0.0)}
+QUICK = {"timeout": 2.0, "waits": (0.0, 0.0)}
 
 
 def sha(data):
@@ -367,7 +367,7 @@ def test_link_that_runs_out_on_the_way_is_asked_for_again(open_shop):
 
 
 def test_server_that_stalls_is_left_and_asked_for_the_rest(open_shop):
-    shop = open_shop(behaviours=[honest(cut=HALF, stall=3.0)])
+    shop = open_shop(behaviours=[honest(cut=HALF, stall=6.0)])
     start = time.monotonic()
     assert download(wanted(shop.url), timeout=0.2, waits=(0.0,)).read_bytes() == CONTENT
     assert time.monotonic() - start < 2.5
