@@ -24,7 +24,10 @@ from Activation_Extraction.models.registry import load_model
 
 needs = {
     "eager": [],
-    "compiled": [pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")],
+    "compiled": [
+        pytest.mark.slow,
+        pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler"),
+    ],
     "openvino": [pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")],
 }
 EVERY_BACKEND = [pytest.param(name, marks=needs[name]) for name in BACKENDS]

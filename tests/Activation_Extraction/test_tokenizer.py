@@ -179,7 +179,7 @@ def test_merges_of_number_signs_and_word_ends_survive_the_file(tmp_path):
     merges = [("#", "#"), ("##", "#</w>"), ("<", "/"), ("</", "w"), ("</w", "></w>"), ("Ġ", "Ġ</w>")]
     write_merges(merges, tmp_path / "v.txt")
     assert read_merges(tmp_path / "v.txt") == merges
-    (tmp_path / "v.gz").write_bytes(gzip.compress((tmp_path / "v.txt").read_bytes()))
+    (tmp_path / "v.gz").write_bytes(gzip.compress((tmp_path / "v.txt").read_bytes(), mtime=0))
     assert read_merges(tmp_path / "v.gz") == merges
 
 
@@ -192,7 +192,7 @@ def damaged(data, *, at):
     return data[:at] + bytes(byte ^ 0x55 for byte in data[at : at + 40]) + data[at + 40 :]
 
 
-PACKED = gzip.compress(b"# merges\n" + b"".join(f"{a} {b}\n".encode() for a in "abcde" for b in "vwxyz"))
+PACKED = gzip.compress(b"# merges\n" + b"".join(f"{a} {b}\n".encode() for a in "abcde" for b in "vwxyz"), mtime=0)
 
 
 @pytest.mark.parametrize(

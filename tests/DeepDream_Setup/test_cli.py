@@ -81,6 +81,7 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path)
     assert (folder / "2/fourier.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recipe):
     code = "from DeepDream_Setup.cli import dream_app; from InterpScore.commands import run; import sys; run(dream_app, sys.argv[1:])"
     command = [

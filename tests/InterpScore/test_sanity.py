@@ -51,6 +51,7 @@ def test_every_section_that_needs_no_network_is_checked(checks):
     assert set(checks["section"]) == {"7.1", "7.2", "7.3", "7.4", "7.5", "7.7"}
 
 
+@pytest.mark.slow
 def test_coverage_check_catches_intervals_that_are_too_narrow(monkeypatch):
     crossed = RatingDesign.bootstrap
 
@@ -115,6 +116,7 @@ def test_checks_on_a_network_pass(monkeypatch):
     assert all(check.passed and check.required for check in checks), checks
 
 
+@pytest.mark.slow
 def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(sanity, "NETWORKS", 3)
     for edit in ("without_outgoing_weights", "with_unit_always_on", "randomised"):
