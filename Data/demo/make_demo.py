@@ -67,18 +67,18 @@ def main() -> None:
     say(f"Choosing a unit of {LAYER} of {MODEL} for each concept on {len(selection)} pictures …")
     activation_IU = read_units(selection["image"], folder / "pictures")
     units = choose_units(activation_IU, selection["concept"].tolist())
-    neuron_map = {unit: concept for concept, unit in units.items()} | controls(activation_IU, units)
+    chosen = {unit: concept for concept, unit in units.items()}
+    neuron_map = chosen | controls(activation_IU, units)
     wall(selection, activation_IU, neuron_map, folder / "pictures").save(folder / "units.png")
-    say(f"Rendering what the {len(units)} units prefer into {folder / 'renders'} …")
+    say(f"Rendering what the {len(chosen)} units prefer into {folder / 'renders'} …")
     run_session(
-        Request(MODEL, LAYER, ",".join(map(str, sorted(units.values()))), str(HERE / "quick_study.yaml"), folder / "renders",
+        Request(MODEL, LAYER, ",".join(map(str, sorted(chosen))), str(HERE / "quick_study.yaml"), folder / "renders",
                 seed=SEED, precision="fp32", images=(str(folder / "pictures" / "selection.csv"),)),
     )  # fmt: skip
     say(f"Making the stimuli of {len(pictures['evaluation'])} clean pictures in {folder / 'stimuli'} …")
     build_stimuli(
         image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "demo.yaml"), folder / "stimuli",
-        neuron_map={unit: concept for concept, unit in units.items()}, model=model, layer=LAYER,
-        renders=folder / "renders", seed=SEED, progress=True,
+        neuron_map=chosen, model=model, layer=LAYER, renders=folder / "renders", seed=SEED, progress=True,
     )  # fmt: skip
     stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
     say(f"Measuring {len(neuron_map)} units on {len(stimuli)} stimuli; simulating participants …")

@@ -52,7 +52,9 @@ def test_nothing_is_found_in_an_unfinished_store(tmp_path):
 def test_every_damaged_file_is_named_and_mended_to_the_same_bytes(whole, tmp_path, kind):
     path = tmp_path / "a.zarr"
     shutil.copytree(whole, path)
-    for name in sorted(files(whole))[:: 1 if kind == "gone" else 3]:
+    # Each is another whole repair: all files go, and every one is harmed in another way as well.
+    first, step = (0, 1) if kind == "gone" else (list(HARMS).index(kind) % 3, 3)
+    for name in sorted(files(whole))[first::step]:
         if name.name == "provenance.json":
             continue  # without it nothing tells what the store was made from
         harm(path / name, kind)
