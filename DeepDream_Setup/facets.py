@@ -3,10 +3,11 @@
 A probe is a direction of a layer half-way up that tells the pictures of one label from the rest. With g the activations
 of that layer, f what is read of the unit, and w the probe, an image of the facet makes
 
-    f + weight · Σ w ⊙ g ⊙ ∇_g f
+    f + weight · Σ w ⊙ (g ⊙ ∇_g f)⁺
 
-large: the unit's attribution to the layer is to lie along the probe. Where the network is piecewise linear, ∇_g f is
-constant around each image, and is held so.
+large: what excites the unit is to lie along the probe. Where the network is piecewise linear, ∇_g f is constant around
+each image, and is held so. The paper takes the whole attribution, not its positive part. But what inhibits the unit has
+∇_g f < 0, so there the product grows as g moves against the probe: images then leave their facet as often as not.
 
 Shapes: I pictures, N images, M units of the probes' layer, K labels.
 """
@@ -96,10 +97,10 @@ def train_probes(layer: str, a_IM: ArrayLike, labels: Sequence[str], facets: Seq
 
 
 def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
-    """The part of a unit's attribution to a layer that lies along a probe.
+    """The part of what excites a unit, in a layer below it, that lies along a probe.
 
-    An image's attributions are divided by the sum of their sizes and multiplied by what is read of the unit, so the
-    weight of this term means the same for every unit and image.
+    An image's positive attributions are divided by their sum and multiplied by what is read of the unit, so the weight
+    of this term means the same for every unit and image.
 
     Args:
         reading: of the unit.
@@ -110,11 +111,11 @@ def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
     def values(seen: Seen) -> Tensor:
         below, read_N = seen.at(layer), reading.values(seen)
         (gradient,) = torch.autograd.grad(read_N.sum(), below, retain_graph=True)
-        attribution_NMP = (below * gradient).flatten(2)
-        along_N = torch.einsum("nmp,nm->n", attribution_NMP, probes_NM)
-        sizes_N = attribution_NMP.detach().abs().sum((1, 2)).clamp(min=1e-12)
+        exciting_NMP = (below * gradient).flatten(2).clamp(min=0)
+        along_N = torch.einsum("nmp,nm->n", exciting_NMP, probes_NM)
+        total_N = exciting_NMP.detach().sum((1, 2)).clamp(min=1e-12)
         # A probe 1 long has numbers of about 1/√M.
-        share_N: Tensor = along_N / sizes_N * probes_NM.shape[1] ** 0.5
+        share_N: Tensor = along_N / total_N * probes_NM.shape[1] ** 0.5
         return share_N * read_N.detach()
 
     return Objective(values, reading.layers | {layer})

@@ -52,31 +52,33 @@ def test_held_out_auroc_is_chance_where_there_is_nothing_to_tell():
     assert np.abs(found - 0.5).max() < 0.1
 
 
-def test_objective_is_attribution_along_the_probe_over_its_size():
+def test_objective_is_positive_attribution_along_the_probe_over_its_sum():
     generator = torch.Generator().manual_seed(0)
     below = torch.rand(2, 4, 3, 3, generator=generator).requires_grad_()
-    weight, w = torch.randn(4, 4, generator=generator), torch.randn(2, 4, generator=generator)
+    weight, w = torch.eye(4) + torch.tensor([0.5, -0.5, 2, -1]), torch.randn(2, 4, generator=generator)
     above = torch.einsum("nmhw,km->nkhw", below, weight)
     seen = Seen(torch.zeros(2, 3, 4, 4), {"top": above, "mid": below}, "top")
     found = facet(channel(1), "mid", w).values(seen)
     attribution = below.detach() * weight[1][:, None, None] / 9
-    sizes = attribution.abs().sum((1, 2, 3))
-    wanted = (attribution.sum((2, 3)) * w).sum(1) / sizes * attribution.sum((1, 2, 3)) * 2
+    exciting = attribution.clamp(min=0)
+    wanted = (exciting.sum((2, 3)) * w).sum(1) / exciting.sum((1, 2, 3)) * attribution.sum((1, 2, 3)) * 2
     torch.testing.assert_close(found, wanted)
     (gradient,) = torch.autograd.grad(found.sum(), below)
     assert gradient.count_nonzero() > 0
 
 
-def test_images_of_three_facets_differ_and_each_scores_highest_on_its_own(labelled, clip_mini):
+@pytest.mark.parametrize("units", ["100,185", "242,494"])
+def test_images_of_three_facets_differ_and_each_scores_highest_on_its_own(units, labelled, clip_mini):
     probes = train_probes("layer3.1", *labelled)
-    recipe = Recipe(objective={"channel": 1, "facet": 4}, steps=40, size=48, transforms=Transforms(jitter=3))
-    (renders,) = render_units(clip_mini, "block_4", parse_units("100", 512), recipe, probes=probes)
-    assert [render.facet for render in renders] == FACETS
-    images = [render.pixels_SSC for render in renders]
-    scores = probes.scores(extract_layer_activations(images, "layer3.1", clip_mini, progress=False).values)
-    assert scores.argmax(0).tolist() == [0, 1, 2]
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert np.abs(images[a].astype(int) - images[b]).mean() > 10
+    recipe = Recipe(objective={"channel": 1, "facet": 2}, steps=40, size=48, transforms=Transforms(jitter=3))
+    (renders,) = render_units(clip_mini, "block_4", parse_units(units, 512), recipe, probes=probes)
+    assert [render.facet for render in renders] == FACETS * 2
+    pixels = [render.pixels_SSC for render in renders]
+    scores = probes.scores(extract_layer_activations(pixels, "layer3.1", clip_mini, progress=False).values)
+    assert [scores[first : first + 3].argmax(0).tolist() for first in (0, 3)] == [[0, 1, 2]] * 2
+    for first in (0, 3):
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            assert np.abs(pixels[first + a].astype(int) - pixels[first + b]).mean() > 10
 
 
 @pytest.mark.parametrize(
