@@ -1,11 +1,17 @@
 """What holds for all tests."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does; nothing timed is asserted here.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+# Where tests run in the background of a shell Ctrl-C is ignored, and would be in every program that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

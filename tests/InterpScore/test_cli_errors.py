@@ -342,8 +342,6 @@ from InterpScore import statistics
 from InterpScore.cli import score_app
 from InterpScore.commands import run
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with it ignored
-
 def stop(*_, **__):
     os.kill(os.getpid(), signal.{signal})
     return iter(())
