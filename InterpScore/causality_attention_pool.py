@@ -90,25 +90,67 @@ class AttentionPoolUpdate:
         tokens_TC = torch.cat([map_CP.mean(1, keepdim=True), map_CP], 1).T + self.positional_TC
         query_H1D = self.scale * self._by_head(torch.addmv(self.query[1], self.query[0], tokens_TC[0])[None])
         key_HTD, value_HTD = (self._by_head(torch.addmm(b, tokens_TC, w.T)) for w, b in (self.key, self.value))
-        logits_H1T = query_H1D @ key_HTD.mT
-        attention_H1T = logits_H1T.softmax(dim=2)
+        attention = _Attention(query_H1D @ key_HTD.mT, value_HTD)
         added_UT = torch.cat([added_UP.mean(1, keepdim=True), added_UP], 1)
         for start in range(0, len(added_UT), UNITS_AT_ONCE):
             chosen = slice(start, min(start + UNITS_AT_ONCE, len(added_UT)))
             f_UT, value_HUD = added_UT[chosen], self.value_HUD[:, chosen]
+            attended_HU1 = f_UT @ attention.p_HT1
+            # Moving all logits of a query alike changes nothing, so both parts of the move get a mean of 0.
             first_HUT = (self.query_HUD[:, chosen] * (self.scale * f_UT[:, :1])) @ key_HTD.mT
             first_HUT.addcmul_(f_UT, self.key_HUD[:, chosen] @ query_H1D.mT)
-            second_HU1 = f_UT[:, :1] * self.both_HU1[:, chosen]
-            attended_HU1 = f_UT @ attention_H1T.mT
+            first_HUT.sub_(first_HUT @ attention.p_HT1)
+            second_HUT = (f_UT - attended_HU1).mul_(f_UT[:, :1] * self.both_HU1[:, chosen])
+            largest = (float(first_HUT.abs().max()), float(second_HUT.abs().max()))
             changes = []
             for s in strengths:
-                moved_HUT = torch.addcmul(s * first_HUT, f_UT, s * s * second_HU1)
-                moved_HUT = _attention_changes(moved_HUT, logits_H1T, attention_H1T)
-                change_HUD = moved_HUT @ value_HTD
-                attended = attended_HU1 + moved_HUT.mul_(f_UT).sum(dim=2, keepdim=True)
-                change_HUD.addcmul_(attended, value_HUD, value=s)
+                moved_HUT = torch.add(first_HUT, second_HUT, alpha=s).mul_(s)
+                safe = abs(s) * largest[0] + s * s * largest[1] < _SAFE_EXPONENT
+                change_HUD, more_HU1 = attention.changes(moved_HUT, f_UT, safe)
+                change_HUD.addcmul_(attended_HU1 + more_HU1, value_HUD, value=s)
                 changes.append(change_HUD.transpose(0, 1).flatten(1))
             yield chosen, torch.stack(changes) @ self.output[0].T
+
+
+class _Attention:
+    """What the pool attends to in one image, and what it gives for other logits.
+
+    Args:
+        logits_H1T: of the query of token 0.
+        value_HTD: what is attended to.
+    """
+
+    def __init__(self, logits_H1T: Tensor, value_HTD: Tensor) -> None:
+        self.logits_H1T, self.value_HTD = logits_H1T, value_HTD
+        p_H1T = logits_H1T.softmax(dim=2)
+        self.p_HT1 = p_H1T.mT.contiguous()
+        self.pooled_H1D = p_H1T @ value_HTD
+        self.weighted_HTD = self.p_HT1 * value_HTD
+
+    def changes(self, moved_HUT: Tensor, f_UT: Tensor, safe: bool) -> tuple[Tensor, Tensor]:
+        """How Σ_t p_t v_t and Σ_t p_t f_t change where the logits move; `moved_HUT` is written over.
+
+        With e = exp(move) - 1 and z = Σ_t p_t e_t, p_t becomes p_t (1 + e_t) / (1 + z). A move with a mean of 0 has
+        z ≥ 0, so nothing cancels in 1 + z, and small changes keep their digits.
+
+        Args:
+            moved_HUT: by how much, with a mean of 0 under p.
+            f_UT: numbers at the tokens.
+            safe: no `exp` of a move is too large; else changes of large moves are differences of two attentions.
+        """
+        direct: tuple[Tensor, Tensor, Tensor] | None = None
+        if not safe:
+            change_HUT = (moved_HUT + self.logits_H1T).softmax(dim=2) - self.p_HT1.mT
+            large_HU1 = moved_HUT.amax(dim=2, keepdim=True) > _SAFE_EXPONENT
+            direct = large_HU1, change_HUT @ self.value_HTD, (change_HUT * f_UT).sum(dim=2, keepdim=True)
+        e_HUT = moved_HUT.expm1_()
+        z_HU1 = e_HUT @ self.p_HT1
+        change_HUD = (e_HUT @ self.weighted_HTD).addcmul_(z_HU1, self.pooled_H1D, value=-1).div_(1 + z_HU1)
+        of_f_HU1 = (e_HUT.mul_(f_UT) @ self.p_HT1).addcmul_(z_HU1, f_UT @ self.p_HT1, value=-1).div_(1 + z_HU1)
+        if direct is None:
+            return change_HUD, of_f_HU1
+        large_HU1, direct_HUD, direct_HU1 = direct
+        return torch.where(large_HU1, direct_HUD, change_HUD), torch.where(large_HU1, direct_HU1, of_f_HU1)
 
 
 def _check_axes(channels: int, units: Sequence[int] | None, directions_UC: Tensor | None) -> None:
@@ -122,20 +164,3 @@ def _check_axes(channels: int, units: Sequence[int] | None, directions_UC: Tenso
 
 def _columns(weight_CC: Tensor, units: Sequence[int] | None) -> Tensor:
     return weight_CC.T if units is None else weight_CC.T[torch.as_tensor(units, device=weight_CC.device)]
-
-
-def _attention_changes(moved_HUT: Tensor, logits_H1T: Tensor, attention_H1T: Tensor) -> Tensor:
-    """How attention changes where logits move; written over `moved_HUT`.
-
-    Small changes keep their digits: only of large ones is it the difference of two attentions.
-    """
-    # Moving all logits alike changes nothing. With a mean of 0 the sum below is 0 or more, so nothing cancels in 1 + sum.
-    moved_HUT.sub_(moved_HUT @ attention_H1T.mT)
-    direct: tuple[Tensor, Tensor] | None = None
-    if float(moved_HUT.max()) > _SAFE_EXPONENT:
-        large_HU1 = moved_HUT.amax(dim=2, keepdim=True) > _SAFE_EXPONENT
-        direct = large_HU1, (moved_HUT + logits_H1T).softmax(dim=2) - attention_H1T
-    moved_HUT.expm1_().mul_(attention_H1T)
-    sum_HU1 = moved_HUT.sum(dim=2, keepdim=True)
-    moved_HUT.addcmul_(sum_HU1, attention_H1T, value=-1).div_(1 + sum_HU1)
-    return moved_HUT if direct is None else torch.where(*direct, moved_HUT)

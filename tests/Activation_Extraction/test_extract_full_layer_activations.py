@@ -292,7 +292,8 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(tmp_path, kills):
     images = pictures(tmp_path / "images", 90)
     begun = time.monotonic()
     done = command(images, "-o", tmp_path / "whole.zarr")
@@ -300,7 +301,7 @@ def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(tmp_
     assert done.returncode == 1, errors  # one image is broken
     lasted = time.monotonic() - begun
     moments = random.Random(4)
-    for _ in range(4):
+    for _ in range(kills):
         running = command(images, "-o", tmp_path / "killed.zarr", "--quiet", start_new_session=True)
         time.sleep(lasted * moments.uniform(0.3, 1))
         os.kill(running.pid, signal.SIGKILL)

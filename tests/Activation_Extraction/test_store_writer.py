@@ -89,7 +89,7 @@ def power_lost_at(call, folder):
                     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 37])
+@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 109])
 def test_stopped_between_two_operations_on_files_it_ends_with_the_same_bytes(step, tmp_path):
     """Each run begins anew and loses power some operations later than the last, until one gets through."""
     a = {layer: values[:20] for layer, values in A.items()}
@@ -186,7 +186,7 @@ def test_a_damaged_record_counts_as_missing(tmp_path_factory, key, value):
         place.write_bytes(whole)
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_statistics_so_far_with_a_wrong_byte_are_counted_anew(whole, tmp_path_factory, place, bits):
     begun = tmp_path_factory.getbasetemp() / "begun.zarr"

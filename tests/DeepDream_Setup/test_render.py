@@ -54,7 +54,7 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
     assert float((x[0] - wanted).abs().max()) < 0.02
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_image_is_the_same_alone_and_among_64(clip_mini, precision):
     recipe = Recipe(steps=4, transforms=VIEWS)
     among = rendered(clip_mini, "0:64", recipe, "block_4", precision=precision)

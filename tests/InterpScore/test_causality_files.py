@@ -278,6 +278,7 @@ def test_wrong_options_are_one_line_each(drawn, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_with_the_same_command(drawn, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
