@@ -39,8 +39,6 @@ UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
 TIMED = 20
 """Units that (a) and (b) are timed on."""
 FORWARD, WHOLE, SUFFIX, EXACT = "plain forward pass", "(a) whole network", "(b) what follows", "(c) exact update"
-
-
 SHORT = (FORWARD, EXACT)
 """These are timed three times in a round, in turn."""
 
@@ -71,9 +69,9 @@ def measure(model: Model, rounds: int) -> dict:
     with running(model):
         seen = list(exact.see(x_NCHW))
     ways: dict[str, tuple[float, Callable[[], Tensor]]] = {
-        FORWARD: (1 / BATCH, lambda: plain_forward(model, x_NCHW)),
         WHOLE: (UNITS / TIMED, lambda: by_whole_network(model, x_NCHW[:1], units)),
         SUFFIX: (UNITS / TIMED, lambda: image.effects([ablate(), amplify()])[0]),
+        FORWARD: (1 / BATCH, lambda: plain_forward(model, x_NCHW)),
         EXACT: (1 / BATCH, lambda: every_unit(seen)[0]),
     }
     effects: dict[str, Tensor] = {}
