@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -89,9 +89,10 @@ def check(
 
 
 def summary(entries: list[dict[str, Any]]) -> str:
-    """How many images of live units exceed what is natural, and how many are flagged for what.
+    """How many images of live units exceed what is natural, how many are where their facet is, and what is flagged.
 
-    A unit is live when some natural image activates it.
+    A unit is live when some natural image activates it. An image is where its facet is when no other of its unit, from
+    the same start, scores higher on the facet's probe.
     """
     live = [entry for entry in entries if entry["best_natural"] is not None and entry["best_natural"] > 0]
     lines = []
@@ -102,6 +103,17 @@ def summary(entries: list[dict[str, Any]]) -> str:
             f"{above:,} of {len(live):,} images of live units ({above / len(live):.1%}) exceed the best natural image; "
             f"median {times[len(times) // 2]:.1f} times"
         )
+    rivals: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        if entry.get("facet_scores"):
+            rivals[entry["file"].rpartition("/")[0], entry["start"]].append(entry)
+    own = [
+        entry["facet_scores"][entry["facet"]] == max(other["facet_scores"][entry["facet"]] for other in group)
+        for group in rivals.values()
+        for entry in group
+    ]
+    if own:
+        lines.append(f"{sum(own):,} of {len(own):,} images of facets score highest on their own probe in their unit")
     counts = Counter(flag for entry in entries for flag in entry["flags"])
     clean = sum(not entry["flags"] for entry in entries)
     flagged = ", ".join(f"{count:,} {flag}" for flag, count in counts.most_common())

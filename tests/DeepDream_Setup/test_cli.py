@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from DeepDream_Setup.cli import dream_app
+from DeepDream_Setup.cli import dream_app, summary
 from InterpScore.commands import run
 
 RECIPE = "steps: 3\nsize: 32\ntransforms: {jitter: 3}\n"
@@ -151,6 +151,25 @@ def test_facets_of_labelled_pictures(dream, tmp_path, pictures):
     assert list(content["facets"]["auroc"]) == ["fire", "star"]
     assert [entry["file"] for entry in content["units"]["2"]] == ["2/fire_fourier.png", "2/star_fourier.png"]
     assert set(content["units"]["2"][0]["facet_scores"]) == {"fire", "star"}
+
+
+def test_summary_counts_images_that_are_where_their_facet_is():
+    def image(unit, start, facet, fire, star):
+        entry = {
+            "file": f"{unit}/{facet}_{start}.png",
+            "start": start,
+            "facet": facet,
+            "flags": [],
+            "best_natural": None,
+        }
+        return entry | {"facet_scores": {"fire": fire, "star": star}}
+
+    apart = [image("1", "grey", "fire", 1, -1), image("1", "grey", "star", 0, 0)]
+    mixed = [image("2", "grey", "fire", 1, 3), image("2", "grey", "star", 2, 2)]
+    other = [image("2", "perlin", "fire", 5, 5), image("2", "perlin", "star", 1, 6)]
+    said = "{} of {} images of facets score highest on their own probe"
+    assert said.format(4, 6) in summary([*apart, *mixed, *other])
+    assert "facets" not in summary([{**entry, "facet_scores": None} for entry in apart])
 
 
 def test_maco_keeps_to_the_spectrum_of_the_pictures(dream, tmp_path, pictures):
