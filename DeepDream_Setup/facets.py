@@ -7,7 +7,8 @@ of that layer, f what is read of the unit, and w the probe, an image of the face
 
 large: what excites the unit is to lie along the probe. Where the network is piecewise linear, ∇_g f is constant around
 each image, and is held so. The paper takes the whole attribution, not its positive part. But what inhibits the unit has
-∇_g f < 0, so there the product grows as g moves against the probe: images then end outside their facet about as often as in it.
+∇_g f < 0, so there the product grows as g moves against the probe: images then end outside their facet about as often as
+in it.
 
 Shapes: I pictures, N images, M units of the probes' layer, K labels.
 """

@@ -106,7 +106,7 @@ class AttentionPoolUpdate:
             for s in strengths:
                 moved_HUT = torch.add(first_HUT, second_HUT, alpha=s).mul_(s)
                 safe = abs(s) * largest[0] + s * s * largest[1] < _SAFE_EXPONENT
-                change_HUD, more_HU1 = attention.changes(moved_HUT, f_UT, safe)
+                change_HUD, more_HU1 = attention.changes(moved_HUT, f_UT, attended_HU1, safe)
                 change_HUD.addcmul_(attended_HU1 + more_HU1, value_HUD, value=s)
                 changes.append(change_HUD.transpose(0, 1).flatten(1))
             yield chosen, torch.stack(changes) @ self.output[0].T
@@ -127,7 +127,7 @@ class _Attention:
         self.pooled_H1D = p_H1T @ value_HTD
         self.weighted_HTD = self.p_HT1 * value_HTD
 
-    def changes(self, moved_HUT: Tensor, f_UT: Tensor, safe: bool) -> tuple[Tensor, Tensor]:
+    def changes(self, moved_HUT: Tensor, f_UT: Tensor, mean_HU1: Tensor, safe: bool) -> tuple[Tensor, Tensor]:
         """How Σ_t p_t v_t and Σ_t p_t f_t change where the logits move; `moved_HUT` is written over.
 
         With e = exp(move) - 1 and z = Σ_t p_t e_t, p_t becomes p_t (1 + e_t) / (1 + z). A move with a mean of 0 has
@@ -135,7 +135,7 @@ class _Attention:
 
         Args:
             moved_HUT: by how much, with a mean of 0 under p.
-            f_UT: numbers at the tokens.
+            f_UT: numbers at the tokens; mean_HU1: their mean under p.
             safe: no `exp` of a move is too large; else changes of large moves are differences of two attentions.
         """
         direct: tuple[Tensor, Tensor, Tensor] | None = None
@@ -146,7 +146,7 @@ class _Attention:
         e_HUT = moved_HUT.expm1_()
         z_HU1 = e_HUT @ self.p_HT1
         change_HUD = (e_HUT @ self.weighted_HTD).addcmul_(z_HU1, self.pooled_H1D, value=-1).div_(1 + z_HU1)
-        of_f_HU1 = (e_HUT.mul_(f_UT) @ self.p_HT1).addcmul_(z_HU1, f_UT @ self.p_HT1, value=-1).div_(1 + z_HU1)
+        of_f_HU1 = (e_HUT.mul_(f_UT) @ self.p_HT1).addcmul_(z_HU1, mean_HU1, value=-1).div_(1 + z_HU1)
         if direct is None:
             return change_HUD, of_f_HU1
         large_HU1, direct_HUD, direct_HU1 = direct

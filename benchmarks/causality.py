@@ -39,8 +39,8 @@ UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
 TIMED = 20
 """Units that (a) and (b) are timed on."""
 FORWARD, WHOLE, SUFFIX, EXACT = "plain forward pass", "(a) whole network", "(b) what follows", "(c) exact update"
-SHORT = (FORWARD, EXACT)
-"""These are timed three times in a round, in turn."""
+SHORT, TURNS = (FORWARD, EXACT), 3
+"""These are timed so many times in a round, in turn."""
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def measure(model: Model, rounds: int) -> dict:
     }
     effects: dict[str, Tensor] = {}
     for turn in range(rounds):
-        for name in (*ways, *SHORT * 2):
+        for name in (*ways, *SHORT * (TURNS - 1)):
             share, work = ways[name]
             start = time.perf_counter()
             effects[name] = work()
@@ -107,7 +107,7 @@ def table(measured: dict) -> str:
         "|---|---|---|---|",
     ]
     for name, found in times.items():
-        beside = times[EXACT] if name in SHORT else times[EXACT][::3]
+        beside = times[EXACT] if name in SHORT else times[EXACT][::TURNS]
         ratio = median(a / b for a, b in zip(found, beside, strict=True))
         lines.append(f"| {name} | {median(found):.3g} | {min(found):.3g} to {max(found):.3g} | {ratio:,.2f} |")
     apart = measured["largest_relative_difference_from_exact"]
