@@ -27,10 +27,10 @@ test test-all: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 test test-all: export MALLOC_TOP_PAD_ = 67108864
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n logical --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n logical --dist loadscope --no-loadscope-reorder -m "not slow"
 
 test-all: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n logical --dist loadscope
+	$(BIN)/python -m pytest -n logical --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from Activation_Extraction.errors import OutputError
 
@@ -30,6 +32,37 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise OutputError(f"{path}: the folder {path.parent} does not exist; expected an existing folder")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` once that is done; until then `path` is what it was.
+
+    What a killed run leaves beside it, the next one overwrites.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # its room is needed on a disk that is full
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is never there in part.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    try:
+        with written_whole(path) as file:
+            file.write(content)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.files import written_whole
 
 FORMAT = "interpscore activation store 1"
 IMAGES, PROVENANCE, MANIFEST, COMPLETE = "images.parquet", "provenance.json", "manifest", "complete.json"
@@ -200,18 +201,10 @@ def zarr_package() -> Any:
 # Writing, whole or not at all ------------------------------------------------------------------------------------------
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or not at all, whatever happens."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)  # its room is needed on a disk that is full
-        raise
+    with written_whole(path) as file:
+        file.write(content)
     flush(path.parent)
 
 

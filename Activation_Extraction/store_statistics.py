@@ -18,7 +18,7 @@ from Activation_Extraction.store_files import (
     Shard,
     flush_below,
     group_name,
-    write_whole,
+    write_durably,
     zarr_package,
 )
 from Activation_Extraction.unit_statistics import UnitStatistics, histogram_edges
@@ -104,7 +104,7 @@ def write_so_far(folder: Path, state: StatisticsSoFar) -> None:
     content = BytesIO()
     np.savez(content, allow_pickle=False, through=np.int64(state.through), **arrays)
     content.write(hashlib.sha256(content.getbuffer()).digest())
-    write_whole(folder / STATISTICS, content.getbuffer())
+    write_durably(folder / STATISTICS, content.getbuffer())
 
 
 def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:

@@ -53,7 +53,7 @@ from Activation_Extraction.store_files import (
     read_provenance,
     record_path,
     shard_files,
-    write_whole,
+    write_durably,
     zarr_package,
 )
 from Activation_Extraction.store_shards import Layout, default_shard_rows
@@ -200,8 +200,8 @@ class StoreWriter:
                 "layers": self._shapes,
                 "aliases": self._aliases,
             }
-            write_whole(self.path / PROVENANCE, as_json(provenance))
-            write_whole(self.path / IMAGES, as_parquet(self._images.table))
+            write_durably(self.path / PROVENANCE, as_json(provenance))
+            write_durably(self.path / IMAGES, as_parquet(self._images.table))
             self.store = ActivationStore.open(self.path)
             (self.path / MANIFEST).mkdir(exist_ok=True)
             self._arrays = self._create_arrays()
@@ -301,7 +301,7 @@ class StoreWriter:
                 "sha256": list(sha256),
                 "errors": list(errors),
             }
-            write_whole(record_path(self.path, shard.index), as_json(record))
+            write_durably(record_path(self.path, shard.index), as_json(record))
             self._waiting[shard.index] = statistics
             self._count()
 
@@ -350,14 +350,14 @@ class StoreWriter:
             for name, values in zip(("sha256", "error"), self.store.image_records(), strict=True):
                 table = table.drop_columns([name]) if name in table.column_names else table
                 table = table.append_column(name, pa.array(values, pa.string()))
-            write_whole(self.path / IMAGES, as_parquet(table))
+            write_durably(self.path / IMAGES, as_parquet(table))
             self._add_history("completed")
             files = {
                 name: {"size": (self.path / name).stat().st_size, "sha256": sha256_of(self.path / name)}
                 for name in self.store.vouched_files()
             }
             (self.path / STATISTICS).unlink(missing_ok=True)
-            write_whole(self.path / COMPLETE, as_json({"files": files}))
+            write_durably(self.path / COMPLETE, as_json({"files": files}))
         self.store = ActivationStore.open(self.path)
         return self.store
 
@@ -368,7 +368,7 @@ class StoreWriter:
         except (OSError, ValueError, KeyError, TypeError):
             events = []
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_whole(path, as_json({"runs": [*events, {"when": now, "what": what, **self._settings}]}))
+        write_durably(path, as_json({"runs": [*events, {"when": now, "what": what, **self._settings}]}))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from Activation_Extraction.errors import InputError, OutputError, first_line, shown
-from Activation_Extraction.files import sha256_of, write_together
+from Activation_Extraction.files import sha256_of, write_together, write_whole
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -44,12 +44,10 @@ class Renders:
         self._identity = json.loads(json.dumps(identity))
         self._units: dict[str, list[dict[str, Any]]] = {}
         self._notes: dict[str, Any] = {}
-        try:
+        with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.rglob("*.part"):  # of a run that was killed
                 part.unlink()
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be written ({error.strerror})") from None
         path = self.folder / MANIFEST
         if path.exists():
             there = read_manifest(path)
@@ -74,11 +72,13 @@ class Renders:
         Raises:
             OutputError: disk full, no permission.
         """
+        with _writing(self.folder / unit):
+            (self.folder / unit).mkdir(exist_ok=True)
         listed = []
         for (name, pixels_SSC), entry in zip(images.items(), entries, strict=True):
             file = f"{unit}/{name}.png"
             data = png_bytes(pixels_SSC)
-            _write_whole(self.folder / file, data)
+            write_whole(self.folder / file, data)
             listed.append({"file": file, "sha256": hashlib.sha256(data).hexdigest(), **entry})
         self._units[unit] = listed
 
@@ -138,11 +138,9 @@ def png_bytes(pixels_SSC: NDArray[np.uint8]) -> bytes:
     return data.getvalue()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
+        yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None

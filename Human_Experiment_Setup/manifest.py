@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from Activation_Extraction.errors import InputError, Problem
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.files import sha256_of, write_whole
 from Activation_Extraction.image_files import ImageError
 from Activation_Extraction.progress import Advance
 from Human_Experiment_Setup.calibration import measured
-from Human_Experiment_Setup.pictures import saved_picture, write_whole
+from Human_Experiment_Setup.pictures import saved_picture
 
 TABLE, PROVENANCE, PICTURES = "images.csv", "stimuli.json", "pictures"
 CONTACT_SHEET, CONTACT_PAGE = "contact_sheet.png", "contact_sheet.html"

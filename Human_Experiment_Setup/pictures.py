@@ -5,14 +5,13 @@ Shapes: S side, C = 3 channels.
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from Activation_Extraction.errors import OutputError
+from Activation_Extraction.files import write_whole
 from Activation_Extraction.image_files import read_image
 from Human_Experiment_Setup.perturbations import Pixels
 
@@ -45,23 +44,6 @@ def save_picture(path: Path, pixels_SSC: Pixels) -> None:
     """
     Image.fromarray(pixels_SSC).save(file := BytesIO(), "PNG")
     write_whole(path, file.getvalue())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is never there in part; what a killed run has begun, the next one overwrites.
-
-    Raises:
-        OutputError: disk full, no permission.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _in_srgb(picture: Image.Image, data: bytes) -> Image.Image:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.files import sha256_of, write_whole
 from Activation_Extraction.image_files import ImageError
 from Activation_Extraction.image_sets import ImageSet
 from Activation_Extraction.progress import image_progress
@@ -33,7 +33,7 @@ from Human_Experiment_Setup.manifest import (
     write_table,
 )
 from Human_Experiment_Setup.perturbations import FAMILIES, Pixels
-from Human_Experiment_Setup.pictures import save_picture, saved_picture, write_whole
+from Human_Experiment_Setup.pictures import save_picture, saved_picture
 from Human_Experiment_Setup.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
 from Human_Experiment_Setup.protocol import (
     AdversarialLevel,

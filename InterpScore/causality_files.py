@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from Activation_Extraction.clip_helpers import ImageSource
-from Activation_Extraction.files import sha256_of, write_together
+from Activation_Extraction.files import sha256_of, write_together, written_whole
 from InterpScore.causality_measurement import (
     Advance,
     Measurement,
@@ -166,7 +166,7 @@ class _Folder:
     def keep_mean(self, mean_U: torch.Tensor) -> None:
         file = self.path / "mean.npy"
         if not file.exists():
-            with self._writing(), _whole(file) as temporary, open(temporary, "wb") as opened:
+            with self._writing(), written_whole(file) as opened:
                 np.save(opened, mean_U.numpy(), allow_pickle=False)
 
     def finish(self, images: int) -> list[str]:
@@ -216,23 +216,10 @@ class _Folder:
             raise OutputError(f"{self.path}: cannot be read or written ({str(error).splitlines()[0]})") from None
 
 
-@contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `file` when that is done."""
-    temporary = file.with_name(f".{file.name}.part")
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_parquet(file: Path, tables: Sequence[pa.Table] | Iterator[pa.Table]) -> None:
     tables = iter(tables)
     first = next(tables)
-    with _whole(file) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:
+    with written_whole(file) as opened, pq.ParquetWriter(opened, first.schema) as writer:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)

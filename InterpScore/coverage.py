@@ -20,6 +20,8 @@ from InterpScore.statistics import DrawWeights, percentile_interval
 
 CONFIDENCE = 0.95
 CROSSED_DRAWS, INDEPENDENT_DRAWS = 1000, 500
+AT_ONCE = 50
+"""Draws over single ratings, whose weights then stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +78,21 @@ def _independent(table: ExperimentTable, unit: PlantedUnit, seed: int) -> dict[s
     """Draws that reweight every rating by itself, as if no image and no participant came back."""
     options = scoring_options(unit_of_analysis="rating")
     (block,) = blocks_of(table, {"1": unit.concept}, options)
-    weight_RB = np.random.default_rng(seed).standard_exponential((len(table.score_R), INDEPENDENT_DRAWS))
+    generator = np.random.default_rng(seed)
     order = np.argsort(table.image_R, kind="stable")
     starts = np.searchsorted(table.image_R[order], np.arange(len(table.images)))
+    score_R1 = table.score_R[order, None]
+    recognised_R1 = score_R1 >= options.recognised_at
 
-    def by_image(values_RB: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(values_RB[order], starts, axis=0))
+    def few_draws() -> DrawWeights:
+        weight_RB = generator.standard_exponential((len(order), AT_ONCE))
+        rating_IB, recognised_IB, score_IB = (
+            np.add.reduceat(values_RB, starts, axis=0)
+            for values_RB in (weight_RB, weight_RB * recognised_R1, weight_RB * score_R1)
+        )
+        return DrawWeights(rating_IB, rating_IB, recognised_IB, score_IB)
 
-    recognised = (table.score_R >= options.recognised_at)[:, None]
-    rating_IB = by_image(weight_RB)
-    draws = DrawWeights(
-        rating_IB, rating_IB, by_image(weight_RB * recognised), by_image(weight_RB * table.score_R[:, None])
-    )
-    return _scores(block, [draws])
+    return _scores(block, (few_draws() for _ in range(INDEPENDENT_DRAWS // AT_ONCE)))
 
 
 def _scores(block: Block, batches: Iterable[DrawWeights]) -> dict[str, Floats]:

@@ -8,8 +8,9 @@ and λ = 2, and prints what an image costs
     (c) by the exact update, for all units at once;
 
 (a) and (b) are timed on some units and multiplied. Beside them a plain forward pass in fp32, a batch of 8 at a time. All
-in one run, in rounds in which each takes its turn; a row shows the median and the range. Memory is the most that a
-process of its own holds, which loads the network and does (c) on a batch of 8.
+in one run, in rounds in which each takes its turn; a row shows the median and the range. The operations of the forward pass and of
+(c) are counted as well, since they are the same on every machine. Memory is the most that a process of its own holds,
+which loads the network and does (c) on a batch of 8.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from statistics import median
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from Activation_Extraction import Model, load_model, trace
 from Activation_Extraction.plain_network import running
@@ -39,14 +41,15 @@ UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
 TIMED = 20
 """Units that (a) and (b) are timed on."""
 FORWARD, WHOLE, SUFFIX, EXACT = "plain forward pass", "(a) whole network", "(b) what follows", "(c) exact update"
-SHORT, TURNS = (FORWARD, EXACT), 3
-"""These are timed so many times in a round, in turn."""
+SHORT = (FORWARD, EXACT)
+"""These are timed several times in a round, in turn."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
+    parser.add_argument("--turns", type=int, default=3, help="times in a round that the short ways are, in turn")
     parser.add_argument("--json", type=Path, help="file for what was measured")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -54,13 +57,13 @@ def main() -> None:
         every_unit(LayerInterventions(load_model(MODEL, weights="random"), LAYER).see(pictures()))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return
-    measured = measure(load_model(MODEL, weights="random"), options.rounds)
+    measured = measure(load_model(MODEL, weights="random"), options.rounds, options.turns)
     print(table(measured))
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(model: Model, rounds: int) -> dict:
+def measure(model: Model, rounds: int, turns: int) -> dict:
     """Seconds an image of each way, round by round; peak memory; and how far the ways differ."""
     x_NCHW, times = pictures(), defaultdict(list)
     units = torch.randperm(UNITS, generator=torch.Generator().manual_seed(0))[:TIMED].tolist()
@@ -76,19 +79,22 @@ def measure(model: Model, rounds: int) -> dict:
     }
     effects: dict[str, Tensor] = {}
     for turn in range(rounds):
-        for name in (*ways, *SHORT * (TURNS - 1)):
+        for name in (*ways, *SHORT * (turns - 1)):
             share, work = ways[name]
             start = time.perf_counter()
             effects[name] = work()
             times[name].append(share * (time.perf_counter() - start))
             print(f"round {turn + 1}: {name}: {times[name][-1]:.3g} s an image", file=sys.stderr, flush=True)
+    operations = {name: ways[name][0] * operations_of(ways[name][1]) for name in SHORT}
     found = effects[EXACT][:, units]
     apart = {name: float(((effects[name] - found).abs() / found).max()) for name in (WHOLE, SUFFIX)}
     memory = subprocess.run([sys.executable, __file__, "--memory"], check=True, capture_output=True, text=True)
     return {
         "seconds_per_image": dict(times),
+        "operations_per_image": operations,
         "largest_relative_difference_from_exact": apart,
         "peak_bytes": int(memory.stdout),
+        "turns": turns,
         "suffix": some.method,
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -107,9 +113,10 @@ def table(measured: dict) -> str:
         "|---|---|---|---|",
     ]
     for name, found in times.items():
-        beside = times[EXACT] if name in SHORT else times[EXACT][::TURNS]
+        beside = times[EXACT] if name in SHORT else times[EXACT][:: measured["turns"]]
         ratio = median(a / b for a, b in zip(found, beside, strict=True))
         lines.append(f"| {name} | {median(found):.3g} | {min(found):.3g} to {max(found):.3g} | {ratio:,.2f} |")
+    operations = measured["operations_per_image"]
     apart = measured["largest_relative_difference_from_exact"]
     return "\n".join(
         [
@@ -117,9 +124,17 @@ def table(measured: dict) -> str:
             "",
             f"(a) and (b) timed on {TIMED} units and multiplied by {UNITS // TIMED}; they differ from (c) by at most "
             f"{apart[WHOLE]:.1g} and {apart[SUFFIX]:.1g} of an effect",
+            f"operations an image: forward pass {operations[FORWARD] / 1e9:.1f}e9, (c) {operations[EXACT] / 1e9:.1f}e9",
             f"peak memory of (c), network and a batch of {BATCH} included: {measured['peak_bytes'] / 1e9:.2f} GB",
         ]
     )
+
+
+def operations_of(work: Callable[[], object]) -> int:
+    """Additions and multiplications in its matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def pictures() -> Tensor:

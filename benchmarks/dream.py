@@ -11,25 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from Activation_Extraction import Model, load_model
+from DeepDream_Setup.network import PRECISIONS, CutNetwork
 from DeepDream_Setup.parametrization import Fourier
 from DeepDream_Setup.recipes import Recipe
 from DeepDream_Setup.render import TILE, best_precision, render_units
 from DeepDream_Setup.transforms import Transforms
 from DeepDream_Setup.units import parse_units
 
-MODEL, LAYER = "clip-rn50x4", "layer4.5"
+MODEL, LAYER, UNITS = "clip-rn50x4", "layer4.5", 2560
 USUAL = "usual loop"
 VIEWS = Transforms(pad=4, jitter=8, scale=(0.9, 1.1), rotate=8)
 
@@ -39,22 +44,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3, help="of each of ours in a round; the usual loop takes as many")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="measure ours in this one; else in those that serve here"
+    )
     parser.add_argument("--json", type=Path, help="file for what was measured")
     options = parser.parse_args()
-    measured = measure(load_model(MODEL, weights="random"), options.steps, options.rounds)
+    model = load_model(MODEL, weights="random")
+    serving = dict.fromkeys([best_precision(model.device), "fp32"])
+    ways = [options.precision] if options.precision else list(serving)
+    measured = measure(model, ways, options.steps, options.rounds)
     print(table(measured))
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(model: Model, steps: int, rounds: int) -> dict:
+def measure(model: Model, precisions: Sequence[str], steps: int, rounds: int) -> dict:
     """Seconds of a step of one image, round by round."""
-    ways = ["bf16", "fp32"] if best_precision(model.device) == "bf16" else ["fp32"]
     seconds = defaultdict(list)
-    for _ in range(rounds):
-        seconds[USUAL].append(usual_loop(model, steps))
-        for precision in ways:
-            seconds[f"ours, {precision}"].append(ours(model, precision, steps))
+    ways: dict[str, Callable[[], float]] = {USUAL: lambda: usual_loop(model, steps)}
+    for precision in precisions:
+        ways[f"ours, {precision}"] = partial(ours, model, precision, steps)
+    for turn in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(way())
+            print(f"round {turn + 1}: {name}: {seconds[name][-1]:.3g} s a unit-step", file=sys.stderr, flush=True)
     return {
         "seconds_a_step": dict(seconds),
         "images_at_a_time": TILE,
@@ -92,17 +105,19 @@ def table(measured: dict) -> str:
 
 
 def ours(model: Model, precision: str, steps: int) -> float:
-    """Seconds of a step of one image; what is done once a layer or a tile is measured apart and taken off."""
-    units = parse_units(f"0:{TILE}", 2560)
+    """Seconds of a step of one image, from the second run of the network to the last of a tile."""
+    units = parse_units(f"0:{TILE}", UNITS)
+    recipe = replace(Recipe(transforms=VIEWS), steps=1 + steps)
+    starts, run = [], CutNetwork.__call__
 
-    def run(count: int) -> float:
-        start = time.perf_counter()
-        for _ in render_units(model, LAYER, units, replace(Recipe(transforms=VIEWS), steps=count), precision=precision):
+    def noted(network: CutNetwork, x: Tensor, **options: bool) -> dict[str, Tensor]:
+        starts.append(time.perf_counter())
+        return run(network, x, **options)
+
+    with patch.object(CutNetwork, "__call__", noted):
+        for _ in render_units(model, LAYER, units, recipe, precision=precision):
             pass
-        return time.perf_counter() - start
-
-    once = run(1)
-    return (run(1 + steps) - once) / steps / TILE
+    return (starts[steps] - starts[0]) / steps / TILE
 
 
 # The usual loop -----------------------------------------------------------------------------------------------------

@@ -3,13 +3,11 @@
 from io import BytesIO
 
 import numpy as np
-import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from Activation_Extraction.errors import OutputError
 from Activation_Extraction.image_listing import FilePart, bytes_of
-from Human_Experiment_Setup.pictures import save_picture, saved_picture, study_picture, write_whole
+from Human_Experiment_Setup.pictures import save_picture, saved_picture, study_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 
@@ -62,15 +60,6 @@ def test_a_saved_picture_is_pixels_alone(tmp_path):
         place += 12 + int.from_bytes(written[place : place + 4], "big")
     assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
     np.testing.assert_array_equal(saved_picture(tmp_path / "a.png"), PIXELS)
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    write_whole(tmp_path / "a", b"old")
-    (tmp_path / ".a.part").write_bytes(b"what a killed run left")
-    write_whole(tmp_path / "a", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_whole(tmp_path / "nowhere" / "a", b"x")
 
 
 def test_part_of_a_file_is_read(tmp_path):
