@@ -86,32 +86,40 @@ def page(protocol: Protocol, rows: Sequence[Row], seed: int) -> str:
         for number, level in protocol.levels.items()
     )
     body = []
-    for concept, unit, cells in _lines(protocol, rows):
-        label = f"<th>{said(concept)}{f'<small>unit {said(unit)}</small>' if unit else ''}</th>"
-        body.append(f"<tr>{label}{''.join(_cell(cell, relative) for cell in cells)}</tr>")
+    for (concept, unit), group in groupby(_lines(protocol, rows), key=lambda line: line[:2]):
+        lines = ["".join(_cell(cell, relative) for cell in cells) for _, _, cells in group]
+        of_unit = f"<small>unit {said(unit)}</small>" if unit else ""
+        lines[0] = f'<th rowspan="{len(lines)}"><div>{said(concept)}{of_unit}</div></th>{lines[0]}'
+        body.append(f"<tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody>")
     return f"""<!doctype html>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Stimuli, protocol {said(protocol.name)}</title>
 <style>
 body {{ font: 14px/1.4 system-ui, sans-serif; color: {INK}; margin: 28px }}
 h1 {{ font-size: 20px; font-weight: 600 }}
 table {{ border-collapse: collapse }}
 th {{ text-align: left; vertical-align: top; padding: 8px 14px 8px 0; background: {PAPER} }}
-thead th {{ position: sticky; top: 0; border-bottom: 1px solid {LINE} }}
-tbody tr {{ border-top: 1px solid {LINE} }}
+thead th {{ position: sticky; top: 0; z-index: 1; box-shadow: 0 1px {LINE} }}
+tbody th {{ position: sticky; left: 0 }}
+th div {{ position: sticky; top: 84px }}
+tbody {{ border-top: 1px solid {LINE} }}
+p {{ max-width: 70ch }}
 td {{ padding: 8px 14px 8px 0; vertical-align: top }}
 img {{ width: {TILE}px; height: {TILE}px; display: block }}
 small, figcaption {{ color: {SOFT}; font-size: 12px; font-weight: 400; display: block }}
+figcaption {{ min-height: 1.4em }}
 figure {{ margin: 0; width: {TILE}px }}
 b {{ float: right; font-weight: 500; color: {INK} }}
-i {{ display: block; height: 3px; margin-top: 3px; background: linear-gradient({BAR}, {BAR}) no-repeat {LINE} }}
+i {{ display: block; clear: both; height: 3px; background: linear-gradient({BAR}, {BAR}) no-repeat {LINE} }}
 .alarm {{ color: {ALARM} }}
+@media (max-width: 700px) {{ body {{ margin: 16px }} img, figure {{ width: 112px; height: auto }} b {{ float: none; display: block }} }}
 </style>
 <h1>Stimuli, protocol {said(protocol.name)}, seed {seed}</h1>
 <p>{said(_LEGEND)}</p>
-<table><thead><tr><th></th>{heads}</tr></thead><tbody>
+<table><thead><tr><th></th>{heads}</tr></thead>
 {chr(10).join(body)}
-</tbody></table>
+</table>
 """
 
 

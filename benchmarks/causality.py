@@ -112,8 +112,10 @@ def table(measured: dict) -> str:
         "| what | seconds an image | range | × (c) |",
         "|---|---|---|---|",
     ]
+    turns = measured["turns"]
+    by_round = [median(times[EXACT][start : start + turns]) for start in range(0, len(times[EXACT]), turns)]
     for name, found in times.items():
-        beside = times[EXACT] if name in SHORT else times[EXACT][:: measured["turns"]]
+        beside = times[EXACT] if name in SHORT else by_round
         ratio = median(a / b for a, b in zip(found, beside, strict=True))
         lines.append(f"| {name} | {median(found):.3g} | {min(found):.3g} to {max(found):.3g} | {ratio:,.2f} |")
     operations = measured["operations_per_image"]

@@ -23,20 +23,19 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
 RUNNING_NETWORKS = (
-    "attention_pool",
-    "files",
-    "interventions",
-    "measurement",
-    "of_tables",
-    "sanity",
-    "score_helpers",
-    "trial",
+    "causality_attention_pool",
+    "causality_files",
+    "causality_interventions",
+    "causality_measurement",
+    "causality_of_tables",
+    "causality_score_helpers",
+    "causality_trial",
+    "edited_networks",
+    "sanity_network",
 )
 """Files of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
 MODULES = sorted(
-    path.stem
-    for path in (ROOT / "InterpScore").glob("*.py")
-    if path.stem not in ("__init__", *(f"causality_{name}" for name in RUNNING_NETWORKS))
+    path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem not in ("__init__", *RUNNING_NETWORKS)
 )
 
 

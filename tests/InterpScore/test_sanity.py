@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from InterpScore import causality_sanity, sanity
+from InterpScore import edited_networks, sanity, sanity_network, sanity_simulated
 from InterpScore.cli import sanity_app
 from InterpScore.commands import run
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
@@ -67,20 +67,20 @@ def test_coverage_check_catches_intervals_that_are_too_narrow(monkeypatch):
             yield DrawWeights(*narrow)
 
     monkeypatch.setattr(RatingDesign, "bootstrap", half_as_wide)
-    seed_checks = [check for check in sanity.check_coverage(60, 0) if check.variant == "seed"]
+    seed_checks = [check for check in sanity_simulated.check_coverage(60, 0) if check.variant == "seed"]
     assert not any(check.passed for check in seed_checks)
 
 
 def test_label_check_catches_a_measure_that_ignores_labels(monkeypatch):
-    monkeypatch.setattr(sanity, "selectivity", lambda *_: np.array([[0.9]]))
-    assert not any(check.passed for check in sanity.check_labels(0, n_images=4000))
+    monkeypatch.setattr(sanity_simulated, "selectivity", lambda *_: np.array([[0.9]]))
+    assert not any(check.passed for check in sanity_simulated.check_labels(0, n_images=4000))
 
 
 def test_truth_agrees_with_a_huge_simulated_study():
-    design = replace(sanity.DESIGN, images_per_concept=3000, participants=3000, raters_per_image=4)
+    design = replace(sanity_simulated.DESIGN, images_per_concept=3000, participants=3000, raters_per_image=4)
     unit = PlantedUnit(design.concepts[0], strength=2.0, follows_ease=0.5)
     table = simulate_table(design, {"1": unit}, np.random.default_rng(0))
-    scored = sanity._table(simulated_frame(table), {"1": unit.concept}, resamples=0).iloc[0]
+    scored = sanity_simulated._table(simulated_frame(table), {"1": unit.concept}, resamples=0).iloc[0]
     truth = true_scores(design, unit)
     for name in ("S", "R", "H"):
         assert scored[name] == pytest.approx(truth[name], abs=0.02)
@@ -116,18 +116,18 @@ def test_command_prints_every_check_and_writes_the_table(monkeypatch, capsys, ch
 
 
 def test_checks_on_a_network_pass(monkeypatch):
-    monkeypatch.setattr(sanity, "NETWORKS", 3)
-    checks = list(sanity.check_network(0))
+    monkeypatch.setattr(sanity_network, "NETWORKS", 3)
+    checks = list(sanity_network.check_network(0))
     assert {check.section for check in checks} == {"7.3", "7.6"}
     assert all(check.passed and check.required for check in checks), checks
 
 
 @pytest.mark.slow
 def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr(sanity, "NETWORKS", 3)
+    monkeypatch.setattr(sanity_network, "NETWORKS", 3)
     for edit in ("without_outgoing_weights", "with_unit_always_on", "randomised"):
-        monkeypatch.setattr(causality_sanity, edit, lambda model, *how: model)
-    failed = {check.check for check in sanity.check_network(0) if not check.passed}
+        monkeypatch.setattr(edited_networks, edit, lambda model, *how: model)
+    failed = {check.check for check in sanity_network.check_network(0) if not check.passed}
     assert failed >= {
         "clip-mini, outgoing weights 0: S high, C = 0",
         "clip-mini, a unit that is always on: C high, S = ½",
