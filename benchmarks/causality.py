@@ -8,9 +8,9 @@ and λ = 2, and prints what an image costs
     (c) by the exact update, for all units at once;
 
 (a) and (b) are timed on some units and multiplied. Beside them a plain forward pass in fp32, a batch of 8 at a time. All
-in one run, in rounds in which each takes its turn; a row shows the median and the range. The operations of the forward pass and of
-(c) are counted as well, since they are the same on every machine. Memory is the most that a process of its own holds,
-which loads the network and does (c) on a batch of 8.
+in one run, in rounds in which each takes its turn; a row shows the median and the range. The operations of the forward
+pass and of (c) are counted as well, since they are the same on every machine. Memory is the most that a process of its
+own holds, which loads the network and does (c) on a batch of 8.
 """
 
 from __future__ import annotations

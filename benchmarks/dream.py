@@ -105,7 +105,7 @@ def table(measured: dict) -> str:
 
 
 def ours(model: Model, precision: str, steps: int) -> float:
-    """Seconds of a step of one image, from the second run of the network to the last of a tile."""
+    """Seconds of a step of one image, from the first run of the network in a tile to the last."""
     units = parse_units(f"0:{TILE}", UNITS)
     recipe = replace(Recipe(transforms=VIEWS), steps=1 + steps)
     starts, run = [], CutNetwork.__call__
