@@ -13,6 +13,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
+from Activation_Extraction.progress import Advance
 from DeepDream_Setup.facets import FacetProbes, facet
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import (
@@ -80,6 +82,7 @@ def render_units(
     precision: str = "fp32",
     statistics: ImageStatistics | None = None,
     probes: FacetProbes | None = None,
+    advance: Advance | None = None,
 ) -> Iterator[list[Render]]:
     """Render units one tile after another.
 
@@ -92,6 +95,7 @@ def render_units(
         precision: "fp32" or "bf16"; see `best_precision`.
         statistics: of natural images at the size that is rendered; MACO needs them.
         probes: of facets; a unit gets an image for each, and the recipe's objective weighs them.
+        advance: called after each step of a tile with the number of its images.
 
     Yields:
         All images of each unit of a tile: unit by unit, facet by facet, start by start.
@@ -127,6 +131,7 @@ def render_units(
             x_NCSS, values_LN = optimise(
                 network, parametrization, objective, torch.from_numpy(begin).float().to(model.device), recipe.transforms,
                 draws_TND, learning_rate=recipe.learning_rate, rescue_steps=recipe.rescue_steps,
+                stepped=partial(advance, len(here) * len(takes)) if advance else None,
             )  # fmt: skip
         pixels = (x_NCSS * 255).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
         yield [
@@ -145,6 +150,7 @@ def optimise(
     *,
     learning_rate: float,
     rescue_steps: int = 0,
+    stepped: Callable[[], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Make each image's objective large, by Adam.
 
@@ -154,6 +160,7 @@ def optimise(
         transforms: of the views that the network is shown.
         draws_TND: from 0 to 1, `transforms.DRAWS` for each step and image; the steps are as many as there are here.
         rescue_steps: first steps in which gradients reach dead units.
+        stepped: called after each step.
 
     Returns:
         The images, and values of the objective on the way, `(LOSSES, N)` or for fewer steps one for each.
@@ -173,6 +180,8 @@ def optimise(
         adam.step()
         if step in noted:
             values.append(value_N.detach().cpu())
+        if stepped:
+            stepped()
     with torch.no_grad():
         return parametrization.image(parameters), torch.stack(values)
 

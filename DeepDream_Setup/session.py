@@ -102,14 +102,14 @@ def run_session(request: Request, *, progress: bool = True) -> Report:
         natural, statistics = _natural(model, natural_set, recipe, judge, vectors, progress)
         if natural is not None:
             renders.note("natural_images", {"images": natural.images, "thresholds": asdict(natural.thresholds)})
-        tiles = render_units(
-            model, layer, missing, recipe, seed=request.seed, precision=precision, statistics=statistics,
-            probes=facets.probes if facets else None,
-        )  # fmt: skip
         takes = len(recipe.starts) * (len(facets.probes.names) if facets else 1)
         row_of = {unit: row for row, unit in enumerate(missing)}
-        with image_progress("Rendering", len(missing) * takes, shown=progress) as advance:
-            for tile in tiles:
+        steps = len(missing) * takes * recipe.steps
+        with image_progress("Rendering", steps, shown=progress, counted="steps") as advance:
+            for tile in render_units(
+                model, layer, missing, recipe, seed=request.seed, precision=precision, statistics=statistics,
+                probes=facets.probes if facets else None, advance=advance,
+            ):  # fmt: skip
                 rows = [row_of[render.unit] for render in tile]
                 qualities = judge.qualities(
                     [render.pixels_SSC for render in tile], vectors[rows], recipe.transforms,
@@ -117,7 +117,6 @@ def run_session(request: Request, *, progress: bool = True) -> Report:
                     None if natural is None else natural.thresholds,
                 )  # fmt: skip
                 _keep(renders, tile, qualities, facets)
-                advance(len(tile))
     seconds = time.monotonic() - started
     return Report(renders.folder, len(missing), len(units) - len(missing), seconds, renders.entries)
 

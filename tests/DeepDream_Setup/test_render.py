@@ -69,6 +69,13 @@ def test_same_seed_gives_the_same_image_and_another_seed_another(small):
     assert (first != other).any()
 
 
+def test_every_step_of_the_images_that_are_asked_for_is_told(small):
+    steps = []
+    rendered(small, "0,1,2", QUICK.with_starts(["fourier", "grey"]), advance=steps.append)
+    assert sum(steps) == 3 * 2 * QUICK.steps
+    assert len(steps) == QUICK.steps
+
+
 def test_three_renders_leave_no_hook_behind(small, by_value):
     for model in (small, by_value):
         for _ in range(3):
