@@ -21,7 +21,7 @@ from InterpScore.statistics import DrawWeights, percentile_interval
 CONFIDENCE = 0.95
 CROSSED_DRAWS, INDEPENDENT_DRAWS = 1000, 500
 AT_ONCE = 50
-"""Draws over single ratings, whose weights then stay in a processor's cache."""
+"""Draws over single ratings, whose weighted ratings then stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ def _independent(table: ExperimentTable, unit: PlantedUnit, seed: int) -> dict[s
     """Draws that reweight every rating by itself, as if no image and no participant came back."""
     options = scoring_options(unit_of_analysis="rating")
     (block,) = blocks_of(table, {"1": unit.concept}, options)
-    generator = np.random.default_rng(seed)
     order = np.argsort(table.image_R, kind="stable")
     starts = np.searchsorted(table.image_R[order], np.arange(len(table.images)))
     score_R1 = table.score_R[order, None]
     recognised_R1 = score_R1 >= options.recognised_at
+    weight_RB = np.random.default_rng(seed).standard_exponential((len(order), INDEPENDENT_DRAWS))[order]
 
-    def few_draws() -> DrawWeights:
-        weight_RB = generator.standard_exponential((len(order), AT_ONCE))
+    def some_draws(first: int) -> DrawWeights:
+        some_RB = weight_RB[:, first : first + AT_ONCE]
         rating_IB, recognised_IB, score_IB = (
             np.add.reduceat(values_RB, starts, axis=0)
-            for values_RB in (weight_RB, weight_RB * recognised_R1, weight_RB * score_R1)
+            for values_RB in (some_RB, some_RB * recognised_R1, some_RB * score_R1)
         )
         return DrawWeights(rating_IB, rating_IB, recognised_IB, score_IB)
 
-    return _scores(block, (few_draws() for _ in range(INDEPENDENT_DRAWS // AT_ONCE)))
+    return _scores(block, map(some_draws, range(0, INDEPENDENT_DRAWS, AT_ONCE)))
 
 
 def _scores(block: Block, batches: Iterable[DrawWeights]) -> dict[str, Floats]:
