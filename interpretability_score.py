@@ -4,8 +4,8 @@
 The same as `interpscore score`.
 """
 
+from Activation_Extraction.base.commands import run
 from InterpScore.cli import score_app
-from InterpScore.commands import run
 
 if __name__ == "__main__":
     run(score_app)

@@ -5,7 +5,7 @@ Importing this package loads nothing heavy; torch comes with the first name that
 
 from __future__ import annotations
 
-from Activation_Extraction.lazy import lazy_names
+from Activation_Extraction.base.lazy import lazy_names
 
 _HOME = {
     "extract_activations": "activation_extractor",
@@ -17,10 +17,10 @@ _HOME = {
     "register_model": "models.registry",
     "Model": "models.registry",
     "trace": "models.trace",
-    "InterpScoreError": "errors",
-    "InputError": "errors",
-    "OutputError": "errors",
-    "UnreadableImageWarning": "errors",
+    "InterpScoreError": "base.errors",
+    "InputError": "base.errors",
+    "OutputError": "base.errors",
+    "UnreadableImageWarning": "base.errors",
 }
 
 __all__ = sorted(_HOME)

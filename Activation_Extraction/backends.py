@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.batch_sizes import check_batch_size, fastest, largest_batch, remember, remembered
 from Activation_Extraction.clip_helpers import normalised
-from Activation_Extraction.errors import InputError, first_line, shown
 from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import device_description, weight_bytes

@@ -12,8 +12,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar
 
-from Activation_Extraction.errors import InputError, OutputError, shown
-from Activation_Extraction.files import write_together
+from Activation_Extraction.base.errors import InputError, OutputError, shown
+from Activation_Extraction.base.files import write_together
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import weight_bytes
 from Activation_Extraction.models.weights import cache_folder

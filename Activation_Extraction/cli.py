@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
@@ -187,7 +187,7 @@ def _files(name: str, source: str | None, *, every: bool = False) -> list[Weight
 
 
 def _is_whole(file: WeightsFile) -> bool:
-    from Activation_Extraction.files import sha256_of
+    from Activation_Extraction.base.files import sha256_of
     from Activation_Extraction.models.weights import expected_sha256, find_weights, how_to_get
 
     path = find_weights(file)
@@ -202,7 +202,7 @@ def _is_whole(file: WeightsFile) -> bool:
 
 
 def _what_it_is(path: Path, sha256: str | None) -> str:
-    from Activation_Extraction.files import sha256_of
+    from Activation_Extraction.base.files import sha256_of
     from Activation_Extraction.models.graph_def import read_graph_def
     from Activation_Extraction.models.weights import WEIGHTS, read_state_dict
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.image_files import MAX_PIXELS, ImageError, ImageSource, name_of, read_image
 from Activation_Extraction.pixels import PRESETS, pixels_of
 

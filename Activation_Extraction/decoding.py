@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from Activation_Extraction.base.errors import InputError, InterpScoreError, shown
 from Activation_Extraction.clip_helpers import OWN, ImageInput, preparation
 from Activation_Extraction.decoding_process import DecoderDied, DecodingProcess
 from Activation_Extraction.decoding_worker import GONE, STORAGE, Answer, Settings
-from Activation_Extraction.errors import InputError, InterpScoreError, shown
 from Activation_Extraction.image_files import AN_IMAGE, MAX_PIXELS, ImageError
 from Activation_Extraction.image_sets import FilePart, ImageSet
 

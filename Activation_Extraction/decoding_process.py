@@ -15,8 +15,8 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.errors import InterpScoreError
 from Activation_Extraction.decoding_worker import READY, Answer, Settings
-from Activation_Extraction.errors import InterpScoreError
 from Activation_Extraction.image_listing import FilePart
 
 _RUN = """

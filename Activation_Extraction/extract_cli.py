@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 
 if TYPE_CHECKING:
     from Activation_Extraction.extract_full_layer_activations import ExtractionReport
@@ -56,7 +56,7 @@ def extract(
     which is NaN; they are listed at the end, and the exit code is then 1 (0: everything; 2: wrong input, or a store that
     cannot be written; 130: stopped).
     """
-    from Activation_Extraction.files import check_writable
+    from Activation_Extraction.base.files import check_writable
     from Activation_Extraction.image_sets import image_set
     from Activation_Extraction.store import export_npz, export_paths
 
@@ -104,7 +104,7 @@ def _extracted(
 
 def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:
     """Print what is wrong with a store; the exit code."""
-    from Activation_Extraction.progress import image_progress
+    from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.store import ActivationStore
     from Activation_Extraction.store_check import verify
 

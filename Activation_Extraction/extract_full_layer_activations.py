@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from Activation_Extraction.backends import Runner, prepare_runner
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.clip_helpers import preparation
 from Activation_Extraction.decoding import Decoders, PixelBatch, default_workers
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.image_sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import devices_named
-from Activation_Extraction.progress import Advance, image_progress
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_files import Shard
 from Activation_Extraction.store_writer import StoreWriter, recorded_identity

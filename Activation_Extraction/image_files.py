@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
 
-from Activation_Extraction.errors import InputError, Problem
+from Activation_Extraction.base.errors import InputError, Problem
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Read with Pillow's decoders of these formats alone; others could start programs (EPS starts Ghostscript)."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, first_line
+from Activation_Extraction.base.errors import InputError, first_line
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16"}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.pooling import pooled
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.errors import InputError, OutputError, shown
+from Activation_Extraction.base.errors import InputError, OutputError, shown
 from Activation_Extraction.store_files import (
     COMPLETE,
     IMAGES,

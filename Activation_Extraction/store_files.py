@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from Activation_Extraction.errors import InputError, shown
-from Activation_Extraction.files import written_whole
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import written_whole
 
 FORMAT = "interpscore activation store 1"
 IMAGES, PROVENANCE, MANIFEST, COMPLETE = "images.parquet", "provenance.json", "manifest", "complete.json"

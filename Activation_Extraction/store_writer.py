@@ -27,8 +27,8 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from Activation_Extraction.errors import InputError, InterpScoreError, OutputError, shown
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError, shown
+from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_files import (
     COMPLETE,

@@ -46,7 +46,7 @@ def dream(
     --images, each is compared with the natural image that its unit likes best. [bold]interpscore dream check
     renders/clip-mini/layer4[/bold] shows the numbers again.
     """
-    from Activation_Extraction.errors import InputError
+    from Activation_Extraction.base.errors import InputError
 
     if context.invoked_subcommand is not None:
         return

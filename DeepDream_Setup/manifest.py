@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from Activation_Extraction.errors import InputError, OutputError, first_line, shown
-from Activation_Extraction.files import sha256_of, write_together, write_whole
+from Activation_Extraction.base.errors import InputError, OutputError, first_line, shown
+from Activation_Extraction.base.files import sha256_of, write_together, write_whole
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.image_files import read_image
 from Activation_Extraction.image_listing import bytes_of
 from Activation_Extraction.image_sets import ImageSet

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 Units: TypeAlias = "int | Sequence[int]"
 """A unit for all images, or one for each."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from Activation_Extraction.errors import InputError, first_line, shown
+from Activation_Extraction.base.errors import InputError, first_line, shown
 from DeepDream_Setup.transforms import Transforms
 
 FOLDER = Path(__file__).with_name("recipes")

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
-from Activation_Extraction.progress import Advance
 from DeepDream_Setup.facets import FacetProbes, facet
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import (

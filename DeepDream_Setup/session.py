@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.progress import image_progress
 from Activation_Extraction.image_sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
-from Activation_Extraction.progress import image_progress
 from DeepDream_Setup.facets import FacetProbes, train_probes
 from DeepDream_Setup.manifest import Renders
 from DeepDream_Setup.natural import labels_of_set, pixels_of_set

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.image_files import read_image
 from Activation_Extraction.pixels import pixels_of
 

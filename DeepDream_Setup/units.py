@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 EXPECTED = "numbers, ranges and joint units such as 5,12, 0:64 or 5+9, separated by commas"
 

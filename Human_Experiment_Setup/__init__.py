@@ -5,7 +5,7 @@ Importing this package loads nothing heavy.
 
 from __future__ import annotations
 
-from Activation_Extraction.lazy import lazy_names
+from Activation_Extraction.base.lazy import lazy_names
 
 _HOME = {
     "build_stimuli": "stimuli",

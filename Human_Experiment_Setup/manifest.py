@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from Activation_Extraction.errors import InputError, Problem
-from Activation_Extraction.files import sha256_of, write_whole
+from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.base.files import sha256_of, write_whole
+from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.image_files import ImageError
-from Activation_Extraction.progress import Advance
 from Human_Experiment_Setup.calibration import measured
 from Human_Experiment_Setup.pictures import saved_picture
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
+from Activation_Extraction.base.errors import InputError, UnreadableImageWarning, shown
 from Activation_Extraction.clip_helpers import preparation, prepare
-from Activation_Extraction.errors import InputError, UnreadableImageWarning, shown
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
 from Human_Experiment_Setup.adversarial import attacked

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.errors import InputError, shown
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.trace import trace
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from Activation_Extraction.files import write_whole
+from Activation_Extraction.base.files import write_whole
 from Activation_Extraction.image_files import read_image
 from Human_Experiment_Setup.perturbations import Pixels
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from Activation_Extraction.errors import InputError, OutputError
-from Activation_Extraction.files import check_writable, write_whole
+from Activation_Extraction.base.errors import InputError, OutputError
+from Activation_Extraction.base.files import check_writable, write_whole
 from Human_Experiment_Setup.inputs import Source, rank
 from Human_Experiment_Setup.manifest import PICTURES, PROVENANCE
 from Human_Experiment_Setup.protocol import AdversarialLevel, ExemplarLevel, Protocol, SyntheticLevel

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Human_Experiment_Setup.calibration import MEASURES, NORMS
 from Human_Experiment_Setup.perturbations import FAMILIES
 

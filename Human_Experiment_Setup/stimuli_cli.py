@@ -56,7 +56,7 @@ def build(
     """
     from dataclasses import replace
 
-    from Activation_Extraction.errors import InputError
+    from Activation_Extraction.base.errors import InputError
     from Activation_Extraction.image_sets import image_set
     from Human_Experiment_Setup.plan import needs_network
     from Human_Experiment_Setup.protocol import LARGEST, SMALLEST, read_protocol
@@ -98,7 +98,7 @@ def check(
 
     The exit code is 1 where something is wrong.
     """
-    from Activation_Extraction.progress import image_progress
+    from Activation_Extraction.base.progress import image_progress
     from Human_Experiment_Setup.manifest import check_stimuli, read_table
 
     rows = read_table(folder)

@@ -5,7 +5,7 @@ Importing a metric loads NumPy, SciPy's special functions and pandas, and nothin
 
 from __future__ import annotations
 
-from Activation_Extraction.lazy import lazy_names
+from Activation_Extraction.base.lazy import lazy_names
 
 _HOME = {
     "calculate_selectivity_score": "selectivity",

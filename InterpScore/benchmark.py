@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.base.files import sha256_of
 from InterpScore.effects import EffectsSource
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.experiment_table import ExperimentTable, load_experiment_table, with_effects

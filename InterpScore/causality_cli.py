@@ -53,9 +53,9 @@ def causality(
     The same command goes on where a stopped run ended. Images that cannot be read keep their row, which is empty; the
     exit code is then 1 (0: everything; 2: wrong input, or a file that cannot be written; 130: stopped).
     """
+    from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.image_sets import image_set
     from Activation_Extraction.models.registry import load_model
-    from Activation_Extraction.progress import image_progress
     from InterpScore.causality_files import measure_to_file
     from InterpScore.causality_measurement import ImagesOfSet, prepare_layer
     from InterpScore.effects import EFFECTS

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock, Timeout
 
+from Activation_Extraction.base.files import sha256_of, write_together, written_whole
 from Activation_Extraction.clip_helpers import ImageSource
-from Activation_Extraction.files import sha256_of, write_together, written_whole
 from InterpScore.causality_measurement import (
     Advance,
     Measurement,

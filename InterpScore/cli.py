@@ -115,7 +115,7 @@ def score(
 
     [bold]interpscore score data.csv neuron_map.json results.csv --images pictures/ --model clip-rn50x4[/bold]
     """
-    from Activation_Extraction.files import check_writable
+    from Activation_Extraction.base.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
     from InterpScore.results import result_paths
 
@@ -310,7 +310,7 @@ def sanity(
     Each check is run for the seed protocol, the published one and our variants, with its figure and
     its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
     """
-    from Activation_Extraction.files import check_writable, write_together
+    from Activation_Extraction.base.files import check_writable, write_together
     from InterpScore.sanity import failures, run_sanity_checks
 
     if output is not None:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.base.files import sha256_of
 from InterpScore.arrays import Floats, Ints
 from InterpScore.errors import InputError, Problem
 from InterpScore.image_names import rows_of_images

@@ -1,4 +1,4 @@
-"""What can go wrong when scoring: errors that all rooms share (Activation_Extraction.errors), and warnings of this one.
+"""What can go wrong when scoring: errors that all rooms share (Activation_Extraction.base.errors), and warnings of this one.
 
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
@@ -10,7 +10,7 @@ TableWarning                         the table can be scored, but the reader sho
 
 from __future__ import annotations
 
-from Activation_Extraction.errors import InputError, InterpScoreError, OutputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError, Problem, shown
 
 __all__ = ["InputError", "InterpScoreError", "MissingScoreWarning", "OutputError", "Problem", "TableWarning", "shown"]
 

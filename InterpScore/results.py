@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from Activation_Extraction.files import check_writable, write_together
+from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import OutputError
 
 COLUMNS: dict[str, str] = {

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.base.files import sha256_of
 from InterpScore.arrays import Floats, Ints
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.image_names import rows_of_images

@@ -28,8 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from Activation_Extraction import Model, load_model
 from Activation_Extraction.backends import BACKENDS, PRECISIONS
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 from Activation_Extraction.plain_network import PlainNetwork, running
 

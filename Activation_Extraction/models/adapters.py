@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.clip_helpers import OWN, ImageInput
-from Activation_Extraction.errors import InputError, first_line, shown
 from Activation_Extraction.models.layers import LayerNames, unit_axis
 from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.registry import Model

@@ -12,7 +12,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.text_transformer import Transformer
 

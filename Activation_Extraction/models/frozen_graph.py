@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from Activation_Extraction.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem, shown
 from Activation_Extraction.models.graph_attributes import TORCH_TYPES, Attributes
 from Activation_Extraction.models.graph_def import Node, Tensor, read_graph_def
 from Activation_Extraction.models.graph_layout import unit_axes

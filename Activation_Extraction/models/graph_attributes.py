@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from Activation_Extraction.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem, shown
 from Activation_Extraction.models.graph_def import Attribute, DataType, Node, Shape, Tensor
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem, shown
 from Activation_Extraction.models.wire_format import (
     BYTES,
     FIXED32,

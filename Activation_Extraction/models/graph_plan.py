@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from Activation_Extraction.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem, shown
 from Activation_Extraction.models.graph_def import Node
 
 INPUTS = ("Placeholder", "PlaceholderWithDefault")

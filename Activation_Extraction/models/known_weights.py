@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 """A SHA-256 as it is written here: 64 hexadecimal digits."""

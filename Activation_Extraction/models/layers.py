@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.modified_resnet import Bottleneck, ModifiedResNet
 from Activation_Extraction.models.trace import EVERY, trace, unknown_layer
 

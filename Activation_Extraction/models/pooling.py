@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 POOLINGS = ("mean", "max", "none")
 """Over the positions of a map, or the tokens of a sequence; "none" keeps them."""

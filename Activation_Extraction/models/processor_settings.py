@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 DONE = {
     "size", "resample", "crop_pct", "crop_size", "rescale_factor", "image_mean", "image_std",

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
-from Activation_Extraction.errors import InputError, shown
-from Activation_Extraction.files import sha256_of
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes

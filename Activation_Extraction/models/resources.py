@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from Activation_Extraction.errors import first_line
+from Activation_Extraction.base.errors import first_line
 from Activation_Extraction.models.modified_resnet import Sum
 from Activation_Extraction.models.pooling import pooled
 from Activation_Extraction.models.trace import split_call

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, first_line, shown
+from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.models.replay import (
     Diverged,
     EndOfReplay,

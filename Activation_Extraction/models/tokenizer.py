@@ -21,8 +21,8 @@ import regex
 import torch
 from torch import Tensor
 
-from Activation_Extraction.errors import InputError, shown
-from Activation_Extraction.files import write_together
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import write_together
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor, nn
 
-from Activation_Extraction.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, shown
 
 T = TypeVar("T")
 Edit = Callable[[Tensor], Tensor]

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from Activation_Extraction.errors import DownloadError, OutputError, shown
-from Activation_Extraction.files import sha256_of, write_together
+from Activation_Extraction.base.errors import DownloadError, OutputError, shown
+from Activation_Extraction.base.files import sha256_of, write_together
 
 Report = Callable[[int, "int | None"], None]
 """Called with the bytes that are there, and those there will be when the server tells."""

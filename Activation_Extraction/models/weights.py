@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Activation_Extraction.errors import DownloadError, InputError, OutputError, first_line, shown
-from Activation_Extraction.files import sha256_of, write_together
+from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
+from Activation_Extraction.base.files import sha256_of, write_together
 from Activation_Extraction.models.known_weights import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
 from Activation_Extraction.models.transfer import WAITS, fetch, only_one
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 
 from Activation_Extraction.activation_extractor import extract_activations, extract_layer_activations
+from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.clip_helpers import ImageInput, prepare
-from Activation_Extraction.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.models.registry import ModelSpec, load_model, register_model

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.adapters import (
     from_module,
     from_open_clip,

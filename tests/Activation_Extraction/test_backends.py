@@ -17,8 +17,8 @@ from torch import nn
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
 from Activation_Extraction.backends import BACKENDS, PRECISIONS, SIZES, prepare_runner
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.models.registry import load_model
 
@@ -365,7 +365,7 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")], "
 def test_absent_compiler_is_one_line():
     script = """
 from Activation_Extraction.backends import prepare_runner
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.registry import load_model
 try:
     prepare_runner(load_model("clip-mini"), ["layer1.0.bn1"], backend="compiled", batch_size=1)

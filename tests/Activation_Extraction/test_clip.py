@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.clip import CLIP, CONFIGS, CLIPConfig, build_clip, config_of
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.trace import EVERY, trace

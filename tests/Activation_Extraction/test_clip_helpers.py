@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import (
     CLIP_MEAN,
     CLIP_STD,
@@ -23,7 +24,6 @@ from Activation_Extraction.clip_helpers import (
     prepare,
     read_images,
 )
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.pixels import pixels_of
 
 CLIP = ImageInput(32, CLIP_MEAN, CLIP_STD)

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from scipy.stats import binom, binomtest
 from torch.nn import functional as F
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import prepare
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.models import clip_mini
 from Activation_Extraction.models.clip_mini import train
 from Activation_Extraction.models.clip_mini.world import scenes

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from Activation_Extraction import decoding_process
+from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
 from Activation_Extraction.decoding import DEATHS, Decoders, default_workers
-from Activation_Extraction.errors import InputError, InterpScoreError
 from Activation_Extraction.image_files import ImageError, read_image
 from Activation_Extraction.image_sets import FilePart, image_set
 

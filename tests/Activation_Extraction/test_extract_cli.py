@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from Activation_Extraction.base.commands import run
 from Activation_Extraction.extract_cli import extract_app
 from Activation_Extraction.models.registry import load_model
 from Activation_Extraction.store import ActivationStore
-from InterpScore.commands import run
 
 PICTURES = 6
 

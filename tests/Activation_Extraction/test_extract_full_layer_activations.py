@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.errors import InputError, OutputError
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 from Activation_Extraction.image_sets import image_set
 from Activation_Extraction.models.adapters import from_module
@@ -261,7 +261,7 @@ def test_a_loaded_model_takes_no_options_of_loading(folder, tmp_path):
 
 # The command, killed ------------------------------------------------------------------------------------------------
 
-COMMAND = [sys.executable, "-c", "from InterpScore.commands import main; main()", "extract"]
+COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.commands import main; main()", "extract"]
 OPTIONS = [
     "--model",
     "clip-mini",

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import pytest
 
-from Activation_Extraction.errors import OutputError
-from Activation_Extraction.files import write_whole, written_whole
+from Activation_Extraction.base.errors import OutputError
+from Activation_Extraction.base.files import write_whole, written_whole
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.frozen_graph import FrozenGraph, load_frozen_graph
 from Activation_Extraction.models.graph_def import parse_graph_def
 from Activation_Extraction.models.graph_operations import OPERATIONS

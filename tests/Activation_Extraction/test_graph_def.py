@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.frozen_graph import FrozenGraph
 from Activation_Extraction.models.graph_def import DataType, Shape, parse_graph_def, read_graph_def
 from Activation_Extraction.models.wire_format import varints

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.frozen_graph import FrozenGraph
 from Activation_Extraction.models.graph_def import parse_graph_def
 from Activation_Extraction.models.graph_operations import OPERATIONS

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.image_files import FORMATS
 from Activation_Extraction.image_listing import SUFFIXES
 from Activation_Extraction.image_sets import FilePart, image_set

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases, unit_axis
 from Activation_Extraction.models.modified_resnet import ModifiedResNet

@@ -2,8 +2,8 @@
 
 import pytest
 
-from Activation_Extraction import progress
-from Activation_Extraction.progress import image_progress
+from Activation_Extraction.base import progress
+from Activation_Extraction.base.progress import image_progress
 
 
 @pytest.mark.parametrize(("options", "counted"), [({}, "images"), ({"counted": "steps"}, "steps")])

@@ -13,7 +13,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Activation_Extraction.errors import InputError, OutputError
+from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.store import ActivationStore, export_npz
 from Activation_Extraction.store_shards import CHUNK_UNITS, Layout, default_shard_rows
 from Activation_Extraction.unit_statistics import UnitStatistics

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.image_sets import image_set
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_check import verify

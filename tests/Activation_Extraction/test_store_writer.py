@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Activation_Extraction.errors import InputError, InterpScoreError, OutputError
+from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_check import verify
 from Activation_Extraction.store_writer import recorded_identity

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from Activation_Extraction.errors import InputError, OutputError
+from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.models.tokenizer import (
     END,
     OPENAI_MERGES,

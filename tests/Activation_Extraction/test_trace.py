@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.trace import EVERY, trace
 from tests.Activation_Extraction.small_networks import Block, hooks_of
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from Activation_Extraction.errors import DownloadError, InputError, OutputError
+from Activation_Extraction.base.errors import DownloadError, InputError, OutputError
 from Activation_Extraction.models import weights
 from Activation_Extraction.models.weights import (
     WeightsFile,

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models import weights
 from Activation_Extraction.models.weights import (
     VOCABULARY,

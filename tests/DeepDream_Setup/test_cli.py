@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from Activation_Extraction.base.commands import run
 from DeepDream_Setup.cli import dream_app, summary
-from InterpScore.commands import run
 
 RECIPE = "steps: 3\nsize: 32\ntransforms: {jitter: 3}\n"
 
@@ -83,7 +83,7 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path)
 
 @pytest.mark.slow
 def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recipe):
-    code = "from DeepDream_Setup.cli import dream_app; from InterpScore.commands import run; import sys; run(dream_app, sys.argv[1:])"
+    code = "from DeepDream_Setup.cli import dream_app; from Activation_Extraction.base.commands import run; import sys; run(dream_app, sys.argv[1:])"
     command = [
         sys.executable, "-c", code, "--model", "clip-mini", "--layer", "block_4", "--recipe", recipe, "--units", "0:64",
         "-o", tmp_path / "renders", "--threads", "1", "--quiet",

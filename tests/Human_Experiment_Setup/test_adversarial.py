@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import PRESETS, ImageInput, prepare
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.registry import load_model
 from Human_Experiment_Setup.adversarial import attacked
 from Human_Experiment_Setup.calibration import measured

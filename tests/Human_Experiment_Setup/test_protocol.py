@@ -2,7 +2,7 @@
 
 import pytest
 
-from Activation_Extraction.errors import InputError
+from Activation_Extraction.base.errors import InputError
 from Human_Experiment_Setup.protocol import KINDS, AdversarialLevel, available_protocols, read_protocol
 
 GOOD = """about: two levels

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Activation_Extraction.base.commands import run
 from InterpScore.cli import score_app
-from InterpScore.commands import run
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
 
 NEURONS = {"1": "cat", "2": "dog", "3": "NA"}

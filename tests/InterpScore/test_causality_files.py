@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 
 from Activation_Extraction import load_model
-from Activation_Extraction.files import sha256_of
+from Activation_Extraction.base.commands import run
+from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from InterpScore import InputError, OutputError, causality_files
 from InterpScore.causality_cli import causality_app
 from InterpScore.causality_files import measure_to_file
 from InterpScore.causality_measurement import Measurement, text_embeddings
 from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.commands import run
 from tests.InterpScore.conftest import Outcome
 from tests.InterpScore.interventions import LAYER, SIDE, UNITS, small_model
 
@@ -285,7 +285,13 @@ def test_killed_run_goes_on_with_the_same_command(drawn, tmp_path):
     for i in range(100):
         os.link(drawn / "fire/fire_0.png", pictures / f"{i:03d}.png")
     target = tmp_path / "effects.parquet"
-    call = [sys.executable, "-c", "from InterpScore.commands import main; main()", "causality", str(pictures)]
+    call = [
+        sys.executable,
+        "-c",
+        "from Activation_Extraction.base.commands import main; main()",
+        "causality",
+        str(pictures),
+    ]
     call += ["--model", "clip-mini", "-o", str(target), "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(call, env=environment, cwd=Path(__file__).parents[2]) as process:

@@ -340,7 +340,7 @@ STOPPED = """
 import os, signal, sys
 from InterpScore import statistics
 from InterpScore.cli import score_app
-from InterpScore.commands import run
+from Activation_Extraction.base.commands import run
 
 def stop(*_, **__):
     os.kill(os.getpid(), signal.{signal})

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from Activation_Extraction.base.commands import run
 from InterpScore import edited_networks, sanity, sanity_network, sanity_simulated
 from InterpScore.cli import sanity_app
-from InterpScore.commands import run
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
 from InterpScore.statistics import DrawWeights, RatingDesign
 

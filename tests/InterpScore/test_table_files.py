@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Activation_Extraction.files import check_writable, write_together
+from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import InputError, OutputError
 from InterpScore.table_files import read_json_object, read_table
 

@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
-from Activation_Extraction.errors import InputError
 from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import CONCEPTS, caption, draw_scene, prompt
 from Activation_Extraction.models.tokenizer import SINGLE_TOKENS, Tokenizer, learn_merges, write_merges

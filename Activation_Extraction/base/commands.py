@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from InterpScore.errors import InputError, InterpScoreError
+from Activation_Extraction.base.errors import InputError, InterpScoreError
 
 ENTRY_POINT_GROUP = "interpscore.commands"
 WRONG_INPUT = 2

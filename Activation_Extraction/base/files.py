@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from Activation_Extraction.errors import OutputError
+from Activation_Extraction.base.errors import OutputError
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
