@@ -11,7 +11,7 @@ _HOME = {
     "extract_activations": "activation_extractor",
     "extract_layer_activations": "activation_extractor",
     "extract_full_layer_activations": "extract_full_layer_activations",
-    "image_set": "image_sets",
+    "image_set": "images.sets",
     "ActivationStore": "store",
     "load_model": "models.registry",
     "register_model": "models.registry",

@@ -25,8 +25,8 @@ from Activation_Extraction.base.errors import InputError, InterpScoreError, show
 from Activation_Extraction.clip_helpers import OWN, ImageInput, preparation
 from Activation_Extraction.decoding_process import DecoderDied, DecodingProcess
 from Activation_Extraction.decoding_worker import GONE, STORAGE, Answer, Settings
-from Activation_Extraction.image_files import AN_IMAGE, MAX_PIXELS, ImageError
-from Activation_Extraction.image_sets import FilePart, ImageSet
+from Activation_Extraction.images.reading import AN_IMAGE, MAX_PIXELS, ImageError
+from Activation_Extraction.images.sets import FilePart, ImageSet
 
 __all__ = ["Decoders", "PixelBatch", "default_workers"]
 

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.image_files import AN_IMAGE, ImageError, open_regular, read_image, unreadable
-from Activation_Extraction.pixels import pixels_of
+from Activation_Extraction.images.presets import pixels_of
+from Activation_Extraction.images.reading import AN_IMAGE, ImageError, open_regular, read_image, unreadable
 
 MAX_BYTES = 2**31
 """Larger files are refused before they are read: no image of `MAX_PIXELS` is that large."""

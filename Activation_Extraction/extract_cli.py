@@ -12,7 +12,7 @@ from Activation_Extraction.base.errors import InputError
 
 if TYPE_CHECKING:
     from Activation_Extraction.extract_full_layer_activations import ExtractionReport
-    from Activation_Extraction.image_sets import ImageSet
+    from Activation_Extraction.images.sets import ImageSet
 
 extract_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -57,7 +57,7 @@ def extract(
     cannot be written; 130: stopped).
     """
     from Activation_Extraction.base.files import check_writable
-    from Activation_Extraction.image_sets import image_set
+    from Activation_Extraction.images.sets import image_set
     from Activation_Extraction.store import export_npz, export_paths
 
     if repair and not verify:

@@ -67,7 +67,7 @@ from Activation_Extraction.store_statistics import (
 from Activation_Extraction.unit_statistics import UnitStatistics
 
 if TYPE_CHECKING:
-    from Activation_Extraction.image_sets import ImageSet
+    from Activation_Extraction.images.sets import ImageSet
 
 TOP_K = 100
 """Images kept for each unit, unless asked otherwise."""

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.image_files import read_image
-from Activation_Extraction.image_listing import bytes_of
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.listing import bytes_of
+from Activation_Extraction.images.reading import read_image
+from Activation_Extraction.images.sets import ImageSet
 from DeepDream_Setup.quality import network_pixels
 
 

@@ -34,8 +34,8 @@ from PIL import Image
 from torch import Tensor
 
 from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.images.presets import PRESETS, pixels_of
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.pixels import PRESETS, pixels_of
 from Activation_Extraction.plain_network import running
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import centre

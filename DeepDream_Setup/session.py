@@ -17,7 +17,7 @@ from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import image_progress
-from Activation_Extraction.image_sets import ImageSet, image_set
+from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from DeepDream_Setup.facets import FacetProbes, train_probes
 from DeepDream_Setup.manifest import Renders

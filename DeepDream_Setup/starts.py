@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.image_files import read_image
-from Activation_Extraction.pixels import pixels_of
+from Activation_Extraction.images.presets import pixels_of
+from Activation_Extraction.images.reading import read_image
 
 Start = Callable[[np.random.Generator, int], NDArray[np.float64]]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.progress import Advance
-from Activation_Extraction.image_files import ImageError
-from Activation_Extraction.image_listing import FilePart, bytes_of
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.listing import FilePart, bytes_of
+from Activation_Extraction.images.reading import ImageError
+from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.perturbations import Floats, Pixels
 from Human_Experiment_Setup.pictures import study_picture
 from InterpScore.image_names import rows_of_images

@@ -15,7 +15,7 @@ from pathlib import Path
 from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import Advance
-from Activation_Extraction.image_files import ImageError
+from Activation_Extraction.images.reading import ImageError
 from Human_Experiment_Setup.calibration import measured
 from Human_Experiment_Setup.pictures import saved_picture
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from Activation_Extraction.base.files import write_whole
-from Activation_Extraction.image_files import read_image
+from Activation_Extraction.images.reading import read_image
 from Human_Experiment_Setup.perturbations import Pixels
 
 

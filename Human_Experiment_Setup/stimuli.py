@@ -19,8 +19,8 @@ import numpy as np
 
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import image_progress
-from Activation_Extraction.image_files import ImageError
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.reading import ImageError
+from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup import contact_sheet, inputs
 from Human_Experiment_Setup.calibration import TOLERANCE, calibrated, excess, measured, signal
 from Human_Experiment_Setup.inputs import Source, rank

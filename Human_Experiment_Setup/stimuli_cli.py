@@ -57,7 +57,7 @@ def build(
     from dataclasses import replace
 
     from Activation_Extraction.base.errors import InputError
-    from Activation_Extraction.image_sets import image_set
+    from Activation_Extraction.images.sets import image_set
     from Human_Experiment_Setup.plan import needs_network
     from Human_Experiment_Setup.protocol import LARGEST, SMALLEST, read_protocol
     from Human_Experiment_Setup.stimuli import build_stimuli

@@ -54,7 +54,7 @@ def causality(
     exit code is then 1 (0: everything; 2: wrong input, or a file that cannot be written; 130: stopped).
     """
     from Activation_Extraction.base.progress import image_progress
-    from Activation_Extraction.image_sets import image_set
+    from Activation_Extraction.images.sets import image_set
     from Activation_Extraction.models.registry import load_model
     from InterpScore.causality_files import measure_to_file
     from InterpScore.causality_measurement import ImagesOfSet, prepare_layer

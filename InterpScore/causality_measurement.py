@@ -23,8 +23,8 @@ from torch import Tensor
 
 from Activation_Extraction.batch_sizes import largest_batch
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_images
-from Activation_Extraction.image_listing import FilePart, bytes_of
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.listing import FilePart, bytes_of
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.plain_network import running
 from InterpScore.arrays import Floats

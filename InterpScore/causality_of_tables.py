@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from Activation_Extraction.clip_helpers import ImageSource
-from Activation_Extraction.image_sets import ImageSet, image_set
+from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model
 from InterpScore.causality_measurement import (
     ImagesOfSet,

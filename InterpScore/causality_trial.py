@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.clip_helpers import ImageError, listed, read_images
-from Activation_Extraction.image_files import name_of
+from Activation_Extraction.images.reading import name_of
 from Activation_Extraction.models.registry import Model, load_model
 from InterpScore.arrays import Floats
 from InterpScore.causality_interventions import Intervention, add, amplify, clamp, replace, scale

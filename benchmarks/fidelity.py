@@ -24,7 +24,7 @@ from scipy.stats import kendalltau, rankdata
 from Activation_Extraction import Model, extract_layer_activations, load_model
 from Activation_Extraction.backends import BACKENDS, PRECISIONS, prepare_runner
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.pixels import pixels_of
+from Activation_Extraction.images.presets import pixels_of
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.labelling import choose_units
 from InterpScore.simulation import simulate_ratings

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_writer import StoreWriter
 

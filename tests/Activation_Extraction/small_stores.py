@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store_writer import StoreWriter
 
 IDENTITY = {"model": "m", "preprocessing": "clip", "pooling": "mean", "backend": "eager", "batch_size": 4}

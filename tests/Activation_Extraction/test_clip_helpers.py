@@ -24,7 +24,7 @@ from Activation_Extraction.clip_helpers import (
     prepare,
     read_images,
 )
-from Activation_Extraction.pixels import pixels_of
+from Activation_Extraction.images.presets import pixels_of
 
 CLIP = ImageInput(32, CLIP_MEAN, CLIP_STD)
 GRAPH = ImageInput(32, value_range="0-255", layout="NHWC", preset="published")
@@ -128,7 +128,7 @@ def test_oblong_inputs_are_covered_without_a_border(width, height, input_height,
 
 @pytest.mark.parametrize("size", [(1, 700), (700, 1), (3, 2000), (2000, 7)])
 def test_extreme_shapes_show_the_same_centre_without_the_whole_being_made(size, monkeypatch):
-    import Activation_Extraction.pixels as module
+    import Activation_Extraction.images.presets as module
 
     image = noise(*size)
     whole = pixels(image, 64, "clip")

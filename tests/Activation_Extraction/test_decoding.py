@@ -28,8 +28,8 @@ from Activation_Extraction import decoding_process
 from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
 from Activation_Extraction.decoding import DEATHS, Decoders, default_workers
-from Activation_Extraction.image_files import ImageError, read_image
-from Activation_Extraction.image_sets import FilePart, image_set
+from Activation_Extraction.images.reading import ImageError, read_image
+from Activation_Extraction.images.sets import FilePart, image_set
 
 CLIP = ImageInput((20, 24), CLIP_MEAN, CLIP_STD)
 ROOT = Path(decoding_process.__file__).parents[1]
@@ -454,7 +454,7 @@ PROGRAM = """
 import sys
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.decoding import Decoders
-from Activation_Extraction.image_sets import image_set
+from Activation_Extraction.images.sets import image_set
 images = image_set(sys.argv[1])
 with Decoders(images, ImageInput(20), batch_size=2, workers=2) as decoders:
     for batch in decoders.batches(range(i, i + 1) for i in range(len(images))):

@@ -22,7 +22,7 @@ from torch import nn
 from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
-from Activation_Extraction.image_sets import image_set
+from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.store import ActivationStore
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.image_files import FORMATS
-from Activation_Extraction.image_listing import SUFFIXES
-from Activation_Extraction.image_sets import FilePart, image_set
+from Activation_Extraction.images.listing import SUFFIXES
+from Activation_Extraction.images.reading import FORMATS
+from Activation_Extraction.images.sets import FilePart, image_set
 
 NAMES = ["cat/1.jpg", "cat/2.png", "dog/1.jpg", "dog/old/3.JPEG"]
 CONCEPTS = ["cat", "cat", "dog", "old"]
@@ -207,7 +207,7 @@ def test_listing_loads_neither_torch_nor_pillow_and_keeps_rows_compact(tmp_path)
     (tmp_path / "t.csv").write_text("image,concept\n" + rows)
     script = """
 import sys
-from Activation_Extraction.image_sets import image_set
+from Activation_Extraction.images.sets import image_set
 images = image_set(sys.argv[1])
 print(len(images), images.table.nbytes // len(images) < 50, {"torch", "PIL", "datasets"} & set(sys.modules))
 """

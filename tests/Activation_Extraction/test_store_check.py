@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.image_sets import image_set
+from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.store import ActivationStore
 from Activation_Extraction.store_check import verify
 from tests.Activation_Extraction import small_stores

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from Activation_Extraction.image_sets import ImageSet
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store_writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
 from InterpScore.statistics import adjusted_p_values, competition_ranks

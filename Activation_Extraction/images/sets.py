@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.image_listing import (
+from Activation_Extraction.images.listing import (
     FilePart,
     Listing,
     Places,
@@ -36,8 +36,8 @@ from Activation_Extraction.image_listing import (
     list_files,
     list_folder,
 )
-from Activation_Extraction.image_tables import TABLES, list_table
-from Activation_Extraction.packed_images import is_saved_dataset, list_dataset, list_tar
+from Activation_Extraction.images.packed import is_saved_dataset, list_dataset, list_tar
+from Activation_Extraction.images.tables import TABLES, list_table
 
 __all__ = ["FilePart", "ImageSet", "image_set"]
 

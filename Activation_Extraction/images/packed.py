@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.image_listing import (
+from Activation_Extraction.images.listing import (
     FilePart,
     Listing,
     concepts_of,
@@ -23,7 +23,7 @@ from Activation_Extraction.image_listing import (
     is_image,
     lost_folder,
 )
-from Activation_Extraction.image_tables import names_of_paths, plain_columns
+from Activation_Extraction.images.tables import names_of_paths, plain_columns
 
 _LABELS = (".cls", ".json", ".txt")
 _LONGEST_LABEL = 4096

@@ -37,7 +37,7 @@ def bytes_of(where: FilePart | bytes, name: str) -> bytes:
     Raises:
         ImageError: a file that is not there or cannot be read.
     """
-    from Activation_Extraction.image_files import open_regular, unreadable  # Pillow only where files are read
+    from Activation_Extraction.images.reading import open_regular, unreadable  # Pillow only where files are read
 
     if isinstance(where, bytes):
         return where

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.image_listing import FilePart, Files, Listing, Places, filled_folders, gone
+from Activation_Extraction.images.listing import FilePart, Files, Listing, Places, filled_folders, gone
 
 TABLES = (".csv", ".parquet", ".pq")
 

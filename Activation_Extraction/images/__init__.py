@@ -1,0 +1,1 @@
+"""Images from files, folders, tables, tars and datasets: listed, read, decoded, preprocessed."""
