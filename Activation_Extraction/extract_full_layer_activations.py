@@ -26,7 +26,7 @@ from Activation_Extraction.backends import Runner, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.clip_helpers import preparation
-from Activation_Extraction.decoding import Decoders, PixelBatch, default_workers
+from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, default_workers
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import devices_named

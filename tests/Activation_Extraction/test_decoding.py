@@ -24,10 +24,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from Activation_Extraction import decoding_process
 from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
-from Activation_Extraction.decoding import DEATHS, Decoders, default_workers
+from Activation_Extraction.decoding.decoders import DEATHS, Decoders, default_workers
+from Activation_Extraction.decoding.decoders import process as decoding_process
 from Activation_Extraction.images.reading import ImageError, read_image
 from Activation_Extraction.images.sets import FilePart, image_set
 
@@ -301,7 +301,7 @@ def test_error_of_the_image_set_reaches_the_reader(photos):
 @contextmanager
 def patched(code, monkeypatch):
     """Runs code in each decoding process before it begins; `worker` is its module."""
-    before = "import Activation_Extraction.decoding_worker as worker, os, time\nreal = worker.read_image\n"
+    before = "import Activation_Extraction.decoding.worker as worker, os, time\nreal = worker.read_image\n"
     with monkeypatch.context() as context:
         run = decoding_process._RUN.replace("main(settings)", f"{before}{code}\nmain(settings)")
         context.setattr(decoding_process, "_RUN", run)
@@ -453,7 +453,7 @@ def test_number_of_processes_is_that_of_the_processors_within_reason():
 PROGRAM = """
 import sys
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.decoding import Decoders
+from Activation_Extraction.decoding.decoders import Decoders
 from Activation_Extraction.images.sets import image_set
 images = image_set(sys.argv[1])
 with Decoders(images, ImageInput(20), batch_size=2, workers=2) as decoders:

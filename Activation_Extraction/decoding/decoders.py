@@ -23,8 +23,8 @@ from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError, shown
 from Activation_Extraction.clip_helpers import OWN, ImageInput, preparation
-from Activation_Extraction.decoding_process import DecoderDied, DecodingProcess
-from Activation_Extraction.decoding_worker import GONE, STORAGE, Answer, Settings
+from Activation_Extraction.decoding.process import DecoderDied, DecodingProcess
+from Activation_Extraction.decoding.worker import GONE, STORAGE, Answer, Settings
 from Activation_Extraction.images.reading import AN_IMAGE, MAX_PIXELS, ImageError
 from Activation_Extraction.images.sets import FilePart, ImageSet
 

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InterpScoreError
-from Activation_Extraction.decoding_worker import READY, Answer, Settings
+from Activation_Extraction.decoding.worker import READY, Answer, Settings
 from Activation_Extraction.images.listing import FilePart
 
 _RUN = """
 import sys
 settings, *sys.path = sys.argv[1:]
-from Activation_Extraction.decoding_worker import main
+from Activation_Extraction.decoding.worker import main
 main(settings)
 """
 """Finds modules where this process does; a program's main module is never run again, nor anything copied by forking."""

@@ -1,0 +1,1 @@
+"""Decoding processes that turn images into batches of pixels ahead of the network."""
