@@ -12,7 +12,7 @@ _HOME = {
     "extract_layer_activations": "activation_extractor",
     "extract_full_layer_activations": "extract_full_layer_activations",
     "image_set": "images.sets",
-    "ActivationStore": "store",
+    "ActivationStore": "store.reader",
     "load_model": "models.registry",
     "register_model": "models.registry",
     "Model": "models.registry",

@@ -58,7 +58,7 @@ def extract(
     """
     from Activation_Extraction.base.files import check_writable
     from Activation_Extraction.images.sets import image_set
-    from Activation_Extraction.store import export_npz, export_paths
+    from Activation_Extraction.store.reader import export_npz, export_paths
 
     if repair and not verify:
         raise InputError("--repair: found without --verify; expected both")
@@ -105,8 +105,8 @@ def _extracted(
 def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:
     """Print what is wrong with a store; the exit code."""
     from Activation_Extraction.base.progress import image_progress
-    from Activation_Extraction.store import ActivationStore
-    from Activation_Extraction.store_check import verify
+    from Activation_Extraction.store.check import verify
+    from Activation_Extraction.store.reader import ActivationStore
 
     store = ActivationStore.open(path)
     with image_progress("Verifying", len(store), shown=not quiet) as advance:

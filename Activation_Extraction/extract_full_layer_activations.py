@@ -30,9 +30,9 @@ from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, defaul
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import devices_named
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_files import Shard
-from Activation_Extraction.store_writer import StoreWriter, recorded_identity
+from Activation_Extraction.store.files import Shard
+from Activation_Extraction.store.reader import ActivationStore
+from Activation_Extraction.store.writer import StoreWriter, recorded_identity
 
 FEW_IMAGES, FEW_BATCH = 64, 8
 """Fewer images than the first are run in batches of the second, unmeasured."""

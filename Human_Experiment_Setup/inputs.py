@@ -254,7 +254,7 @@ def stored_activations(images: ImageSet, store: Path, layer: str, units: Sequenc
     Raises:
         InputError: no store, no such layer or unit in it, or pictures whose names do not tell which row they are.
     """
-    from Activation_Extraction.store import ActivationStore
+    from Activation_Extraction.store.reader import ActivationStore
 
     opened = ActivationStore.open(store)
     names = [images.name(row) for row in range(len(images))]

@@ -32,7 +32,7 @@ _UNIT = re.compile(r"[0-9]{1,18}")
 
 
 class Store(Protocol):
-    """What is read of `Activation_Extraction.store.ActivationStore`."""
+    """What is read of `Activation_Extraction.store.reader.ActivationStore`."""
 
     path: Path
     identity: dict[str, Any]
@@ -138,7 +138,7 @@ class StoredNeurons:
 
         The hash is of the file that vouches for all others of a store, so it is that of every number in it.
         """
-        from Activation_Extraction.store_files import COMPLETE  # late: tables alone are scored without
+        from Activation_Extraction.store.files import COMPLETE  # late: tables alone are scored without
 
         said: dict[int, dict[str, Any]] = {}
         for layer in self.layers:
@@ -230,8 +230,8 @@ def _refuse_different_twins(store: Store, table: pd.DataFrame) -> None:
 def _opened(store: str | os.PathLike[str] | Store) -> Store:
     """A store that is complete."""
     if isinstance(store, str | os.PathLike):
-        from Activation_Extraction.store import ActivationStore  # late: tables alone are scored without
-        from Activation_Extraction.store_files import zarr_package
+        from Activation_Extraction.store.files import zarr_package
+        from Activation_Extraction.store.reader import ActivationStore  # late: tables alone are scored without
 
         zarr_package()  # says how to get it where it is not installed
         store = ActivationStore.open(store)

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from Activation_Extraction.images.sets import ImageSet
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_writer import StoreWriter
+from Activation_Extraction.store.reader import ActivationStore
+from Activation_Extraction.store.writer import StoreWriter
 
 N_IMAGES, N_UNITS, TOP_K, N_ROWS = 200_000, 2560, 100, 100
 BLOCK, ROW_GROUP = 2048, 16_384

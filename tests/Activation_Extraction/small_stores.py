@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from Activation_Extraction.images.sets import ImageSet
-from Activation_Extraction.store_writer import StoreWriter
+from Activation_Extraction.store.writer import StoreWriter
 
 IDENTITY = {"model": "m", "preprocessing": "clip", "pooling": "mean", "backend": "eager", "batch_size": 4}
 SHAPES = {"layer4": (40,), "image/1": (9, 2, 3)}

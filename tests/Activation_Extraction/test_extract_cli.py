@@ -11,7 +11,7 @@ from PIL import Image
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.extract_cli import extract_app
 from Activation_Extraction.models.registry import load_model
-from Activation_Extraction.store import ActivationStore
+from Activation_Extraction.store.reader import ActivationStore
 
 PICTURES = 6
 

@@ -24,7 +24,7 @@ from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.models.adapters import from_module
-from Activation_Extraction.store import ActivationStore
+from Activation_Extraction.store.reader import ActivationStore
 
 SIDE = 12
 COUNT = 23
@@ -168,7 +168,7 @@ def test_a_complete_store_is_left_as_it_is(folder, tmp_path):
 
 
 def test_goes_on_after_an_error_in_the_middle_to_the_same_bytes(folder, tmp_path, monkeypatch):
-    from Activation_Extraction.store_writer import StoreWriter
+    from Activation_Extraction.store.writer import StoreWriter
 
     whole = extract(folder, tmp_path / "whole.zarr").store.path
     commit, calls = StoreWriter.commit, []
@@ -190,7 +190,7 @@ def test_goes_on_after_an_error_in_the_middle_to_the_same_bytes(folder, tmp_path
 
 
 def test_goes_on_with_the_batch_size_the_store_was_begun_with(folder, tmp_path, monkeypatch):
-    from Activation_Extraction.store_writer import StoreWriter
+    from Activation_Extraction.store.writer import StoreWriter
 
     commit = StoreWriter.commit
     monkeypatch.setattr(StoreWriter, "commit", lambda self, *given: (_ for _ in ()).throw(OutputError("no")))
@@ -328,7 +328,7 @@ def test_interrupted_by_the_keyboard_it_says_so_and_keeps_what_is_done(tmp_path)
 
 
 def test_a_second_run_on_the_same_store_is_refused(folder, tmp_path, monkeypatch):
-    from Activation_Extraction.store_writer import StoreWriter
+    from Activation_Extraction.store.writer import StoreWriter
 
     entered, leave = threading.Event(), threading.Event()
     commit = StoreWriter.commit

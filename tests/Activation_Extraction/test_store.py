@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError, OutputError
-from Activation_Extraction.store import ActivationStore, export_npz
-from Activation_Extraction.store_shards import CHUNK_UNITS, Layout, default_shard_rows
-from Activation_Extraction.unit_statistics import UnitStatistics
+from Activation_Extraction.store.reader import ActivationStore, export_npz
+from Activation_Extraction.store.shards import CHUNK_UNITS, Layout, default_shard_rows
+from Activation_Extraction.store.unit_statistics import UnitStatistics
 from tests.Activation_Extraction.small_stores import activations, image_set, write
 
 COUNT, BROKEN = 50, (0, 17, 49)
@@ -327,7 +327,7 @@ def test_an_export_that_cannot_be_written_leaves_nothing(store, a, tmp_path, mon
 
 def test_reading_loads_no_torch_and_arrays_no_zarr(store):
     script = (
-        "import sys; from Activation_Extraction.store import ActivationStore; "
+        "import sys; from Activation_Extraction.store.reader import ActivationStore; "
         f"s = ActivationStore.open({str(store.path)!r}); s.unit('layer4', 0); s.rows('layer4', [1]); "
         "print([name for name in ('torch', 'zarr', 'xarray', 'pandas') if name in sys.modules])"
     )

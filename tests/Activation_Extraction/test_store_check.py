@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.images.sets import image_set
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_check import verify
+from Activation_Extraction.store.check import verify
+from Activation_Extraction.store.reader import ActivationStore
 from tests.Activation_Extraction import small_stores
 from tests.Activation_Extraction.small_stores import activations, files, open_writer, same_bytes, write
 

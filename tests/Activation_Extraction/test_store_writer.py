@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_check import verify
-from Activation_Extraction.store_writer import recorded_identity
+from Activation_Extraction.store.check import verify
+from Activation_Extraction.store.reader import ActivationStore
+from Activation_Extraction.store.writer import recorded_identity
 from tests.Activation_Extraction.small_stores import (
     activations,
     commit,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from Activation_Extraction.unit_statistics import UnitStatistics, histogram_edges
+from Activation_Extraction.store.unit_statistics import UnitStatistics, histogram_edges
 
 MODEST = st.floats(-1e6, 1e6, width=32) | st.just(np.nan)
 ANY = st.floats(width=32)

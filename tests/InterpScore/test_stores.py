@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Activation_Extraction.images.sets import ImageSet
-from Activation_Extraction.store_writer import StoreWriter
+from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
 from InterpScore.statistics import adjusted_p_values, competition_ranks
 from InterpScore.stores import neurons_in_stores

@@ -11,8 +11,8 @@ from typing import Any
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.images.sets import FilePart, ImageSet
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_files import COMPLETE, PROVENANCE, Shard, read_json, record_path, stated_record
+from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, read_json, record_path, stated_record
+from Activation_Extraction.store.reader import ActivationStore
 
 
 def verify(

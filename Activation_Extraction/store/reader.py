@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, OutputError, shown
-from Activation_Extraction.store_files import (
+from Activation_Extraction.store.files import (
     COMPLETE,
     IMAGES,
     PROVENANCE,
@@ -50,9 +50,9 @@ from Activation_Extraction.store_files import (
     spatial_mean,
     zarr_package,
 )
-from Activation_Extraction.store_shards import Layout, read_rows, read_shard, read_units
-from Activation_Extraction.store_statistics import files_of_arrays, read_arrays, read_so_far
-from Activation_Extraction.unit_statistics import UnitStatistics
+from Activation_Extraction.store.saved_statistics import files_of_arrays, read_arrays, read_so_far
+from Activation_Extraction.store.shards import Layout, read_rows, read_shard, read_units
+from Activation_Extraction.store.unit_statistics import UnitStatistics
 
 if TYPE_CHECKING:
     import pandas as pd

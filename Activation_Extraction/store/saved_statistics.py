@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.store_files import (
+from Activation_Extraction.store.files import (
     METADATA,
     STATISTICS,
     Shard,
@@ -21,7 +21,7 @@ from Activation_Extraction.store_files import (
     write_durably,
     zarr_package,
 )
-from Activation_Extraction.unit_statistics import UnitStatistics, histogram_edges
+from Activation_Extraction.store.unit_statistics import UnitStatistics, histogram_edges
 
 _ARRAYS: dict[str, tuple[tuple[str, ...], Callable[[UnitStatistics], NDArray[Any]]]] = {
     "count": (("unit",), lambda s: s.count_U),

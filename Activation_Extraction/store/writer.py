@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError, shown
 from Activation_Extraction.base.files import sha256_of
-from Activation_Extraction.store import ActivationStore
-from Activation_Extraction.store_files import (
+from Activation_Extraction.store.files import (
     COMPLETE,
     FORMAT,
     HISTORY,
@@ -56,15 +55,16 @@ from Activation_Extraction.store_files import (
     write_durably,
     zarr_package,
 )
-from Activation_Extraction.store_shards import Layout, default_shard_rows
-from Activation_Extraction.store_statistics import (
+from Activation_Extraction.store.reader import ActivationStore
+from Activation_Extraction.store.saved_statistics import (
     StatisticsSoFar,
     read_so_far,
     remove_arrays,
     write_arrays,
     write_so_far,
 )
-from Activation_Extraction.unit_statistics import UnitStatistics
+from Activation_Extraction.store.shards import Layout, default_shard_rows
+from Activation_Extraction.store.unit_statistics import UnitStatistics
 
 if TYPE_CHECKING:
     from Activation_Extraction.images.sets import ImageSet

@@ -1,6 +1,6 @@
 """The files of an activation store: which there are, what they are called, reading the small ones, writing each whole.
 
-`Activation_Extraction.store` tells what each holds.
+`Activation_Extraction.store.reader` tells what each holds.
 """
 
 from __future__ import annotations
