@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from Activation_Extraction.backends.batch_sizes import check_batch_size, largest_batch
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
 from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
-from Activation_Extraction.batch_sizes import check_batch_size, largest_batch
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, listed, read_images
 from Activation_Extraction.images.reading import name_of
 from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model, load_model
-from Activation_Extraction.plain_network import PlainNetwork, running
 
 BATCH_SIZE = 16
 """Images at a time, unless a memory limit asks for fewer."""

@@ -22,7 +22,7 @@ from time import monotonic
 import numpy as np
 import torch
 
-from Activation_Extraction.backends import Runner, prepare_runner
+from Activation_Extraction.backends.runner import Runner, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.clip_helpers import preparation

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from Activation_Extraction.backends.plain_network import PlainNetwork
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.rewrite import RELUS, NotTraceableError, in_bfloat16, rewritten
 from Activation_Extraction.models.trace import trace
-from Activation_Extraction.plain_network import PlainNetwork
 
 PRECISIONS = ("fp32", "bf16")
 

@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from Activation_Extraction.backends.plain_network import running
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.images.presets import PRESETS, pixels_of
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.plain_network import running
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import centre
 from DeepDream_Setup.transforms import Transforms, resample

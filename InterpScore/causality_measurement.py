@@ -21,12 +21,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Activation_Extraction.batch_sizes import largest_batch
+from Activation_Extraction.backends.batch_sizes import largest_batch
+from Activation_Extraction.backends.plain_network import running
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_images
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.plain_network import running
 from InterpScore.arrays import Floats
 from InterpScore.causality_interventions import Intervention, replace, scale
 from InterpScore.causality_score_helpers import LayerInterventions, SeenImage, unit_count

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from Activation_Extraction.batch_sizes import largest_batch
+from Activation_Extraction.backends.batch_sizes import largest_batch
+from Activation_Extraction.backends.plain_network import running
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.replay import leaves
 from Activation_Extraction.models.suffix import Suffix
 from Activation_Extraction.models.trace import trace
-from Activation_Extraction.plain_network import running
 from InterpScore.causality_attention_pool import AttentionPoolUpdate
 from InterpScore.causality_interventions import Intervention, Scale
 from InterpScore.errors import InputError, shown

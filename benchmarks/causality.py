@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from Activation_Extraction import Model, load_model, trace
-from Activation_Extraction.plain_network import running
+from Activation_Extraction.backends.plain_network import running
 from InterpScore.causality_interventions import ablate, amplify
 from InterpScore.causality_score_helpers import LayerInterventions, SeenImage
 

@@ -27,11 +27,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from Activation_Extraction import Model, load_model
-from Activation_Extraction.backends import BACKENDS, PRECISIONS
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
+from Activation_Extraction.backends.runner import BACKENDS, PRECISIONS
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
-from Activation_Extraction.plain_network import PlainNetwork, running
 
 MODEL, LAYER = "clip-rn50x4", "layer4.5"
 SIZE = (500, 375)

@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.stats import kendalltau, rankdata
 
 from Activation_Extraction import Model, extract_layer_activations, load_model
-from Activation_Extraction.backends import BACKENDS, PRECISIONS, prepare_runner
+from Activation_Extraction.backends.runner import BACKENDS, PRECISIONS, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.images.presets import pixels_of
 from InterpScore.benchmark import run_interpretability_benchmark

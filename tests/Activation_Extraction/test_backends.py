@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
-from Activation_Extraction.backends import BACKENDS, PRECISIONS, SIZES, prepare_runner
+from Activation_Extraction.backends.runner import BACKENDS, PRECISIONS, SIZES, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models.adapters import from_module
@@ -354,7 +354,7 @@ def test_absent_openvino_is_one_line_that_says_how_to_get_it(model, monkeypatch)
 def test_openvino_is_imported_without_its_telemetry():
     script = """
 import sys
-from Activation_Extraction.openvino_network import import_openvino
+from Activation_Extraction.backends.openvino_network import import_openvino
 import_openvino()
 print([name for name in sys.modules if name.startswith("openvino_telemetry")], "openvino" in sys.modules)
 """
@@ -364,7 +364,7 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")], "
 
 def test_absent_compiler_is_one_line():
     script = """
-from Activation_Extraction.backends import prepare_runner
+from Activation_Extraction.backends.runner import prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.registry import load_model
 try:

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from Activation_Extraction.backends.batch_sizes import largest_batch
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.batch_sizes import largest_batch
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.clip import CLIP, CONFIGS, CLIPConfig

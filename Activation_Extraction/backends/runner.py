@@ -26,15 +26,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from Activation_Extraction.backends.batch_sizes import check_batch_size, fastest, largest_batch, remember, remembered
+from Activation_Extraction.backends.openvino_network import converted, import_openvino
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
 from Activation_Extraction.base.errors import InputError, first_line, shown
-from Activation_Extraction.batch_sizes import check_batch_size, fastest, largest_batch, remember, remembered
 from Activation_Extraction.clip_helpers import normalised
 from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import device_description, weight_bytes
 from Activation_Extraction.models.rewrite import NotTraceableError, in_bfloat16, join_relus, rewritten
-from Activation_Extraction.openvino_network import converted, import_openvino
-from Activation_Extraction.plain_network import PlainNetwork, running
 
 PRECISIONS = ("fp32", "bf16")
 

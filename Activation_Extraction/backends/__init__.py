@@ -1,0 +1,1 @@
+"""How a network is run: eager PyTorch, compiled, or OpenVINO, in fp32 or bf16."""
