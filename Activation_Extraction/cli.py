@@ -203,7 +203,7 @@ def _is_whole(file: WeightsFile) -> bool:
 
 def _what_it_is(path: Path, sha256: str | None) -> str:
     from Activation_Extraction.base.files import sha256_of
-    from Activation_Extraction.models.graph_def import read_graph_def
+    from Activation_Extraction.models.frozen_graph.graph_def import read_graph_def
     from Activation_Extraction.models.weights import WEIGHTS, read_state_dict
 
     if path.suffix == ".pb":

@@ -123,8 +123,8 @@ def relative_difference(case: Recorded) -> float:
     """The largest difference of ours from TensorFlow's, over TensorFlow's largest value; infinite for other shapes."""
     import torch
 
-    from Activation_Extraction.models.frozen_graph import FrozenGraph
-    from Activation_Extraction.models.graph_def import parse_graph_def
+    from Activation_Extraction.models.frozen_graph.graph_def import parse_graph_def
+    from Activation_Extraction.models.frozen_graph.module import FrozenGraph
 
     graph = FrozenGraph(parse_graph_def(case.graph, case.operation), case.operation, output_name=case.output_name)
     ours = graph(torch.tensor(case.x)).numpy()

@@ -343,7 +343,7 @@ def _like(network: CLIP) -> str:
 
 
 def _frozen_graph(name: str, path: Path, sha256: str | None) -> Model:
-    from Activation_Extraction.models.frozen_graph import load_frozen_graph
+    from Activation_Extraction.models.frozen_graph.module import load_frozen_graph
 
     graph = load_frozen_graph(path, sha256=sha256)
     nodes = [layer for layer, _ in graph.named_modules() if layer]

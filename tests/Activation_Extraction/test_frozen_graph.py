@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.models.frozen_graph import FrozenGraph, load_frozen_graph
-from Activation_Extraction.models.graph_def import parse_graph_def
-from Activation_Extraction.models.graph_operations import OPERATIONS
+from Activation_Extraction.models.frozen_graph.graph_def import parse_graph_def
+from Activation_Extraction.models.frozen_graph.module import FrozenGraph, load_frozen_graph
+from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.trace import trace
 from tests.Activation_Extraction.graph_writer import GraphWriter, clip_image_graph

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.models.frozen_graph import FrozenGraph
-from Activation_Extraction.models.graph_def import DataType, Shape, parse_graph_def, read_graph_def
-from Activation_Extraction.models.wire_format import varints
+from Activation_Extraction.models.frozen_graph.graph_def import DataType, Shape, parse_graph_def, read_graph_def
+from Activation_Extraction.models.frozen_graph.module import FrozenGraph
+from Activation_Extraction.models.frozen_graph.wire_format import varints
 from benchmarks.tensorflow_operations import recorded
 from tests.Activation_Extraction.graph_writer import GraphWriter, field, shape_message, tensor_message, varint
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.models.frozen_graph import FrozenGraph
-from Activation_Extraction.models.graph_def import parse_graph_def
-from Activation_Extraction.models.graph_operations import OPERATIONS
+from Activation_Extraction.models.frozen_graph.graph_def import parse_graph_def
+from Activation_Extraction.models.frozen_graph.module import FrozenGraph
+from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
 from benchmarks.tensorflow_operations import recorded, relative_difference
 from tests.Activation_Extraction.graph_writer import GraphWriter
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.models.frozen_graph import load_frozen_graph
+from Activation_Extraction.models.frozen_graph.module import load_frozen_graph
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import load_model
 from Activation_Extraction.models.suffix import Suffix

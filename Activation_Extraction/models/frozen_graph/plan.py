@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.graph_def import Node
+from Activation_Extraction.models.frozen_graph.graph_def import Node
 
 INPUTS = ("Placeholder", "PlaceholderWithDefault")
 WITHOUT_VALUE = ("NoOp", "Assert")

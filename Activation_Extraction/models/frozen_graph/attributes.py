@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.graph_def import Attribute, DataType, Node, Shape, Tensor
+from Activation_Extraction.models.frozen_graph.graph_def import Attribute, DataType, Node, Shape, Tensor
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from Activation_Extraction.models import graph_windows
-from Activation_Extraction.models.graph_attributes import Attributes
+from Activation_Extraction.models.frozen_graph.attributes import Attributes
+from Activation_Extraction.models.frozen_graph.module import windows as graph_windows
 
 Function: TypeAlias = Callable[..., "Tensor | tuple[Tensor, ...]"]
 Builder: TypeAlias = Callable[[Attributes], Function]

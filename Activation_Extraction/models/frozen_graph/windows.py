@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from Activation_Extraction.models.graph_attributes import Attributes
+from Activation_Extraction.models.frozen_graph.attributes import Attributes
 
 Function = Callable[..., Tensor]
 LAYOUTS = ("NHWC", "NCHW")

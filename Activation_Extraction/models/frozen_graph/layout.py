@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from Activation_Extraction.models.graph_def import Node, Shape, Tensor
-from Activation_Extraction.models.graph_operations import OPERATIONS
-from Activation_Extraction.models.graph_plan import Reference
+from Activation_Extraction.models.frozen_graph.graph_def import Node, Shape, Tensor
+from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
+from Activation_Extraction.models.frozen_graph.plan import Reference
 
 LAYOUT_AXES: dict[object, int] = {b"NHWC": 3, b"NCHW": 1}
 REDUCTIONS = ("Mean", "Sum", "Max", "Min", "Prod", "All", "Any")

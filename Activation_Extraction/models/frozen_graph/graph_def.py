@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.wire_format import (
+from Activation_Extraction.models.frozen_graph.wire_format import (
     BYTES,
     FIXED32,
     CutOffError,

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.graph_attributes import TORCH_TYPES, Attributes
-from Activation_Extraction.models.graph_def import Node, Tensor, read_graph_def
-from Activation_Extraction.models.graph_layout import unit_axes
-from Activation_Extraction.models.graph_operations import OPERATIONS, Function
-from Activation_Extraction.models.graph_plan import Plan, Reference, first_of, listed, nearest
+from Activation_Extraction.models.frozen_graph.attributes import TORCH_TYPES, Attributes
+from Activation_Extraction.models.frozen_graph.graph_def import Node, Tensor, read_graph_def
+from Activation_Extraction.models.frozen_graph.layout import unit_axes
+from Activation_Extraction.models.frozen_graph.operations import OPERATIONS, Function
+from Activation_Extraction.models.frozen_graph.plan import Plan, Reference, first_of, listed, nearest
 
 
 def load_frozen_graph(

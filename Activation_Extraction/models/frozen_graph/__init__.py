@@ -1,0 +1,1 @@
+"""TensorFlow's frozen graphs, read without TensorFlow and run in PyTorch under their own node names."""
