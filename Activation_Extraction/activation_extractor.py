@@ -24,8 +24,8 @@ from Activation_Extraction.backends.plain_network import PlainNetwork, running
 from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, listed, read_images
 from Activation_Extraction.images.reading import name_of
-from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model, load_model
+from Activation_Extraction.models.surgery.pooling import check_pooling
 
 BATCH_SIZE = 16
 """Images at a time, unless a memory limit asks for fewer."""

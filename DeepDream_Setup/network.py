@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from Activation_Extraction.backends.plain_network import PlainNetwork
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.rewrite import RELUS, NotTraceableError, in_bfloat16, rewritten
+from Activation_Extraction.models.surgery.rewrite import RELUS, NotTraceableError, in_bfloat16, rewritten
 from Activation_Extraction.models.trace import trace
 
 PRECISIONS = ("fp32", "bf16")

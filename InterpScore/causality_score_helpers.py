@@ -23,8 +23,8 @@ from Activation_Extraction.backends.batch_sizes import largest_batch
 from Activation_Extraction.backends.plain_network import running
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.replay import leaves
-from Activation_Extraction.models.suffix import Suffix
+from Activation_Extraction.models.surgery.replay import leaves
+from Activation_Extraction.models.surgery.suffix import Suffix
 from Activation_Extraction.models.trace import trace
 from InterpScore.causality_attention_pool import AttentionPoolUpdate
 from InterpScore.causality_interventions import Intervention, Scale

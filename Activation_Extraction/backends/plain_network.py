@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.models.pooling import pooled
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
+from Activation_Extraction.models.surgery.pooling import pooled
 from Activation_Extraction.models.trace import trace
 
 

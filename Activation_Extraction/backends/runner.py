@@ -31,10 +31,10 @@ from Activation_Extraction.backends.openvino_network import converted, import_op
 from Activation_Extraction.backends.plain_network import PlainNetwork, running
 from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.clip_helpers import normalised
-from Activation_Extraction.models.pooling import check_pooling
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import device_description, weight_bytes
-from Activation_Extraction.models.rewrite import NotTraceableError, in_bfloat16, join_relus, rewritten
+from Activation_Extraction.models.surgery.pooling import check_pooling
+from Activation_Extraction.models.surgery.rewrite import NotTraceableError, in_bfloat16, join_relus, rewritten
 
 PRECISIONS = ("fp32", "bf16")
 

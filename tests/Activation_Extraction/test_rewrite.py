@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from Activation_Extraction.models.pooling import POOLINGS, pooled
-from Activation_Extraction.models.rewrite import ConvolutionReLU, NotTraceableError, in_bfloat16, join_relus, rewritten
+from Activation_Extraction.models.surgery.pooling import POOLINGS, pooled
+from Activation_Extraction.models.surgery.rewrite import (
+    ConvolutionReLU,
+    NotTraceableError,
+    in_bfloat16,
+    join_relus,
+    rewritten,
+)
 from Activation_Extraction.models.trace import trace
 
 

@@ -15,7 +15,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.frozen_graph.module import load_frozen_graph
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import load_model
-from Activation_Extraction.models.suffix import Suffix
+from Activation_Extraction.models.surgery.suffix import Suffix
 from Activation_Extraction.models.trace import trace
 from tests.Activation_Extraction.graph_writer import clip_image_graph
 from tests.Activation_Extraction.small_networks import Block, hooks_of

@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from Activation_Extraction.base.errors import first_line
 from Activation_Extraction.models.modified_resnet import Sum
-from Activation_Extraction.models.pooling import pooled
+from Activation_Extraction.models.surgery.pooling import pooled
 from Activation_Extraction.models.trace import split_call
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

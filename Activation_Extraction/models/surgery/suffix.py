@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, first_line, shown
-from Activation_Extraction.models.replay import (
+from Activation_Extraction.models.surgery.replay import (
     Diverged,
     EndOfReplay,
     Kept,

@@ -1,0 +1,1 @@
+"""Networks cut, rewritten and rerun from a layer onward."""
