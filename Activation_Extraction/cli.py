@@ -15,7 +15,7 @@ from Activation_Extraction.base.errors import InputError, shown
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
     from Activation_Extraction.models.registry import ModelSpec
-    from Activation_Extraction.models.weights import Progress, WeightsFile
+    from Activation_Extraction.models.weights.cache import Progress, WeightsFile
 
 models_app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
@@ -87,8 +87,8 @@ def download(
     A download that was cut off goes on where it ended. A file counts only when its SHA-256 is right; where the
     publisher states none, that of the first download is noted, and every later one must have it.
     """
-    from Activation_Extraction.models.weights import VOCABULARY, expected_sha256
-    from Activation_Extraction.models.weights import download as fetch
+    from Activation_Extraction.models.weights.cache import VOCABULARY, expected_sha256
+    from Activation_Extraction.models.weights.cache import download as fetch
 
     files = _files(name, source)
     if to is not None and not to.is_dir():
@@ -137,7 +137,7 @@ def check(
 
 def _state(spec: ModelSpec) -> str:
     """Which weights of a model are here, by their sources."""
-    from Activation_Extraction.models.weights import find_weights
+    from Activation_Extraction.models.weights.cache import find_weights
 
     if spec.embedded or not spec.files:
         return "embedded"
@@ -173,7 +173,7 @@ def _files(name: str, source: str | None, *, every: bool = False) -> list[Weight
     """The files that a model needs: its weights (of one source, or of every one), and the merges of its tokenizer."""
     from Activation_Extraction.models.clip import CONFIGS
     from Activation_Extraction.models.registry import find_spec
-    from Activation_Extraction.models.weights import VOCABULARY
+    from Activation_Extraction.models.weights.cache import VOCABULARY
 
     if name == "vocabulary":
         return [VOCABULARY]
@@ -188,7 +188,7 @@ def _files(name: str, source: str | None, *, every: bool = False) -> list[Weight
 
 def _is_whole(file: WeightsFile) -> bool:
     from Activation_Extraction.base.files import sha256_of
-    from Activation_Extraction.models.weights import expected_sha256, find_weights, how_to_get
+    from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get
 
     path = find_weights(file)
     if path is None:
@@ -204,7 +204,7 @@ def _is_whole(file: WeightsFile) -> bool:
 def _what_it_is(path: Path, sha256: str | None) -> str:
     from Activation_Extraction.base.files import sha256_of
     from Activation_Extraction.models.frozen_graph.graph_def import read_graph_def
-    from Activation_Extraction.models.weights import WEIGHTS, read_state_dict
+    from Activation_Extraction.models.weights.cache import WEIGHTS, read_state_dict
 
     if path.suffix == ".pb":
         content = f"a TensorFlow graph of {len(read_graph_def(path, sha256=sha256)):,} nodes"

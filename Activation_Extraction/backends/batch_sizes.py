@@ -16,7 +16,7 @@ from Activation_Extraction.base.errors import InputError, OutputError, shown
 from Activation_Extraction.base.files import write_together
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import weight_bytes
-from Activation_Extraction.models.weights import cache_folder
+from Activation_Extraction.models.weights.cache import cache_folder
 
 _WORKING_SET = 6
 """Bytes that an image adds to a batch's peak, in sizes of the largest layer output of one image.

@@ -31,7 +31,7 @@ from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
-from Activation_Extraction.models.weights import (
+from Activation_Extraction.models.weights.cache import (
     VOCABULARY,
     WEIGHTS,
     WeightsFile,

@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from Activation_Extraction import cli
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.cli import models_app
-from Activation_Extraction.models import registry, weights
+from Activation_Extraction.models import registry
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
-from Activation_Extraction.models.weights import WeightsFile, cache_path
+from Activation_Extraction.models.weights.cache import WeightsFile, cache_path
+from Activation_Extraction.models.weights.cache import cache as weights
 from tests.Activation_Extraction.local_server import serving
 
 ROOT = Path(cli.__file__).parents[1]

@@ -8,7 +8,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.clip import CLIP, CONFIGS, CLIPConfig, build_clip, config_of
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.trace import EVERY, trace
-from Activation_Extraction.models.weights import read_state_dict
+from Activation_Extraction.models.weights.cache import read_state_dict
 from tests.Activation_Extraction.openai_clip import openai
 
 SIZES = [name for name in CONFIGS if name != "clip-mini"]

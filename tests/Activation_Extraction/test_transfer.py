@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError
-from Activation_Extraction.models import weights
-from Activation_Extraction.models.weights import (
+from Activation_Extraction.models.weights.cache import (
     WeightsFile,
     cache_path,
     download,
@@ -26,6 +25,7 @@ from Activation_Extraction.models.weights import (
     find_weights,
     how_to_get,
 )
+from Activation_Extraction.models.weights.cache import cache as weights
 from tests.Activation_Extraction.local_server import serving
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, so that a cut leaves a real half
@@ -421,7 +421,7 @@ def test_redirect_to_anything_but_http_is_refused(open_shop, where):
 def test_redirect_never_leaves_https():
     from urllib.request import Request
 
-    from Activation_Extraction.models.transfer import _Redirects, _TransferError
+    from Activation_Extraction.models.weights.transfer import _Redirects, _TransferError
 
     with pytest.raises(_TransferError, match=r"redirects to 'http://a\.example/x', which is not followed"):
         _Redirects().redirect_request(Request("https://a.example/"), io.BytesIO(), 302, "", {}, "http://a.example/x")
@@ -487,7 +487,7 @@ def test_two_downloads_at_once_fetch_the_file_once(open_shop):
 
 DOWNLOAD = """
 import json, sys
-from Activation_Extraction.models.weights import WeightsFile, download
+from Activation_Extraction.models.weights.cache import WeightsFile, download
 print(download(WeightsFile(**json.loads(sys.argv[1])), timeout=20, waits=(0, 0)))
 """
 

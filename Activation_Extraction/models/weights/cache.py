@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
 from Activation_Extraction.base.files import sha256_of, write_together
-from Activation_Extraction.models.known_weights import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
-from Activation_Extraction.models.transfer import WAITS, fetch, only_one
+from Activation_Extraction.models.weights.known import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
+from Activation_Extraction.models.weights.transfer import WAITS, fetch, only_one
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""Weights: known files and their hashes, downloads, the cache, safe loading."""
