@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from Activation_Extraction import cli
 from Activation_Extraction.base.commands import run
-from Activation_Extraction.cli import models_app
+from Activation_Extraction.cli.models import models as cli
+from Activation_Extraction.cli.models import models_app
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
 from Activation_Extraction.models.weights.cache import WeightsFile, cache_path

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from Activation_Extraction.base.commands import run
-from Activation_Extraction.extract_cli import extract_app
+from Activation_Extraction.cli.extract import extract_app
 from Activation_Extraction.models.registry import load_model
 from Activation_Extraction.store.reader import ActivationStore
 

@@ -1,0 +1,1 @@
+"""The commands `interpscore models` and `interpscore extract`."""
