@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from InterpScore.arrays import Bools, Floats
 from InterpScore.errors import InputError
+from InterpScore.helpers import Bools, Floats
 from InterpScore.options import COMPONENTS, PROTOCOLS, OnMissing, scoring_options
 
 ROUNDING = 1e-9

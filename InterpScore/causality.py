@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Bools, Floats
 from InterpScore.effects import (
     ACTIVATION,
     EFFECTS,
@@ -29,8 +28,8 @@ from InterpScore.effects import (
 )
 from InterpScore.errors import InputError, MissingScoreWarning
 from InterpScore.experiment_table import ExperimentTable, one_unit_table, with_effects
+from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
 from InterpScore.options import ScoringOptions, scoring_options
-from InterpScore.statistics import percentile_interval, weighted_mean
 
 if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource

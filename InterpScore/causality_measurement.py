@@ -27,7 +27,6 @@ from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_ima
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
-from InterpScore.arrays import Floats
 from InterpScore.causality_interventions import Intervention, replace, scale
 from InterpScore.causality_score_helpers import LayerInterventions, SeenImage, unit_count
 from InterpScore.effects import (
@@ -42,6 +41,7 @@ from InterpScore.effects import (
     unit_column,
 )
 from InterpScore.errors import InputError, shown
+from InterpScore.helpers import Floats
 
 BATCH_SIZE = 8
 """Images that run up to the layer together, at most."""

@@ -22,11 +22,11 @@ from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.trace import trace
-from InterpScore.arrays import Floats, Ints
 from InterpScore.causality import causality
 from InterpScore.causality_interventions import ablate, amplify, scale
 from InterpScore.causality_score_helpers import LayerInterventions
 from InterpScore.experiment_table import ExperimentTable
+from InterpScore.helpers import Floats, Ints
 from InterpScore.labelling import choose_units
 from InterpScore.selectivity import selectivity, sides
 from InterpScore.simulation import StudyDesign, simulate_ratings

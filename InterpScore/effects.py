@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.files import sha256_of
-from InterpScore.arrays import Floats, Ints
 from InterpScore.errors import InputError, Problem
+from InterpScore.helpers import Floats, Ints
 from InterpScore.image_names import rows_of_images
 from InterpScore.table_checks import TableChecks
 from InterpScore.table_files import read_table

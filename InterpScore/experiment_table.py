@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.effects import (
     ACTIVATION,
     EFFECTS,
@@ -30,8 +29,9 @@ from InterpScore.effects import (
     unit_column,
 )
 from InterpScore.errors import InputError, Problem
+from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.neuron_map import normalised
-from InterpScore.statistics import RatingDesign
+from InterpScore.resampling import RatingDesign
 from InterpScore.stores import StoredNeurons
 from InterpScore.table_checks import ImageIndex, TableChecks, as_words
 from InterpScore.table_files import read_table

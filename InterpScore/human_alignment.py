@@ -11,9 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from InterpScore.arrays import Bools, Floats
+from InterpScore.helpers import Bools, Floats, for_each_unit, weighted_quantile
 from InterpScore.options import PROTOCOLS
-from InterpScore.statistics import for_each_unit, weighted_quantile
 
 NO_HIGH = "no rated image of the concept above the activation threshold"
 

@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
-from InterpScore.arrays import Ints
 from InterpScore.errors import InputError, Problem, shown
+from InterpScore.helpers import Ints
 
 
 def rows_of_images(images: Sequence[str], stored: Sequence[str], source: str, store: str) -> Ints:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Floats
 from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.errors import InputError
@@ -19,6 +18,7 @@ from InterpScore.experiment_table import (
     ExperimentTable,
     load_experiment_table,
 )
+from InterpScore.helpers import Floats
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.results import BenchmarkResult
 from InterpScore.scoring_run import Progress

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.errors import MissingScoreWarning
 from InterpScore.experiment_table import one_unit_table
+from InterpScore.helpers import Bools, Floats, Ints, weighted_mean
 from InterpScore.options import ScoringOptions, scoring_options
-from InterpScore.statistics import DrawWeights, weighted_mean
+from InterpScore.resampling import DrawWeights
 
 NO_CLEAN = "no clean image of the concept"
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from InterpScore import edited_networks as networks
-from InterpScore.arrays import Floats
 from InterpScore.benchmark import score_table
+from InterpScore.helpers import Floats
 from InterpScore.options import scoring_options
 from InterpScore.sanity_check import Check, judged
 

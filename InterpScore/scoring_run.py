@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.components import (
     Block,
     beside_scores,
@@ -26,16 +25,11 @@ from InterpScore.components import (
 from InterpScore.effects import unit_column
 from InterpScore.errors import InputError
 from InterpScore.experiment_table import ExperimentTable, nearest
+from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
 from InterpScore.human_alignment import permutation_p_value
 from InterpScore.options import COMPONENTS, ScoringOptions
+from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
 from InterpScore.results import COLUMNS
-from InterpScore.statistics import (
-    RatingDesign,
-    adjusted_p_values,
-    competition_ranks,
-    percentile_interval,
-    permuted_within,
-)
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""

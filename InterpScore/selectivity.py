@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from InterpScore.arrays import Bools, Floats
+from InterpScore.helpers import Bools, Floats, average_ranks, for_each_unit
 from InterpScore.options import MIN_IMAGES_PER_SIDE, SelectivityName
-from InterpScore.statistics import average_ranks, for_each_unit
 
 
 def calculate_selectivity_score(target_activations: ArrayLike, non_target_activations: ArrayLike) -> float:

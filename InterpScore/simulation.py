@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtri
 
-from InterpScore.arrays import Floats, Ints
 from InterpScore.effects import unit_column
 from InterpScore.experiment_table import ExperimentTable
+from InterpScore.helpers import Floats, Ints
 from InterpScore.selectivity import common_language_effect
 
 CLEAN = 5

@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.files import sha256_of
-from InterpScore.arrays import Floats, Ints
 from InterpScore.errors import InputError, Problem, shown
+from InterpScore.helpers import Floats, Ints
 from InterpScore.image_names import rows_of_images
 
 SHOWN_IMAGES = 3

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.arrays import Bools, Floats, Ints
 from InterpScore.errors import Problem, shown
+from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS
 
 LARGEST = 1e100

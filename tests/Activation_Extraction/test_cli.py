@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save_file
 
 from Activation_Extraction.base.commands import run
-from Activation_Extraction.cli.models import models as cli
+from Activation_Extraction.cli import models as cli
 from Activation_Extraction.cli.models import models_app
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
+from Activation_Extraction.models.weights import cache as weights
 from Activation_Extraction.models.weights.cache import WeightsFile, cache_path
-from Activation_Extraction.models.weights.cache import cache as weights
 from tests.Activation_Extraction.local_server import serving
 
 ROOT = Path(cli.__file__).parents[1]
@@ -251,7 +251,7 @@ def test_terminal_shows_a_bar():
 
     steps = "with cli._progress(False) as progress: [progress('net', n * 10**6, 10**8) for n in range(101)]"
     ours, theirs = pty.openpty()
-    code = f"from Activation_Extraction import cli\n{steps}"
+    code = f"from Activation_Extraction.cli import models as cli\n{steps}"
     terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=theirs, env=terminal, timeout=60)
     os.close(theirs)

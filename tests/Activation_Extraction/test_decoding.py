@@ -26,8 +26,8 @@ from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
+from Activation_Extraction.decoding import process as decoding_process
 from Activation_Extraction.decoding.decoders import DEATHS, Decoders, default_workers
-from Activation_Extraction.decoding.decoders import process as decoding_process
 from Activation_Extraction.images.reading import ImageError, read_image
 from Activation_Extraction.images.sets import FilePart, image_set
 

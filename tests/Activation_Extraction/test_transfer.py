@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError
+from Activation_Extraction.models.weights import cache as weights
 from Activation_Extraction.models.weights.cache import (
     WeightsFile,
     cache_path,
@@ -25,7 +26,6 @@ from Activation_Extraction.models.weights.cache import (
     find_weights,
     how_to_get,
 )
-from Activation_Extraction.models.weights.cache import cache as weights
 from tests.Activation_Extraction.local_server import serving
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, so that a cut leaves a real half

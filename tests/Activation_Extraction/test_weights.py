@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.models.weights import cache as weights
 from Activation_Extraction.models.weights.cache import (
     VOCABULARY,
     WEIGHTS,
@@ -24,7 +25,6 @@ from Activation_Extraction.models.weights.cache import (
     find_weights,
     read_state_dict,
 )
-from Activation_Extraction.models.weights.cache import cache as weights
 
 
 def sha(data):

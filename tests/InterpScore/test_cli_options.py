@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import InterpScore
-from InterpScore.statistics import adjusted_p_values
+from InterpScore.resampling import adjusted_p_values
 
 ROOT = Path(InterpScore.__file__).parents[1]
 POINTS = ["S", "C", "R", "H", "InterpScore"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from InterpScore import calculate_human_consistency_score
 from InterpScore.human_alignment import permutation_p_value, recognition_above
 from InterpScore.options import scoring_options
-from InterpScore.statistics import permuted_within
+from InterpScore.resampling import permuted_within
 
 quick = settings(max_examples=60, deadline=None)
 activation = st.integers(-8, 8).map(lambda k: k / 4)

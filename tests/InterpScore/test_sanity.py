@@ -8,8 +8,8 @@ import pytest
 from Activation_Extraction.base.commands import run
 from InterpScore import edited_networks, sanity, sanity_network, sanity_simulated
 from InterpScore.cli import sanity_app
+from InterpScore.resampling import DrawWeights, RatingDesign
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
-from InterpScore.statistics import DrawWeights, RatingDesign
 
 
 @pytest.fixture(scope="module", params=[250, pytest.param(1000, marks=pytest.mark.slow)])

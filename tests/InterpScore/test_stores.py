@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
-from InterpScore.statistics import adjusted_p_values, competition_ranks
+from InterpScore.helpers import competition_ranks
+from InterpScore.resampling import adjusted_p_values
 from InterpScore.stores import neurons_in_stores
 
 pytestmark = pytest.mark.filterwarnings("ignore::InterpScore.errors.TableWarning")

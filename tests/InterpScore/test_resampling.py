@@ -9,20 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, pearsonr, rankdata, spearmanr
 
-from InterpScore import statistics
-from InterpScore.options import scoring_options
-from InterpScore.statistics import (
-    RatingDesign,
-    adjusted_p_values,
+from InterpScore import resampling as statistics
+from InterpScore.helpers import (
     average_ranks,
     competition_ranks,
     for_each_unit,
     percentile_interval,
-    permuted_within,
     spearman,
     weighted_mean,
     weighted_quantile,
 )
+from InterpScore.options import scoring_options
+from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
 
 quick = settings(max_examples=60, deadline=None)
 number = st.floats(-100, 100).map(lambda x: round(x, 3))
