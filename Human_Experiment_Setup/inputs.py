@@ -19,8 +19,8 @@ from Activation_Extraction.images.reading import ImageError
 from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.perturbations import Floats, Pixels
 from Human_Experiment_Setup.pictures import study_picture
-from InterpScore.image_names import rows_of_images
-from InterpScore.neuron_map import normalised
+from InterpScore.tables.image_names import rows_of_images
+from InterpScore.tables.neuron_map import normalised
 
 _SHOWN = 10
 

@@ -42,7 +42,7 @@ from Human_Experiment_Setup.protocol import (
     Protocol,
     SyntheticLevel,
 )
-from InterpScore.neuron_map import read_neuron_map
+from InterpScore.tables.neuron_map import read_neuron_map
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model

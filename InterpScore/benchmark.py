@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.files import sha256_of
-from InterpScore.effects import EffectsSource
 from InterpScore.errors import InputError, TableWarning, shown
-from InterpScore.experiment_table import ExperimentTable, load_experiment_table, with_effects
-from InterpScore.neuron_map import read_neuron_map
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.results import BenchmarkResult
 from InterpScore.scoring_run import Progress, ScoringRun
-from InterpScore.stores import Store, StoredNeurons, neurons_in_stores
+from InterpScore.tables.effects import EffectsSource
+from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
+from InterpScore.tables.from_stores import Store, StoredNeurons, neurons_in_stores
+from InterpScore.tables.neuron_map import read_neuron_map
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model

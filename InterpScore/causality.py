@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.effects import (
+from InterpScore.errors import InputError, MissingScoreWarning
+from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
+from InterpScore.options import ScoringOptions, scoring_options
+from InterpScore.tables.effects import (
     ACTIVATION,
     EFFECTS,
     MEAN_ABLATION,
@@ -26,10 +29,7 @@ from InterpScore.effects import (
     strength_of,
     unit_column,
 )
-from InterpScore.errors import InputError, MissingScoreWarning
-from InterpScore.experiment_table import ExperimentTable, one_unit_table, with_effects
-from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
-from InterpScore.options import ScoringOptions, scoring_options
+from InterpScore.tables.experiment_table import ExperimentTable, one_unit_table, with_effects
 
 if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource

@@ -58,9 +58,9 @@ def causality(
     from Activation_Extraction.models.registry import load_model
     from InterpScore.causality_files import measure_to_file
     from InterpScore.causality_measurement import ImagesOfSet, prepare_layer
-    from InterpScore.effects import EFFECTS
-    from InterpScore.experiment_table import clean_images_of
-    from InterpScore.image_names import rows_of_images
+    from InterpScore.tables.effects import EFFECTS
+    from InterpScore.tables.experiment_table import clean_images_of
+    from InterpScore.tables.image_names import rows_of_images
 
     if not images:
         raise InputError("IMAGES: none given; expected a folder, a glob, image files, tables, tar shards or hf:NAME")
@@ -102,7 +102,7 @@ def causality(
 
 def _kinds(also: str | None) -> list[str]:
     """The interventions that `--also` names, each once."""
-    from InterpScore.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, scaling
+    from InterpScore.tables.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, scaling
 
     named = {"mean": MEAN_ABLATION, "resample": RESAMPLE_ABLATION}
     kinds = []

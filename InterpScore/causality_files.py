@@ -32,8 +32,8 @@ from InterpScore.causality_measurement import (
     text_embeddings,
 )
 from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.effects import EFFECTS, FORMAT, MEAN_ABLATION
 from InterpScore.errors import InputError, OutputError
+from InterpScore.tables.effects import EFFECTS, FORMAT, MEAN_ABLATION
 
 IMAGES_A_PART = 32
 """What a stopped run loses at most."""

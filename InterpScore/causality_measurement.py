@@ -29,7 +29,9 @@ from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
 from InterpScore.causality_interventions import Intervention, replace, scale
 from InterpScore.causality_score_helpers import LayerInterventions, SeenImage, unit_count
-from InterpScore.effects import (
+from InterpScore.errors import InputError, shown
+from InterpScore.helpers import Floats
+from InterpScore.tables.effects import (
     ABLATION,
     ACTIVATION,
     ALL,
@@ -40,8 +42,6 @@ from InterpScore.effects import (
     strength_of,
     unit_column,
 )
-from InterpScore.errors import InputError, shown
-from InterpScore.helpers import Floats
 
 BATCH_SIZE = 8
 """Images that run up to the layer together, at most."""

@@ -22,11 +22,11 @@ from InterpScore.causality_measurement import (
     text_embeddings,
 )
 from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, Effects, scaling
 from InterpScore.errors import InputError, shown
-from InterpScore.experiment_table import ExperimentTable
-from InterpScore.image_names import rows_of_images
-from InterpScore.neuron_map import normalised
+from InterpScore.tables.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, Effects, scaling
+from InterpScore.tables.experiment_table import ExperimentTable
+from InterpScore.tables.image_names import rows_of_images
+from InterpScore.tables.neuron_map import normalised
 
 SHOWN_IMAGES = 10
 """How many images that are missing are named; the rest are counted."""

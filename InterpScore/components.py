@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from InterpScore.causality import NOT_MEASURED, beside_causality, causality, mean_of_measured, specificity
-from InterpScore.experiment_table import ExperimentTable
 from InterpScore.helpers import Bools, Floats, Ints, spearman, weighted_quantile
 from InterpScore.human_alignment import NO_HIGH, recognition_above
 from InterpScore.options import MIN_IMAGES_PER_SIDE, ScoringOptions
 from InterpScore.resampling import DrawWeights
 from InterpScore.robustness import activation_ratio, mean_over_groups, paired_stability, robustness, why_no_robustness
 from InterpScore.selectivity import hedges_factor, hedges_g, mann_whitney_p, ranked_separation, selectivity, sides
+from InterpScore.tables.experiment_table import ExperimentTable
 
 
 @dataclass(frozen=True)

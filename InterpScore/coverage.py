@@ -12,11 +12,11 @@ import numpy as np
 
 from InterpScore.aggregated_measure import calculate_interpretability_score
 from InterpScore.components import Block, blocks_of, components
-from InterpScore.experiment_table import ExperimentTable
 from InterpScore.helpers import Floats, percentile_interval
 from InterpScore.options import scoring_options
 from InterpScore.resampling import DrawWeights
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
+from InterpScore.tables.experiment_table import ExperimentTable
 
 CONFIDENCE = 0.95
 CROSSED_DRAWS, INDEPENDENT_DRAWS = 1000, 500

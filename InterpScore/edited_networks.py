@@ -25,11 +25,11 @@ from Activation_Extraction.models.trace import trace
 from InterpScore.causality import causality
 from InterpScore.causality_interventions import ablate, amplify, scale
 from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.experiment_table import ExperimentTable
 from InterpScore.helpers import Floats, Ints
 from InterpScore.labelling import choose_units
 from InterpScore.selectivity import selectivity, sides
 from InterpScore.simulation import StudyDesign, simulate_ratings
+from InterpScore.tables.experiment_table import ExperimentTable
 
 LAYER = "block_4"
 DESIGN = StudyDesign(

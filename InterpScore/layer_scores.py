@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.benchmark import run_interpretability_benchmark, score_table
-from InterpScore.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.errors import InputError
-from InterpScore.experiment_table import (
+from InterpScore.helpers import Floats
+from InterpScore.options import ScoringOptions, scoring_options
+from InterpScore.results import BenchmarkResult
+from InterpScore.scoring_run import Progress
+from InterpScore.selectivity import hedges_g, sides
+from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
+from InterpScore.tables.experiment_table import (
     ACTIVATION_PREFIX,
     CONCEPT_COLUMN,
     LEVEL_COLUMN,
     ExperimentTable,
     load_experiment_table,
 )
-from InterpScore.helpers import Floats
-from InterpScore.options import ScoringOptions, scoring_options
-from InterpScore.results import BenchmarkResult
-from InterpScore.scoring_run import Progress
-from InterpScore.selectivity import hedges_g, sides
 
 
 def calculate_interpretability_metrics(

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.errors import MissingScoreWarning
-from InterpScore.experiment_table import one_unit_table
 from InterpScore.helpers import Bools, Floats, Ints, weighted_mean
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.resampling import DrawWeights
+from InterpScore.tables.experiment_table import one_unit_table
 
 NO_CLEAN = "no clean image of the concept"
 

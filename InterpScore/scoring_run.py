@@ -22,14 +22,14 @@ from InterpScore.components import (
     partly_measured,
     reasons_missing,
 )
-from InterpScore.effects import unit_column
 from InterpScore.errors import InputError
-from InterpScore.experiment_table import ExperimentTable, nearest
 from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
 from InterpScore.human_alignment import permutation_p_value
 from InterpScore.options import COMPONENTS, ScoringOptions
 from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
 from InterpScore.results import COLUMNS
+from InterpScore.tables.effects import unit_column
+from InterpScore.tables.experiment_table import ExperimentTable, nearest
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""

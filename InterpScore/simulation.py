@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtri
 
-from InterpScore.effects import unit_column
-from InterpScore.experiment_table import ExperimentTable
 from InterpScore.helpers import Floats, Ints
 from InterpScore.selectivity import common_language_effect
+from InterpScore.tables.effects import unit_column
+from InterpScore.tables.experiment_table import ExperimentTable
 
 CLEAN = 5
 Noise = Literal["normal", "uniform", "sparse", "constant", "dead"]

@@ -13,10 +13,10 @@ import pytest
 
 import InterpScore
 from InterpScore.cli import score_app
-from InterpScore.effects import IMAGE_COLUMNS, unit_column
-from InterpScore.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 from InterpScore.options import PROTOCOLS
 from InterpScore.results import COLUMNS, PATTERNS
+from InterpScore.tables.effects import IMAGE_COLUMNS, unit_column
+from InterpScore.tables.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 
 ROOT = Path(InterpScore.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

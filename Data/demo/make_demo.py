@@ -27,9 +27,9 @@ from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.causality_measurement import Measurement
 from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.effects import EFFECTS, unit_column
 from InterpScore.labelling import choose_units
 from InterpScore.simulation import StudyDesign, simulate_ratings
+from InterpScore.tables.effects import EFFECTS, unit_column
 
 SEED = 2026
 HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from InterpScore.errors import InputError
-from InterpScore.experiment_table import load_experiment_table, one_unit_table
+from InterpScore.tables.experiment_table import load_experiment_table, one_unit_table
 
 NAN = float("nan")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from InterpScore.errors import InputError
-from InterpScore.image_names import rows_of_images
+from InterpScore.tables.image_names import rows_of_images
 
 
 def rows(images, stored):

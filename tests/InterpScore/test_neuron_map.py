@@ -5,7 +5,7 @@ import json
 import pytest
 
 from InterpScore.errors import InputError
-from InterpScore.neuron_map import normalised, read_neuron_map
+from InterpScore.tables.neuron_map import normalised, read_neuron_map
 
 
 def test_a_file_and_a_mapping_give_the_same_map(tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from InterpScore import InputError, MissingScoreWarning, calculate_robustness_score
-from InterpScore.experiment_table import load_experiment_table
 from InterpScore.options import scoring_options
 from InterpScore.robustness import activation_ratio, mean_over_groups, paired_stability, robustness, stability
+from InterpScore.tables.experiment_table import load_experiment_table
 
 positive = st.floats(0.01, 100)
 COLUMNS = ["ground_truth", "level", "image_filename", "participant", "soft_correct", "act"]

@@ -19,7 +19,7 @@ from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
 from InterpScore.helpers import competition_ranks
 from InterpScore.resampling import adjusted_p_values
-from InterpScore.stores import neurons_in_stores
+from InterpScore.tables.from_stores import neurons_in_stores
 
 pytestmark = pytest.mark.filterwarnings("ignore::InterpScore.errors.TableWarning")
 IDENTITY = {

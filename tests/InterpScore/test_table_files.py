@@ -8,7 +8,7 @@ import pytest
 
 from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import InputError, OutputError
-from InterpScore.table_files import read_json_object, read_table
+from InterpScore.tables.files import read_json_object, read_table
 
 WORDS = ["null", "NA", "nan", "None", "", " x "]
 

@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from InterpScore.effects import (
+from InterpScore.errors import InputError, Problem
+from InterpScore.helpers import Bools, Floats, Ints
+from InterpScore.resampling import RatingDesign
+from InterpScore.tables.checks import ImageIndex, TableChecks, as_words
+from InterpScore.tables.effects import (
     ACTIVATION,
     EFFECTS,
     IMAGE_COLUMNS,
@@ -28,13 +32,9 @@ from InterpScore.effects import (
     read_effects,
     unit_column,
 )
-from InterpScore.errors import InputError, Problem
-from InterpScore.helpers import Bools, Floats, Ints
-from InterpScore.neuron_map import normalised
-from InterpScore.resampling import RatingDesign
-from InterpScore.stores import StoredNeurons
-from InterpScore.table_checks import ImageIndex, TableChecks, as_words
-from InterpScore.table_files import read_table
+from InterpScore.tables.files import read_table
+from InterpScore.tables.from_stores import StoredNeurons
+from InterpScore.tables.neuron_map import normalised
 
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
 UNIT_KINDS = (ACTIVATION, *EFFECTS)

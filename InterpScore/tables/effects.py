@@ -21,9 +21,9 @@ import pandas as pd
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem
 from InterpScore.helpers import Floats, Ints
-from InterpScore.image_names import rows_of_images
-from InterpScore.table_checks import TableChecks
-from InterpScore.table_files import read_table
+from InterpScore.tables.checks import TableChecks
+from InterpScore.tables.files import read_table
+from InterpScore.tables.image_names import rows_of_images
 
 FORMAT = "InterpScore effects 1"
 """What the JSON beside a file of effects calls itself."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from InterpScore.errors import Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
-from InterpScore.table_files import MISSING_NUMBERS, SHOWN_ROWS
+from InterpScore.tables.files import MISSING_NUMBERS, SHOWN_ROWS
 
 LARGEST = 1e100
 """A larger number, infinity included, is taken for a mistake: its square would overflow."""

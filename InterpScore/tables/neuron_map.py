@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from InterpScore.errors import InputError, Problem, shown
-from InterpScore.table_files import read_json_object
+from InterpScore.tables.files import read_json_object
 
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Floats, Ints
-from InterpScore.image_names import rows_of_images
+from InterpScore.tables.image_names import rows_of_images
 
 SHOWN_IMAGES = 3
 """How many images of each kind are named; the rest are counted."""

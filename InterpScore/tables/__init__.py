@@ -1,0 +1,1 @@
+"""What goes into a scoring run: experiment tables, neuron maps, stores, effects; read and checked."""
