@@ -95,7 +95,7 @@ def run_interpretability_benchmark(
     table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality, stored)
     if images is not None:
         from Activation_Extraction.models.registry import load_model  # late: it loads torch
-        from InterpScore.causality_of_tables import measured_for_table
+        from InterpScore.interventions.of_tables import measured_for_table
 
         network = _model_of(stored) if model is None else model
         if isinstance(network, str):

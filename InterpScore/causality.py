@@ -34,7 +34,7 @@ from InterpScore.tables.experiment_table import ExperimentTable, one_unit_table,
 if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource
     from Activation_Extraction.models.registry import Model
-    from InterpScore.causality_trial import NeuronIntervention
+    from InterpScore.interventions.trial import NeuronIntervention
 
 NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
 MATCHED = 100
@@ -166,7 +166,7 @@ def test_neuron_intervention(
 
     Source: METRICS.md, section 2.
     """
-    from InterpScore.causality_trial import intervention_on_images
+    from InterpScore.interventions.trial import intervention_on_images
 
     return intervention_on_images(model, neuron_id, intervention_type, images, layer, value)
 
@@ -245,8 +245,8 @@ def _measured(
 ) -> tuple[ExperimentTable, dict[str, float]]:
     """The table of one unit with effects from a network, and the mean effects of other interventions."""
     from Activation_Extraction.models.registry import load_model
-    from InterpScore.causality_of_tables import measured_for_table, other_interventions
-    from InterpScore.causality_score_helpers import LayerInterventions
+    from InterpScore.interventions.layer import LayerInterventions
+    from InterpScore.interventions.of_tables import measured_for_table, other_interventions
 
     network = load_model(model) if isinstance(model, str) else model
     (measured,) = measured_for_table(table, options.clean_level, images, network, layer)

@@ -15,7 +15,7 @@ import typer
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
-    from InterpScore.causality_files import MeasurementReport
+    from InterpScore.interventions.files import MeasurementReport
 
 causality_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -56,8 +56,8 @@ def causality(
     from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.images.sets import image_set
     from Activation_Extraction.models.registry import load_model
-    from InterpScore.causality_files import measure_to_file
-    from InterpScore.causality_measurement import ImagesOfSet, prepare_layer
+    from InterpScore.interventions.files import measure_to_file
+    from InterpScore.interventions.measurement import ImagesOfSet, prepare_layer
     from InterpScore.tables.effects import EFFECTS
     from InterpScore.tables.experiment_table import clean_images_of
     from InterpScore.tables.image_names import rows_of_images

@@ -23,9 +23,9 @@ from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.trace import trace
 from InterpScore.causality import causality
-from InterpScore.causality_interventions import ablate, amplify, scale
-from InterpScore.causality_score_helpers import LayerInterventions
 from InterpScore.helpers import Floats, Ints
+from InterpScore.interventions.edits import ablate, amplify, scale
+from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.labelling import choose_units
 from InterpScore.selectivity import selectivity, sides
 from InterpScore.simulation import StudyDesign, simulate_ratings

@@ -33,8 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from Activation_Extraction import Model, load_model, trace
 from Activation_Extraction.backends.plain_network import running
-from InterpScore.causality_interventions import ablate, amplify
-from InterpScore.causality_score_helpers import LayerInterventions, SeenImage
+from InterpScore.interventions.edits import ablate, amplify
+from InterpScore.interventions.layer import LayerInterventions, SeenImage
 
 MODEL, LAYER = "clip-rn50x4", "layer4.5"
 UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8

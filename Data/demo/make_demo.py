@@ -25,8 +25,8 @@ from Activation_Extraction import Model, extract_activations, image_set, load_mo
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
-from InterpScore.causality_measurement import Measurement
-from InterpScore.causality_score_helpers import LayerInterventions
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import Measurement
 from InterpScore.labelling import choose_units
 from InterpScore.simulation import StudyDesign, simulate_ratings
 from InterpScore.tables.effects import EFFECTS, unit_column

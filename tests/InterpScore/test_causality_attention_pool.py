@@ -8,7 +8,7 @@ import torch
 from Activation_Extraction import load_model
 from Activation_Extraction.models.modified_resnet import AttentionPool2d
 from InterpScore import InputError
-from InterpScore.causality_attention_pool import AttentionPoolUpdate
+from InterpScore.interventions.attention_pool import AttentionPoolUpdate
 
 STRENGTHS = [-1.0, -0.5, 0.0, 1.0, 4.0]
 """Scaling by 0, ½, 1, 2 and 5."""
@@ -100,7 +100,7 @@ def test_unit_without_outgoing_weights_changes_nothing(small):
 
 def test_units_are_taken_in_parts_of_any_size(small, monkeypatch):
     whole = all_changes(*small)
-    monkeypatch.setattr("InterpScore.causality_attention_pool.UNITS_AT_ONCE", 5)
+    monkeypatch.setattr("InterpScore.interventions.attention_pool.UNITS_AT_ONCE", 5)
     torch.testing.assert_close(all_changes(*small), whole, rtol=1e-12, atol=0)
 
 

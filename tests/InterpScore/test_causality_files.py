@@ -19,11 +19,12 @@ from Activation_Extraction import load_model
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
-from InterpScore import InputError, OutputError, causality_files
+from InterpScore import InputError, OutputError
 from InterpScore.causality_cli import causality_app
-from InterpScore.causality_files import measure_to_file
-from InterpScore.causality_measurement import Measurement, text_embeddings
-from InterpScore.causality_score_helpers import LayerInterventions
+from InterpScore.interventions import files as causality_files
+from InterpScore.interventions.files import measure_to_file
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import Measurement, text_embeddings
 from tests.InterpScore.conftest import Outcome
 from tests.InterpScore.interventions import LAYER, SIDE, UNITS, small_model
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from InterpScore import InputError
-from InterpScore.causality_interventions import ablate, add, amplify, at, clamp, replace, scale
+from InterpScore.interventions.edits import ablate, add, amplify, at, clamp, replace, scale
 
 A_UP = torch.tensor([[0.0, 1.0, 2.0], [3.0, -4.0, 5.0]])
 

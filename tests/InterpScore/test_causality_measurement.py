@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from InterpScore import InputError
-from InterpScore.causality_interventions import ablate, amplify, replace, scale
-from InterpScore.causality_measurement import (
+from InterpScore.interventions.edits import ablate, amplify, replace, scale
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import (
     Measurement,
     about_measurement,
     default_layer,
@@ -15,7 +16,6 @@ from InterpScore.causality_measurement import (
     prepare_layer,
     text_embeddings,
 )
-from InterpScore.causality_score_helpers import LayerInterventions
 from tests.InterpScore.interventions import LAYER, SIDE, UNITS, small_model
 
 KINDS = ("ablation", "amplification", "scale_0.5", "mean_ablation", "resample_ablation")

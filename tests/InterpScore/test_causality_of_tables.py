@@ -15,9 +15,9 @@ from Activation_Extraction.clip_helpers import prepare
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from InterpScore import InputError, calculate_causality_score, run_interpretability_benchmark
 from InterpScore.causality import test_neuron_intervention as intervene
-from InterpScore.causality_files import measure_to_file
-from InterpScore.causality_interventions import ablate, amplify, replace, scale
-from InterpScore.causality_score_helpers import LayerInterventions
+from InterpScore.interventions.edits import ablate, amplify, replace, scale
+from InterpScore.interventions.files import measure_to_file
+from InterpScore.interventions.layer import LayerInterventions
 from tests.InterpScore.interventions import LAYER, SIDE, UNITS, pictures, small_model
 
 CONCEPTS = ("fire", "star", "tree")

@@ -8,8 +8,8 @@ import torch
 
 from Activation_Extraction import load_model
 from InterpScore import InputError
-from InterpScore.causality_interventions import ablate, add, amplify, at, clamp, replace, scale
-from InterpScore.causality_score_helpers import LayerInterventions, cosine_change, embedding_of
+from InterpScore.interventions.edits import ablate, add, amplify, at, clamp, replace, scale
+from InterpScore.interventions.layer import LayerInterventions, cosine_change, embedding_of
 from tests.Activation_Extraction.small_networks import hooks_of
 from tests.InterpScore.interventions import LAYER, UNITS, pictures, small_model, small_network
 

@@ -24,15 +24,15 @@ from filelock import FileLock, Timeout
 
 from Activation_Extraction.base.files import sha256_of, write_together, written_whole
 from Activation_Extraction.clip_helpers import ImageSource
-from InterpScore.causality_measurement import (
+from InterpScore.errors import InputError, OutputError
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import (
     Advance,
     Measurement,
     about_measurement,
     effects_frame,
     text_embeddings,
 )
-from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.errors import InputError, OutputError
 from InterpScore.tables.effects import EFFECTS, FORMAT, MEAN_ABLATION
 
 IMAGES_A_PART = 32

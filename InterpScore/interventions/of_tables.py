@@ -13,7 +13,9 @@ import torch
 from Activation_Extraction.clip_helpers import ImageSource
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model
-from InterpScore.causality_measurement import (
+from InterpScore.errors import InputError, shown
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import (
     ImagesOfSet,
     Measurement,
     about_measurement,
@@ -21,8 +23,6 @@ from InterpScore.causality_measurement import (
     prepare_layer,
     text_embeddings,
 )
-from InterpScore.causality_score_helpers import LayerInterventions
-from InterpScore.errors import InputError, shown
 from InterpScore.tables.effects import EFFECTS, MEAN_ABLATION, RESAMPLE_ABLATION, Effects, scaling
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.image_names import rows_of_images

@@ -27,10 +27,10 @@ from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_ima
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
-from InterpScore.causality_interventions import Intervention, replace, scale
-from InterpScore.causality_score_helpers import LayerInterventions, SeenImage, unit_count
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats
+from InterpScore.interventions.edits import Intervention, replace, scale
+from InterpScore.interventions.layer import LayerInterventions, SeenImage, unit_count
 from InterpScore.tables.effects import (
     ABLATION,
     ACTIVATION,

@@ -15,11 +15,11 @@ from torch import Tensor
 from Activation_Extraction.clip_helpers import ImageError, listed, read_images
 from Activation_Extraction.images.reading import name_of
 from Activation_Extraction.models.registry import Model, load_model
-from InterpScore.causality_interventions import Intervention, add, amplify, clamp, replace, scale
-from InterpScore.causality_measurement import default_layer
-from InterpScore.causality_score_helpers import LayerInterventions
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats
+from InterpScore.interventions.edits import Intervention, add, amplify, clamp, replace, scale
+from InterpScore.interventions.layer import LayerInterventions
+from InterpScore.interventions.measurement import default_layer
 
 TAKES: Mapping[str, tuple[str, ...]] = {
     "ablate": (), "amplify": ("by",), "scale": ("by",), "clamp": ("low", "high"), "add": ("value",), "mean": (),

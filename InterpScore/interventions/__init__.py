@@ -1,0 +1,1 @@
+"""Interventions on the units of a layer, and their effects on the embedding."""
