@@ -15,7 +15,7 @@ _HOME = {
     "calculate_interpretability_score": "aggregated_measure",
     "calculate_interpretability_metrics": "layer_scores",
     "run_interpretability_benchmark": "benchmark",
-    "BenchmarkResult": "results",
+    "BenchmarkResult": "scoring.results",
     "ScoringOptions": "options",
     "InterpScoreError": "errors",
     "InputError": "errors",

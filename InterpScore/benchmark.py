@@ -19,8 +19,8 @@ import pandas as pd
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.options import ScoringOptions, scoring_options
-from InterpScore.results import BenchmarkResult
-from InterpScore.scoring_run import Progress, ScoringRun
+from InterpScore.scoring.results import BenchmarkResult
+from InterpScore.scoring.scoring_run import Progress, ScoringRun
 from InterpScore.tables.effects import EffectsSource
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
 from InterpScore.tables.from_stores import Store, StoredNeurons, neurons_in_stores

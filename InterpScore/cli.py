@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from InterpScore.results import BenchmarkResult
+    from InterpScore.scoring.results import BenchmarkResult
 
 LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
 _LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
@@ -117,7 +117,7 @@ def score(
     """
     from Activation_Extraction.base.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
-    from InterpScore.results import result_paths
+    from InterpScore.scoring.results import result_paths
 
     for written in result_paths(results):
         for read in (data, neuron_map, *(causality or ())):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from InterpScore.aggregated_measure import calculate_interpretability_score
-from InterpScore.components import Block, blocks_of, components
 from InterpScore.helpers import Floats, percentile_interval
 from InterpScore.options import scoring_options
 from InterpScore.resampling import DrawWeights
+from InterpScore.scoring.components import Block, blocks_of, components
 from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
 from InterpScore.tables.experiment_table import ExperimentTable
 

@@ -12,8 +12,8 @@ from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.options import ScoringOptions, scoring_options
-from InterpScore.results import BenchmarkResult
-from InterpScore.scoring_run import Progress
+from InterpScore.scoring.results import BenchmarkResult
+from InterpScore.scoring.scoring_run import Progress
 from InterpScore.selectivity import hedges_g, sides
 from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.tables.experiment_table import (

@@ -14,7 +14,7 @@ import pytest
 import InterpScore
 from InterpScore.cli import score_app
 from InterpScore.options import PROTOCOLS
-from InterpScore.results import COLUMNS, PATTERNS
+from InterpScore.scoring.results import COLUMNS, PATTERNS
 from InterpScore.tables.effects import IMAGE_COLUMNS, unit_column
 from InterpScore.tables.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 

@@ -13,7 +13,12 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.components import (
+from InterpScore.errors import InputError
+from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
+from InterpScore.human_alignment import permutation_p_value
+from InterpScore.options import COMPONENTS, ScoringOptions
+from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
+from InterpScore.scoring.components import (
     Block,
     beside_scores,
     blocks_of,
@@ -22,12 +27,7 @@ from InterpScore.components import (
     partly_measured,
     reasons_missing,
 )
-from InterpScore.errors import InputError
-from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
-from InterpScore.human_alignment import permutation_p_value
-from InterpScore.options import COMPONENTS, ScoringOptions
-from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
-from InterpScore.results import COLUMNS
+from InterpScore.scoring.results import COLUMNS
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable, nearest
 

@@ -1,0 +1,1 @@
+"""One scoring run: components for blocks of neurons, resampling, the ranked table."""
