@@ -311,7 +311,7 @@ def sanity(
     its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
     """
     from Activation_Extraction.base.files import check_writable, write_together
-    from InterpScore.sanity import failures, run_sanity_checks
+    from InterpScore.sanity.checks import failures, run_sanity_checks
 
     if output is not None:
         check_writable(output)

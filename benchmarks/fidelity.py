@@ -27,7 +27,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.images.presets import pixels_of
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.labelling import choose_units
-from InterpScore.simulation import simulate_ratings
+from InterpScore.sanity.simulation import simulate_ratings
 
 NETWORKS = {"clip-mini": ("layer4", None), "clip-rn50x4": ("layer4.5", "random")}
 """Name → layer and weights."""

@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from InterpScore.benchmark import run_interpretability_benchmark
-from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
+from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
 
 ROOT = Path(__file__).resolve().parent.parent
 CONCEPTS = [f"concept {k}" for k in range(10)]

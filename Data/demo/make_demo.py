@@ -28,7 +28,7 @@ from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement
 from InterpScore.labelling import choose_units
-from InterpScore.simulation import StudyDesign, simulate_ratings
+from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
 from InterpScore.tables.effects import EFFECTS, unit_column
 
 SEED = 2026

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from InterpScore import InputError, TableWarning, calculate_selectivity_score, run_interpretability_benchmark
-from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
+from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
 
 STUDY = Path(os.environ.get("INTERPSCORE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 published_study = pytest.mark.skipif(

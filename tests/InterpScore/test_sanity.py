@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from Activation_Extraction.base.commands import run
-from InterpScore import edited_networks, sanity, sanity_network, sanity_simulated
 from InterpScore.cli import sanity_app
 from InterpScore.resampling import DrawWeights, RatingDesign
-from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
+from InterpScore.sanity import checks as sanity
+from InterpScore.sanity import edited_networks
+from InterpScore.sanity import network as sanity_network
+from InterpScore.sanity import simulated as sanity_simulated
+from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
 
 
 @pytest.fixture(scope="module", params=[250, pytest.param(1000, marks=pytest.mark.slow)])

@@ -27,8 +27,8 @@ from InterpScore.helpers import Floats, Ints
 from InterpScore.interventions.edits import ablate, amplify, scale
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.labelling import choose_units
+from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
 from InterpScore.selectivity import selectivity, sides
-from InterpScore.simulation import StudyDesign, simulate_ratings
 from InterpScore.tables.experiment_table import ExperimentTable
 
 LAYER = "block_4"

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.benchmark import run_interpretability_benchmark
-from InterpScore.coverage import interval_coverage
 from InterpScore.helpers import Floats
 from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.resampling import adjusted_p_values
-from InterpScore.sanity_check import VARIANTS, Check, Progress, judged
+from InterpScore.sanity.coverage import interval_coverage
+from InterpScore.sanity.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
+from InterpScore.sanity.verdict import VARIANTS, Check, Progress, judged
 from InterpScore.selectivity import mann_whitney_p, selectivity, sides
-from InterpScore.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
 from InterpScore.tables.experiment_table import ExperimentTable
 
 COVERAGE = (0.93, 0.995)

@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from InterpScore.sanity_check import Check, Progress
-from InterpScore.sanity_simulated import (
+from InterpScore.sanity.simulated import (
     check_causality,
     check_coverage,
     check_dose,
@@ -18,6 +17,7 @@ from InterpScore.sanity_simulated import (
     check_null_scores,
     check_synthetic_level,
 )
+from InterpScore.sanity.verdict import Check, Progress
 
 
 def run_sanity_checks(
@@ -49,7 +49,7 @@ def run_sanity_checks(
         ("coverage", lambda: check_coverage(simulations, seed, tell)),
     ]
     if network:
-        from InterpScore.sanity_network import check_network  # late: it loads torch
+        from InterpScore.sanity.network import check_network  # late: it loads torch
 
         steps.append(("network", lambda: check_network(seed)))
     checks: list[Check] = []

@@ -14,8 +14,8 @@ from InterpScore.aggregated_measure import calculate_interpretability_score
 from InterpScore.helpers import Floats, percentile_interval
 from InterpScore.options import scoring_options
 from InterpScore.resampling import DrawWeights
+from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
 from InterpScore.scoring.components import Block, blocks_of, components
-from InterpScore.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
 from InterpScore.tables.experiment_table import ExperimentTable
 
 CONFIDENCE = 0.95

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from InterpScore import edited_networks as networks
 from InterpScore.benchmark import score_table
 from InterpScore.helpers import Floats
 from InterpScore.options import scoring_options
-from InterpScore.sanity_check import Check, judged
+from InterpScore.sanity import edited_networks as networks
+from InterpScore.sanity.verdict import Check, judged
 
 NETWORKS = 10
 """With random weights."""

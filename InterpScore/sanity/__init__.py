@@ -1,0 +1,1 @@
+"""Ground truth that the metrics must pass: simulated studies and edited networks."""
