@@ -5,7 +5,7 @@ The same as `interpscore score`.
 """
 
 from Activation_Extraction.base.commands import run
-from InterpScore.cli import score_app
+from InterpScore.cli.score import score_app
 
 if __name__ == "__main__":
     run(score_app)

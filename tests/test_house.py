@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import InterpScore
-from InterpScore.cli import score_app
+from InterpScore.cli.score import score_app
 from InterpScore.options import PROTOCOLS
 from InterpScore.scoring.results import COLUMNS, PATTERNS
 from InterpScore.tables.effects import IMAGE_COLUMNS, unit_column

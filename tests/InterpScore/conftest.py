@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from Activation_Extraction.base.commands import run
-from InterpScore.cli import score_app
+from InterpScore.cli.score import score_app
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
 
 NEURONS = {"1": "cat", "2": "dog", "3": "NA"}

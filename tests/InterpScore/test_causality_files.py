@@ -20,7 +20,7 @@ from Activation_Extraction.base.commands import run
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from InterpScore import InputError, OutputError
-from InterpScore.causality_cli import causality_app
+from InterpScore.cli.causality import causality_app
 from InterpScore.interventions import files as causality_files
 from InterpScore.interventions.files import measure_to_file
 from InterpScore.interventions.layer import LayerInterventions

@@ -339,7 +339,7 @@ def test_results_that_end_in_json_are_refused(files, refused, tmp_path):
 STOPPED = """
 import os, signal, sys
 from InterpScore import resampling as statistics
-from InterpScore.cli import score_app
+from InterpScore.cli.score import score_app
 from Activation_Extraction.base.commands import run
 
 def stop(*_, **__):

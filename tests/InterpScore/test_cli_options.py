@@ -284,7 +284,7 @@ def environment(tmp_path):
     record = tmp_path / "site" / "some_room-1.dist-info"
     record.mkdir(parents=True)
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: some-room\nVersion: 1\n")
-    (record / "entry_points.txt").write_text("[interpscore.commands]\nscore = InterpScore.cli:score_app\n")
+    (record / "entry_points.txt").write_text("[interpscore.commands]\nscore = InterpScore.cli.score:score_app\n")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")])}
 
 
@@ -353,7 +353,7 @@ def test_level_kinds_cannot_speak_of_the_clean_level(score, files, kinds, messag
 
 
 def test_long_run_without_a_terminal_tells_how_far_it_is(files, score, monkeypatch):
-    monkeypatch.setattr("InterpScore.cli._SECONDS", 0)
+    monkeypatch.setattr("InterpScore.cli.score._SECONDS", 0)
     told = score(*files.paths, "--resamples", 40)
     assert "resamples: 40 of 40" in told.errors
     assert score(*files.paths, "--resamples", 40, "--quiet").err == ""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from Activation_Extraction.base.commands import run
-from InterpScore.cli import sanity_app
+from InterpScore.cli.sanity import sanity_app
 from InterpScore.resampling import DrawWeights, RatingDesign
 from InterpScore.sanity import checks as sanity
 from InterpScore.sanity import edited_networks

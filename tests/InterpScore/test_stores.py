@@ -468,7 +468,7 @@ def test_a_store_needs_zarr_and_no_network(from_store, files, tmp_path, blocked)
     script = f"""
 import sys
 sys.modules[{blocked!r}] = None
-from InterpScore.cli import score_app
+from InterpScore.cli.score import score_app
 from Activation_Extraction.base.commands import run
 run(score_app)
 """

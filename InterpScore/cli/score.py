@@ -1,20 +1,17 @@
-"""`interpscore score` and `interpscore sanity`: arguments in, table or checks out."""
+"""`interpscore score`: arguments in, ranked table out."""
 
 from __future__ import annotations
 
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
+from InterpScore.cli.progress import stage_progress
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
 LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
 _LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
 _SHOWN_NEURONS = 40
-_SECONDS = 60
-"""Between two lines where there is no terminal."""
 _ROOMY = 98
 """Columns a terminal needs for the ranking with full names and rules."""
 
@@ -64,7 +59,6 @@ def _split_at_equals(argument: str) -> list[str]:
 
 
 score_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-sanity_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 OUR_OPTIONS = "Options of InterpScore"
 FROM_NETWORK = "Activations and causality from a network"
@@ -127,7 +121,7 @@ def score(
             if folder.resolve() in written.resolve().parents:
                 raise InputError(f"{results}: lies in the store {folder}; expected another folder")
     check_writable(results)
-    with _progress(quiet) as progress, warnings.catch_warnings():
+    with stage_progress(quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),
@@ -159,41 +153,6 @@ def _kinds(text: str | None) -> dict[str, str] | None:
     if not pairs or any(not kind for _, kind in pairs):
         raise InputError(f"--level-kinds: found {text!r}; expected pairs such as 4=synthetic")
     return dict(pairs)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A progress bar on a terminal, a line a minute elsewhere."""
-    if quiet:
-        yield None
-        return
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def advance(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield advance
-
-
-class _Lines:
-    """How far a run is, where there is no terminal; short runs print nothing."""
-
-    def __init__(self) -> None:
-        self._said = monotonic()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if monotonic() - self._said >= _SECONDS:
-            self._said = monotonic()
-            print(f"{what}: {done:,} of {total:,}", file=sys.stderr)
 
 
 def _print_ranking(result: BenchmarkResult) -> None:
@@ -295,57 +254,3 @@ def _with_interval(row: Any, name: str) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".", 1).replace("1.00", "1")
-
-
-@sanity_app.command()
-def sanity(
-    simulations: Annotated[
-        int, typer.Option(min=50, help="Simulated studies behind the coverage of intervals.")
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulations.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the checks to this CSV.")] = None,
-) -> None:
-    """Put the metrics before units whose truth is known: noise, planted concepts, wrong labels.
-
-    Each check is run for the seed protocol, the published one and our variants, with its figure and
-    its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
-    """
-    from Activation_Extraction.base.files import check_writable, write_together
-    from InterpScore.sanity.checks import failures, run_sanity_checks
-
-    if output is not None:
-        check_writable(output)
-    network = find_spec("torch") is not None
-    with _progress(quiet=False) as progress:
-        checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
-    _print_checks(checks)
-    if not network:
-        print("the checks on a network are left out: torch is not installed (pip install 'interpscore[models]')")
-    failed = failures(checks)
-    print(
-        f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}"
-    )
-    if output is not None:
-        write_together({output: checks.to_csv(index=False, lineterminator="\n")})
-    raise typer.Exit(1 if len(failed) else 0)
-
-
-def _print_checks(checks: pd.DataFrame) -> None:
-    """Each check once, the ways of scoring beneath it, each with its verdict and figure."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, soft_wrap=True)
-    for (section, check), rows in checks.groupby(["section", "check"], sort=False):
-        console.print(f"[bold]{section}  {escape(check)}[/bold]")
-        for row in rows.itertuples():
-            verdict = (
-                "[green]pass[/green] "
-                if row.passed
-                else "[bold red]FAIL[/bold red] "
-                if row.required
-                else "[yellow]fails[/yellow]"
-            )
-            console.print(
-                f"     {row.variant:<13} {verdict} {escape(row.figure)}  [dim](expected: {escape(row.expected)})[/dim]"
-            )

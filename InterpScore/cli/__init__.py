@@ -1,0 +1,1 @@
+"""The commands `interpscore score`, `causality` and `sanity`."""
