@@ -8,11 +8,11 @@ from __future__ import annotations
 from Activation_Extraction.base.lazy import lazy_names
 
 _HOME = {
-    "build_stimuli": "stimuli",
-    "check_stimuli": "manifest",
-    "read_protocol": "protocol",
-    "available_protocols": "protocol",
-    "Protocol": "protocol",
+    "build_stimuli": "stimuli.build",
+    "check_stimuli": "stimuli.manifest",
+    "read_protocol": "stimuli.protocol",
+    "available_protocols": "stimuli.protocol",
+    "Protocol": "stimuli.protocol",
 }
 
 __all__ = sorted(_HOME)

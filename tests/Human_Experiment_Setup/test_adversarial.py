@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import PRESETS, ImageInput, prepare
 from Activation_Extraction.models.registry import load_model
-from Human_Experiment_Setup.adversarial import attacked
-from Human_Experiment_Setup.calibration import measured
-from Human_Experiment_Setup.network_reading import NetworkReading, class_log_odds, unit_activation
-from Human_Experiment_Setup.protocol import AdversarialLevel
+from Human_Experiment_Setup.stimuli.adversarial import attacked
+from Human_Experiment_Setup.stimuli.calibration import measured
+from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, class_log_odds, unit_activation
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel
 
 SIDE = 16
 IDENTITY = NetworkReading(ImageInput(SIDE), "clip", SIDE)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from Human_Experiment_Setup.calibration import TOLERANCE, calibrated, excess, measured, rms, signal, ssim
-from Human_Experiment_Setup.perturbations import FAMILIES
+from Human_Experiment_Setup.stimuli.calibration import TOLERANCE, calibrated, excess, measured, rms, signal, ssim
+from Human_Experiment_Setup.stimuli.perturbations import FAMILIES
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 

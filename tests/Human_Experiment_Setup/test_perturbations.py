@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import poisson
 
-from Human_Experiment_Setup.perturbations import FAMILIES, pixels
+from Human_Experiment_Setup.stimuli.perturbations import FAMILIES, pixels
 
 CLEAN = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
 X = CLEAN / 255

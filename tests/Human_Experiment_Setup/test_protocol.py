@@ -3,7 +3,7 @@
 import pytest
 
 from Activation_Extraction.base.errors import InputError
-from Human_Experiment_Setup.protocol import KINDS, AdversarialLevel, available_protocols, read_protocol
+from Human_Experiment_Setup.stimuli.protocol import KINDS, AdversarialLevel, available_protocols, read_protocol
 
 GOOD = """about: two levels
 size: 64

@@ -19,9 +19,9 @@ from PIL import Image
 from Activation_Extraction import extract_activations, image_set, load_model
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
-from Human_Experiment_Setup.manifest import COLUMNS
-from Human_Experiment_Setup.pictures import saved_picture
-from Human_Experiment_Setup.stimuli_cli import stimuli_app
+from Human_Experiment_Setup.cli.stimuli import stimuli_app
+from Human_Experiment_Setup.stimuli.manifest import COLUMNS
+from Human_Experiment_Setup.stimuli.pictures import saved_picture
 
 UNITS = {"fire": 185, "mushroom": 206}
 ROOM = Path(__file__).parents[2] / "Human_Experiment_Setup"
@@ -224,7 +224,7 @@ def test_a_killed_build_is_gone_on_with(home, stimuli, tmp_path):
     for k in range(30):
         draw(tmp_path / "photos" / "fire" / f"{k}.png", "fire", f"many {k}", 48)
     arguments = ["build", tmp_path / "photos", "--protocol", home / "noise.yaml", "--quiet", "-o"]
-    command = "from Activation_Extraction.base.commands import run; from Human_Experiment_Setup.stimuli_cli import stimuli_app; import sys; run(stimuli_app, sys.argv[1:])"
+    command = "from Activation_Extraction.base.commands import run; from Human_Experiment_Setup.cli.stimuli import stimuli_app; import sys; run(stimuli_app, sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", command, *map(str, arguments), str(tmp_path / "killed")])
     pictures = tmp_path / "killed" / "pictures"
     while process.poll() is None and (not pictures.is_dir() or len(os.listdir(pictures)) < 5):

@@ -16,8 +16,8 @@ from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.reading import ImageError
-from Human_Experiment_Setup.calibration import measured
-from Human_Experiment_Setup.pictures import saved_picture
+from Human_Experiment_Setup.stimuli.calibration import measured
+from Human_Experiment_Setup.stimuli.pictures import saved_picture
 
 TABLE, PROVENANCE, PICTURES = "images.csv", "stimuli.json", "pictures"
 CONTACT_SHEET, CONTACT_PAGE = "contact_sheet.png", "contact_sheet.html"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from Human_Experiment_Setup.stimuli import BuildReport
+    from Human_Experiment_Setup.stimuli.build import BuildReport
 
 stimuli_app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", no_args_is_help=True,
@@ -58,9 +58,9 @@ def build(
 
     from Activation_Extraction.base.errors import InputError
     from Activation_Extraction.images.sets import image_set
-    from Human_Experiment_Setup.plan import needs_network
-    from Human_Experiment_Setup.protocol import LARGEST, SMALLEST, read_protocol
-    from Human_Experiment_Setup.stimuli import build_stimuli
+    from Human_Experiment_Setup.stimuli.build import build_stimuli
+    from Human_Experiment_Setup.stimuli.plan import needs_network
+    from Human_Experiment_Setup.stimuli.protocol import LARGEST, SMALLEST, read_protocol
 
     chosen = read_protocol(protocol)
     if size is not None:
@@ -99,7 +99,7 @@ def check(
     The exit code is 1 where something is wrong.
     """
     from Activation_Extraction.base.progress import image_progress
-    from Human_Experiment_Setup.manifest import check_stimuli, read_table
+    from Human_Experiment_Setup.stimuli.manifest import check_stimuli, read_table
 
     rows = read_table(folder)
     with image_progress("Checking", len(rows), shown=not quiet) as advance:
@@ -124,7 +124,7 @@ def protocols(
 
     [bold]interpscore stimuli protocols noise > mine.yaml[/bold]
     """
-    from Human_Experiment_Setup.protocol import available_protocols, protocol_path, read_protocol
+    from Human_Experiment_Setup.stimuli.protocol import available_protocols, protocol_path, read_protocol
 
     if name is not None:
         print(protocol_path(name).read_text(encoding="utf-8"), end="")
@@ -134,7 +134,7 @@ def protocols(
 
 
 def _missed(row: dict[str, str]) -> str:
-    from Human_Experiment_Setup.contact_sheet import strength
+    from Human_Experiment_Setup.stimuli.contact_sheet import strength
 
     declared, found = (strength(row["measure"], row[f"strength_{which}"]) for which in ("declared", "measured"))
     line = f"{row['source']}, level {row['level']} ({row['method']}): {found}; declared {declared}"
@@ -147,7 +147,7 @@ def _missed(row: dict[str, str]) -> str:
 def _print_report(report: BuildReport) -> None:
     from statistics import median
 
-    from Human_Experiment_Setup.contact_sheet import relative_activations, strength
+    from Human_Experiment_Setup.stimuli.contact_sheet import relative_activations, strength
 
     relative = relative_activations(report.rows)
     lines: list[tuple[str, ...]] = [

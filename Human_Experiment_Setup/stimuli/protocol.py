@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import yaml
 
 from Activation_Extraction.base.errors import InputError, shown
-from Human_Experiment_Setup.calibration import MEASURES, NORMS
-from Human_Experiment_Setup.perturbations import FAMILIES
+from Human_Experiment_Setup.stimuli.calibration import MEASURES, NORMS
+from Human_Experiment_Setup.stimuli.perturbations import FAMILIES
 
-FOLDER = Path(__file__).with_name("protocols")
+FOLDER = Path(__file__).parents[1] / "protocols"
 SMALLEST, LARGEST = 32, 2048
 """Pixels a side that a study may have; structural similarity needs 11."""
 

@@ -17,10 +17,10 @@ from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
-from Human_Experiment_Setup.adversarial import attacked
-from Human_Experiment_Setup.network_reading import NetworkReading, Score, class_log_odds, unit_activation
-from Human_Experiment_Setup.perturbations import Floats, Pixels
-from Human_Experiment_Setup.protocol import AdversarialLevel, Protocol
+from Human_Experiment_Setup.stimuli.adversarial import attacked
+from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, Score, class_log_odds, unit_activation
+from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, Protocol
 
 _SHOWN = 10
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from Activation_Extraction.base.files import write_whole
 from Activation_Extraction.images.reading import read_image
-from Human_Experiment_Setup.perturbations import Pixels
+from Human_Experiment_Setup.stimuli.perturbations import Pixels
 
 
 def study_picture(data: bytes, name: str, side: int) -> Pixels:

@@ -17,8 +17,8 @@ from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.reading import ImageError
 from Activation_Extraction.images.sets import ImageSet
-from Human_Experiment_Setup.perturbations import Floats, Pixels
-from Human_Experiment_Setup.pictures import study_picture
+from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
+from Human_Experiment_Setup.stimuli.pictures import study_picture
 from InterpScore.tables.image_names import rows_of_images
 from InterpScore.tables.neuron_map import normalised
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.base.files import check_writable, write_whole
-from Human_Experiment_Setup.inputs import Source, rank
-from Human_Experiment_Setup.manifest import PICTURES, PROVENANCE
-from Human_Experiment_Setup.protocol import AdversarialLevel, ExemplarLevel, Protocol, SyntheticLevel
+from Human_Experiment_Setup.stimuli.inputs import Source, rank
+from Human_Experiment_Setup.stimuli.manifest import PICTURES, PROVENANCE
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, ExemplarLevel, Protocol, SyntheticLevel
 
 NAME_LENGTH = 12
 """Hexadecimal digits of a file's name."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from Human_Experiment_Setup.protocol import AdversarialLevel, BenignLevel, Level, Protocol
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, BenignLevel, Level, Protocol
 
 Row = Mapping[str, str]
 

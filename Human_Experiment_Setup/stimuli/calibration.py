@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from Human_Experiment_Setup.perturbations import Floats, Knob, Pixels, pixels
+from Human_Experiment_Setup.stimuli.perturbations import Floats, Knob, Pixels, pixels
 
 TOLERANCE = 0.02
 """Relative error of the size of a change up to which a declared strength counts as reached."""

@@ -21,10 +21,10 @@ from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import image_progress
 from Activation_Extraction.images.reading import ImageError
 from Activation_Extraction.images.sets import ImageSet
-from Human_Experiment_Setup import contact_sheet, inputs
-from Human_Experiment_Setup.calibration import TOLERANCE, calibrated, excess, measured, signal
-from Human_Experiment_Setup.inputs import Source, rank
-from Human_Experiment_Setup.manifest import (
+from Human_Experiment_Setup.stimuli import contact_sheet, inputs
+from Human_Experiment_Setup.stimuli.calibration import TOLERANCE, calibrated, excess, measured, signal
+from Human_Experiment_Setup.stimuli.inputs import Source, rank
+from Human_Experiment_Setup.stimuli.manifest import (
     COLUMNS,
     CONTACT_PAGE,
     CONTACT_SHEET,
@@ -32,10 +32,10 @@ from Human_Experiment_Setup.manifest import (
     as_text,
     write_table,
 )
-from Human_Experiment_Setup.perturbations import FAMILIES, Pixels
-from Human_Experiment_Setup.pictures import save_picture, saved_picture
-from Human_Experiment_Setup.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
-from Human_Experiment_Setup.protocol import (
+from Human_Experiment_Setup.stimuli.perturbations import FAMILIES, Pixels
+from Human_Experiment_Setup.stimuli.pictures import save_picture, saved_picture
+from Human_Experiment_Setup.stimuli.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
+from Human_Experiment_Setup.stimuli.protocol import (
     AdversarialLevel,
     BenignLevel,
     ExemplarLevel,
@@ -46,7 +46,7 @@ from InterpScore.tables.neuron_map import read_neuron_map
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model
-    from Human_Experiment_Setup.network import Network
+    from Human_Experiment_Setup.stimuli.network import Network
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def build_stimuli(
     check_needs(protocol, layer, given)
     network = None
     if model is not None:
-        from Human_Experiment_Setup.network import Network  # torch only where there is a network
+        from Human_Experiment_Setup.stimuli.network import Network  # torch only where there is a network
 
         network = Network(model, layer, preprocessing, protocol.size)
     sources = inputs.clean_sources(images, protocol.images_per_concept, seed)

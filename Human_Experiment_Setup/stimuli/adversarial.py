@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Human_Experiment_Setup.network_reading import NetworkReading, Score
-from Human_Experiment_Setup.perturbations import Pixels
-from Human_Experiment_Setup.protocol import AdversarialLevel
+from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, Score
+from Human_Experiment_Setup.stimuli.perturbations import Pixels
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel
 
 _HALVINGS = 30
 
