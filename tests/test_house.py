@@ -1,7 +1,9 @@
 """Guards what holds for the project as a whole: light imports, documentation that is true, the demo, the batch command."""
 
+import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
@@ -21,21 +23,15 @@ from InterpScore.tables.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 ROOT = Path(InterpScore.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
+ROOMS = ("Activation_Extraction", "InterpScore", "DeepDream_Setup", "Human_Experiment_Setup")
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
-RUNNING_NETWORKS = (
-    "causality_attention_pool",
-    "causality_files",
-    "causality_interventions",
-    "causality_measurement",
-    "causality_of_tables",
-    "causality_score_helpers",
-    "causality_trial",
-    "edited_networks",
-    "sanity_network",
+RUNNING_NETWORKS = re.compile(
+    r"InterpScore\.(causality_score_helpers|interventions\..+|sanity\.(network|edited_networks))"
 )
-"""Files of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
+"""Modules of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
 MODULES = sorted(
-    path.stem for path in (ROOT / "InterpScore").glob("*.py") if path.stem not in ("__init__", *RUNNING_NETWORKS)
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "InterpScore").rglob("*.py")
 )
 
 
@@ -43,21 +39,24 @@ def run(*command, cwd=ROOT):
     return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_module_asks_for_a_heavy_library(module):
+def test_no_module_of_scoring_asks_for_a_heavy_library():
     # A finder in front of all others notes every import that is asked for, installed or not.
     watch = f"""
 import sys
-asked = set()
+from importlib import import_module
+asked, guilty = set(), {{}}
 class Watch:
     def find_spec(self, name, path=None, target=None):
         asked.add(name.split('.')[0])
 sys.meta_path.insert(0, Watch())
-import InterpScore.{module}
-print(sorted(asked & set({HEAVY!r})))
+for module in {[module for module in MODULES if not RUNNING_NETWORKS.fullmatch(module)]!r}:
+    import_module(module)
+    if found := asked & set({HEAVY!r}) - set(guilty):
+        guilty |= dict.fromkeys(found, module)
+print(guilty)
 """
     done = run(sys.executable, "-c", watch)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert (done.stdout.strip(), done.stderr) == ("{}", "")
 
 
 def test_public_names_are_all_there_and_documented():
@@ -70,18 +69,22 @@ def test_unknown_public_name_is_an_attribute_error():
         InterpScore.calculate_everything  # noqa: B018
 
 
-def test_every_file_has_its_line_in_the_tree_of_the_readme():
-    tree = README.split("## The tree")[1]
-    for room in (
-        "Activation_Extraction",
-        "InterpScore",
-        "DeepDream_Setup",
-        "Human_Experiment_Setup",
-        "Data",
-        "benchmarks",
-    ):
-        for path in sorted((ROOT / room).rglob("*.py")):
-            assert path.name == "__init__.py" or path.name in tree, path
+def test_layout_page_is_the_tree():
+    make_layout = runpy.run_path(str(ROOT / "docs" / "make_layout.py"))
+    assert make_layout["layout"]() == (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_folder_of_a_room_has_more_than_fifteen_files(room):
+    folders = {path.parent for path in (ROOT / room).rglob("*.py")}
+    sizes = {folder: len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) for folder in folders}
+    assert {folder: size for folder, size in sizes.items() if size > 15} == {}
+
+
+def test_every_file_and_package_says_what_it_is_for():
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
 def test_every_option_is_in_the_readme_with_its_default():
@@ -130,7 +133,7 @@ def test_data_guide_describes_every_column():
 
 def test_docstrings_cite_sections_that_exist():
     sections = set(re.findall(r"^## (\d)\.", (ROOT / "docs" / "METRICS.md").read_text(encoding="utf-8"), re.MULTILINE))
-    for path in (ROOT / "InterpScore").glob("*.py"):
+    for path in (ROOT / "InterpScore").rglob("*.py"):
         for cited in re.findall(r"METRICS\.md, sections? (\d)(?: and (\d))?", path.read_text(encoding="utf-8")):
             assert {section for section in cited if section} <= sections, path
 

@@ -24,7 +24,11 @@ class RoomCommands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = _rooms().get(cmd_name)
-        return typer.main.get_command(found.load()) if found else None
+        if found is None:
+            return None
+        command = typer.main.get_command(found.load())
+        command.name = cmd_name  # a group has none of its own, and its line in the help would be blank
+        return command
 
 
 def _rooms() -> dict[str, EntryPoint]:

@@ -24,7 +24,7 @@ from Human_Experiment_Setup.stimuli.manifest import COLUMNS
 from Human_Experiment_Setup.stimuli.pictures import saved_picture
 
 UNITS = {"fire": 185, "mushroom": 206}
-ROOM = Path(__file__).parents[2] / "Human_Experiment_Setup"
+ROOM = Path(__file__).parents[3] / "Human_Experiment_Setup"
 LEVELS = """about: every kind of level, small
 size: 96
 levels:

@@ -29,7 +29,7 @@ from tests.Activation_Extraction.small_stores import (
     write,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COUNT, BROKEN = 40, (3, 39)
 A = activations(COUNT, broken=BROKEN)
 

@@ -11,7 +11,7 @@ from InterpScore import InputError
 from InterpScore.interventions.edits import ablate, add, amplify, at, clamp, replace, scale
 from InterpScore.interventions.layer import LayerInterventions, cosine_change, embedding_of
 from tests.Activation_Extraction.small_networks import hooks_of
-from tests.InterpScore.interventions import LAYER, UNITS, pictures, small_model, small_network
+from tests.InterpScore.small_interventions import LAYER, UNITS, pictures, small_model, small_network
 
 DOSES = (0.0, 0.5, 1.0, 2.0, 5.0)
 

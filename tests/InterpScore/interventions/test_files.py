@@ -26,7 +26,7 @@ from InterpScore.interventions.files import measure_to_file
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement, text_embeddings
 from tests.InterpScore.conftest import Outcome
-from tests.InterpScore.interventions import LAYER, SIDE, UNITS, small_model
+from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, small_model
 
 NAMES = [f"{i}.png" for i in range(10)]
 
@@ -295,13 +295,13 @@ def test_killed_run_goes_on_with_the_same_command(drawn, tmp_path):
     ]
     call += ["--model", "clip-mini", "-o", str(target), "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(call, env=environment, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(call, env=environment, cwd=Path(__file__).parents[3]) as process:
         parts = tmp_path / "effects.parquet.parts"
         while process.poll() is None and not (parts / "00000032.parquet").exists():
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     first = (parts / "00000000.parquet").stat().st_mtime_ns if parts.exists() else None
-    done = subprocess.run(call, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    done = subprocess.run(call, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     frame = pd.read_parquet(target)
     assert frame["image_filename"].tolist() == [f"{i:03d}.png" for i in range(100)]

@@ -25,7 +25,7 @@ from Activation_Extraction.models.weights import cache as weights
 from Activation_Extraction.models.weights.cache import WeightsFile, cache_path
 from tests.Activation_Extraction.local_server import serving
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(cli.__file__).parents[2]
 
 
 @dataclass(frozen=True)

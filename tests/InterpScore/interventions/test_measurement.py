@@ -16,7 +16,7 @@ from InterpScore.interventions.measurement import (
     prepare_layer,
     text_embeddings,
 )
-from tests.InterpScore.interventions import LAYER, SIDE, UNITS, small_model
+from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, small_model
 
 KINDS = ("ablation", "amplification", "scale_0.5", "mean_ablation", "resample_ablation")
 

@@ -500,7 +500,7 @@ def elsewhere(file, before=""):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(weights.__file__).parents[2],
+        cwd=Path(weights.__file__).parents[3],
     )
 
 

@@ -32,7 +32,7 @@ from Activation_Extraction.images.reading import ImageError, read_image
 from Activation_Extraction.images.sets import FilePart, image_set
 
 CLIP = ImageInput((20, 24), CLIP_MEAN, CLIP_STD)
-ROOT = Path(decoding_process.__file__).parents[1]
+ROOT = Path(decoding_process.__file__).parents[2]
 
 
 def picture(seed, file_format="PNG"):

@@ -18,7 +18,7 @@ from InterpScore.causality import test_neuron_intervention as intervene
 from InterpScore.interventions.edits import ablate, amplify, replace, scale
 from InterpScore.interventions.files import measure_to_file
 from InterpScore.interventions.layer import LayerInterventions
-from tests.InterpScore.interventions import LAYER, SIDE, UNITS, pictures, small_model
+from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, pictures, small_model
 
 CONCEPTS = ("fire", "star", "tree")
 MAP = {"185": "fire", "336": "star", "7": "tree"}

@@ -15,7 +15,7 @@ from benchmarks.tensorflow_operations import recorded, relative_difference
 from tests.Activation_Extraction.graph_writer import GraphWriter
 
 ABOUT, RECORDED = recorded()
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "FROZEN_GRAPH.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[4] / "docs" / "FROZEN_GRAPH.md").read_text(encoding="utf-8")
 KINDS = sorted({case.operation for case in RECORDED})
 
 

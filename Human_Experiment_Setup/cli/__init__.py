@@ -1,0 +1,1 @@
+"""The commands of `Human_Experiment_Setup`."""
