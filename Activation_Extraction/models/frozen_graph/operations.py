@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from Activation_Extraction.models.frozen_graph.attributes import Attributes
 from Activation_Extraction.models.frozen_graph import windows as graph_windows
+from Activation_Extraction.models.frozen_graph.attributes import Attributes
 
 Function: TypeAlias = Callable[..., "Tensor | tuple[Tensor, ...]"]
 Builder: TypeAlias = Callable[[Attributes], Function]
