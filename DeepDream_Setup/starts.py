@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 from Activation_Extraction.images.presets import pixels_of
 from Activation_Extraction.images.reading import read_image
 
@@ -73,8 +72,7 @@ def start_named(name: str) -> Start:
     if name in STARTS:
         return STARTS[name]
     if not os.path.isfile(name):
-        near = get_close_matches(name, STARTS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(name, STARTS)
         raise InputError(f"start: found {shown(name)}; expected {', '.join(STARTS)}, or a photograph{hint}")
     photograph: Image.Image = read_image(name)
     return lambda rng, size: pixels_of(photograph, "clip", size, size).transpose(2, 0, 1) / 255

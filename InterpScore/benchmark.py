@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
-from InterpScore.scoring.scoring_run import Progress, ScoringRun
+from InterpScore.scoring.scoring_run import ScoringRun
 from InterpScore.tables.effects import EffectsSource
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
 from InterpScore.tables.from_stores import Store, StoredNeurons, neurons_in_stores
@@ -42,7 +43,7 @@ def run_interpretability_benchmark(
     model_weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     protocol: str = "seed",
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
     """Score every neuron of a map on an experiment table.
@@ -118,7 +119,10 @@ def run_interpretability_benchmark(
 
 
 def score_table(
-    table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions, progress: Progress | None = None
+    table: ExperimentTable,
+    concept_of: Mapping[str, str],
+    options: ScoringOptions,
+    progress: StageProgress | None = None,
 ) -> BenchmarkResult:
     """Score every neuron of a map on a table that is already checked.
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
-from InterpScore.scoring.scoring_run import Progress
 from InterpScore.selectivity import hedges_g, sides
 from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.tables.experiment_table import (
@@ -33,7 +33,7 @@ def calculate_interpretability_metrics(
     human_scores: Sequence[float] | None = None,
     neuron_map: Mapping[Any, str] | None = None,
     causality: EffectsSource | Sequence[EffectsSource] | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
     """S, C, R, H and InterpScore of every unit of an activation array.

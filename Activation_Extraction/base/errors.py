@@ -10,8 +10,9 @@ UnreadableImageWarning               images that could not be read, by name; the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class InterpScoreError(Exception):
@@ -71,3 +72,23 @@ def shown(value: object, limit: int = 60) -> str:
 def first_line(error: BaseException, limit: int = 160) -> str:
     """What an error of another library says, as it can stand in one line of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
+
+
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest of the known names, to append to a message; empty where none is near.
+
+    >>> did_you_mean("pupy", ["puppies", "puppy"])
+    " (did you mean 'puppy'?)"
+    """
+    near = get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def listed_up_to(items: Sequence[str], limit: int, more: str = "more") -> list[str]:
+    """The first items, and how many were left out.
+
+    >>> listed_up_to(["a", "b", "c", "d"], 2, "more neurons")
+    ['a', 'b', '… and 2 more neurons']
+    """
+    left = len(items) - limit
+    return [*items[:limit], *([f"… and {left:,} {more}"] if left > 0 else [])]

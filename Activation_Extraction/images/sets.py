@@ -18,7 +18,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import accumulate, groupby
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -26,7 +25,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 from Activation_Extraction.images.listing import (
     FilePart,
     Listing,
@@ -210,10 +209,9 @@ def _nearest(path: str) -> str:
     """A hint at what lies there under a similar name."""
     folder, name = os.path.split(os.path.abspath(path))
     try:
-        near = get_close_matches(name, os.listdir(folder), n=1)
+        return did_you_mean(name, [each for each in os.listdir(folder) if each != name])
     except OSError:
         return ""
-    return f" (did you mean '{near[0]}'?)" if near and near[0] != name else ""
 
 
 def _refuse_unused(listings: Sequence[Listing], **options: object) -> None:
@@ -236,7 +234,7 @@ def _joined(listings: Sequence[Listing]) -> pa.Table:
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InputError(f"images: the tables do not fit together ({str(error).splitlines()[0]})") from None
+        raise InputError(f"images: the tables do not fit together ({first_line(error)})") from None
     return table.replace_schema_metadata(None)
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
 from Activation_Extraction.images.listing import FilePart, Files, Listing, Places, filled_folders, gone
 
 TABLES = (".csv", ".parquet", ".pq")
@@ -48,9 +48,9 @@ def list_table(path: str, split: str | None, images_root: str | None) -> Listing
     try:
         table = _read_csv(path) if path.lower().endswith(".csv") else _read_parquet(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or _first_line(error)})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
     except pa.ArrowException as error:
-        raise InputError(f"{path}: not a readable table ({_first_line(error)}); expected CSV or Parquet") from None
+        raise InputError(f"{path}: not a readable table ({first_line(error)}); expected CSV or Parquet") from None
     packed = pa.types.is_struct(table[IMAGE].type)
     rows = None if split is None else rows_of_split(path, table, split)
     names = names_of_paths(pc.struct_field(table[IMAGE], "path")) if packed else _checked_names(path, table[IMAGE])
@@ -179,10 +179,6 @@ def _there(path: str, files: Files) -> Files:
     return files
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-
-
 # Bytes in Parquet ---------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +200,7 @@ class PackedRows:
         try:
             record = self._record(row if self._rows is None else self._rows[row].as_py()) or {}
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self._path}: cannot be read any more ({_first_line(error)})") from None
+            raise InputError(f"{self._path}: cannot be read any more ({first_line(error)})") from None
         data = record.get("bytes")
         return FilePart(os.path.join(self._root, record.get("path") or "")) if data is None else bytes(data)
 

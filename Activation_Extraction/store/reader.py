@@ -26,7 +26,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import InputError, OutputError, shown
+from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, shown
 from Activation_Extraction.store.files import (
     COMPLETE,
     IMAGES,
@@ -147,8 +146,7 @@ class ActivationStore:
         """
         found = self._aliases.get(name, name)
         if found not in self.shapes:
-            near = get_close_matches(name, [*self.shapes, *self._aliases], n=1)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            hint = did_you_mean(name, [*self.shapes, *self._aliases])
             raise InputError(f"{self.path}: no layer {shown(name)}{hint}; it holds {', '.join(self.shapes)}")
         return found
 

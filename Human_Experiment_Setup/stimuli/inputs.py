@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.reading import ImageError
@@ -160,8 +159,7 @@ def units_of_concepts(concepts: Iterable[str], neuron_map: Mapping[str, str], la
         elif found:
             problems.append(f"neuron map: concept {shown(concept)} has the units {', '.join(found)}; expected one")
         else:
-            near = get_close_matches(normalised(concept), of_concept, n=1)
-            hint = f" (the nearest is '{near[0]}')" if near else ""
+            hint = did_you_mean(normalised(concept), of_concept)
             problems.append(f"neuron map: no unit for the concept {shown(concept)}{hint}; expected one a concept")
     if problems:
         raise InputError(problems)
@@ -211,7 +209,7 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); expected JSON") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); expected JSON") from None
 
 
 # Natural pictures ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.base.errors import InputError, Problem, first_line
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.reading import ImageError
@@ -114,7 +114,7 @@ def _strength_problems(folder: Path, row: Row) -> list[str]:
         found = measured(row["measure"], saved_picture(folder / row["clean_image"]), saved_picture(path))
         said = float(row["strength_measured"])
     except (ImageError, ValueError, KeyError) as error:
-        return [f"{path}: its strength cannot be measured ({str(error).splitlines()[0]})"]
+        return [f"{path}: its strength cannot be measured ({first_line(error)})"]
     if math.isclose(found, said, rel_tol=1e-4, abs_tol=1e-4):
         return []
     return [f"{path}: {row['measure']} {found:.6g}; {TABLE} says {said:.6g}"]

@@ -15,13 +15,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 from Human_Experiment_Setup.stimuli.calibration import MEASURES, NORMS
 from Human_Experiment_Setup.stimuli.perturbations import FAMILIES
 
@@ -39,8 +38,7 @@ def _one_of(choices: Iterable[str], default: Any = MISSING) -> Any:
     def check(value: object) -> str | None:
         if value in known:
             return None
-        near = get_close_matches(str(value), known, n=1)
-        return f"one of {', '.join(known)}" + (f" (did you mean '{near[0]}'?)" if near else "")
+        return f"one of {', '.join(known)}{did_you_mean(value, known)}"
 
     return field(default=default, metadata={"check": check})
 
@@ -272,7 +270,7 @@ def protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
     known = available_protocols()
     if str(name_or_path) in known:
         return FOLDER / f"{name_or_path}.yaml"
-    near = _nearest(str(name_or_path), known)
+    near = did_you_mean(str(name_or_path), known)
     raise InputError(
         f"protocol: found {shown(name_or_path)}{near}; expected one of {', '.join(known)}, or a .yaml file"
     )
@@ -328,7 +326,7 @@ def _level(place: str, number: object, said: object) -> Level:
     kind = said["kind"]
     if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(
-            f"{place}, kind: found {shown(kind)}{_nearest(str(kind), KINDS)}; expected one of {', '.join(KINDS)}"
+            f"{place}, kind: found {shown(kind)}{did_you_mean(str(kind), KINDS)}; expected one of {', '.join(KINDS)}"
         )
     known = fields(KINDS[kind])
     problems = _misspelt(place, said, ["kind", *(each.name for each in known)])
@@ -346,15 +344,10 @@ def _level(place: str, number: object, said: object) -> Level:
 def _misspelt(place: str, said: Mapping[Any, object], known: Iterable[str]) -> list[str]:
     known = list(known)
     return [
-        f"{place}: no such key {shown(key)}{_nearest(str(key), known)}; expected {', '.join(known)}"
+        f"{place}: no such key {shown(key)}{did_you_mean(str(key), known)}; expected {', '.join(known)}"
         for key in said
         if key not in known
     ]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def _whole_between(source: str, said: Mapping[str, object], key: str, least: int, most: int | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from InterpScore.cli.progress import stage_progress
+from Activation_Extraction.base.progress import stage_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def sanity(
     if output is not None:
         check_writable(output)
     network = find_spec("torch") is not None
-    with stage_progress(quiet=False) as progress:
+    with stage_progress() as progress:
         checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
     _print_checks(checks)
     if not network:

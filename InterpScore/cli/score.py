@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from InterpScore.cli.progress import stage_progress
+from Activation_Extraction.base.progress import stage_progress
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def score(
             if folder.resolve() in written.resolve().parents:
                 raise InputError(f"{results}: lies in the store {folder}; expected another folder")
     check_writable(results)
-    with stage_progress(quiet) as progress, warnings.catch_warnings():
+    with stage_progress(shown=not quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),

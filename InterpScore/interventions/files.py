@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock, Timeout
 
+from Activation_Extraction.base.errors import first_line
 from Activation_Extraction.base.files import sha256_of, write_together, written_whole
 from Activation_Extraction.clip_helpers import ImageSource
 from InterpScore.errors import InputError, OutputError
@@ -213,7 +214,7 @@ class _Folder:
         except OSError as error:
             raise OutputError(f"{self.target}: cannot be written ({error.strerror or error})") from None
         except pa.ArrowException as error:
-            raise OutputError(f"{self.path}: cannot be read or written ({str(error).splitlines()[0]})") from None
+            raise OutputError(f"{self.path}: cannot be read or written ({first_line(error)})") from None
 
 
 def _write_parquet(file: Path, tables: Sequence[pa.Table] | Iterator[pa.Table]) -> None:

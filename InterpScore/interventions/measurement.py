@@ -9,7 +9,7 @@ Shapes: K kinds of intervention, U units, P positions of the map, E embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from Activation_Extraction.backends.batch_sizes import largest_batch
 from Activation_Extraction.backends.plain_network import running
+from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_images
 from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.sets import ImageSet
@@ -47,9 +48,6 @@ BATCH_SIZE = 8
 """Images that run up to the layer together, at most."""
 PROMPT = "a picture of {}"
 """What the text tower reads of a concept."""
-
-Advance = Callable[[int], None]
-"""Takes the number of images done since the last call."""
 
 
 @dataclass(frozen=True)

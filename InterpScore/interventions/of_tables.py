@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.clip_helpers import ImageSource
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model
@@ -33,8 +34,6 @@ SHOWN_IMAGES = 10
 DOSES = (0.0, 0.5, 1.0, 2.0, 5.0)
 """λ of the dose curve."""
 
-Progress = Callable[[str, int, int], None]
-
 
 def measured_for_table(
     table: ExperimentTable,
@@ -42,7 +41,7 @@ def measured_for_table(
     images: Any,
     model: Model,
     layer: str | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> list[Effects]:
     """Effects of a table's neurons on its clean images; where they come all at once, those of the whole layer.
 

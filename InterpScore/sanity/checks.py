@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.sanity.simulated import (
     check_causality,
     check_coverage,
@@ -17,11 +18,11 @@ from InterpScore.sanity.simulated import (
     check_null_scores,
     check_synthetic_level,
 )
-from InterpScore.sanity.verdict import Check, Progress
+from InterpScore.sanity.verdict import Check
 
 
 def run_sanity_checks(
-    simulations: int = 1000, seed: int = 0, progress: Progress | None = None, *, network: bool = False
+    simulations: int = 1000, seed: int = 0, progress: StageProgress | None = None, *, network: bool = False
 ) -> pd.DataFrame:
     """Run every check.
 

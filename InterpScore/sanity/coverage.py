@@ -5,11 +5,12 @@ METRICS.md, section 7. Shapes: I images, R ratings, B draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import calculate_interpretability_score
 from InterpScore.helpers import Floats, percentile_interval
 from InterpScore.options import scoring_options
@@ -40,7 +41,7 @@ def interval_coverage(
     unit: PlantedUnit,
     studies: int,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: StageProgress | None = None,
 ) -> list[Coverage]:
     """Simulate studies of one unit and count how often 95% intervals of S, R, H and InterpScore cover the truth.
 

@@ -15,13 +15,14 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.helpers import Floats
 from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.resampling import adjusted_p_values
 from InterpScore.sanity.coverage import interval_coverage
 from InterpScore.sanity.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
-from InterpScore.sanity.verdict import VARIANTS, Check, Progress, judged
+from InterpScore.sanity.verdict import VARIANTS, Check, judged
 from InterpScore.selectivity import mann_whitney_p, selectivity, sides
 from InterpScore.tables.experiment_table import ExperimentTable
 
@@ -148,7 +149,7 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
         )
 
 
-def check_coverage(studies: int, seed: int, tell: Progress | None = None) -> Iterator[Check]:
+def check_coverage(studies: int, seed: int, tell: StageProgress | None = None) -> Iterator[Check]:
     """7.2: 95% intervals cover the truth."""
     unit = PlantedUnit(DESIGN.concepts[0], strength=2.0, follows_ease=0.5)
     slack = 2.6 * np.sqrt(0.05 * 0.95 / studies) if studies < 1000 else 0.0

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 VARIANTS = ("seed", "published", "ours")
 MUST_PASS = ("seed", "ours")
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done and how much there is."""
 
 
 @dataclass(frozen=True)

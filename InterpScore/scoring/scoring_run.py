@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.errors import InputError
 from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
@@ -29,22 +31,19 @@ from InterpScore.scoring.components import (
 )
 from InterpScore.scoring.results import COLUMNS
 from InterpScore.tables.effects import unit_column
-from InterpScore.tables.experiment_table import ExperimentTable, nearest
+from InterpScore.tables.experiment_table import ExperimentTable
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
 COMPARED = ("InterpScore", "I_excess")
 """What layers are compared by: the mean of their neurons, and the same above chance."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
-
 
 class ScoringRun:
     """Every neuron of a map on a checked table; `remarks` is what changes how the result should be read."""
 
     def __init__(
-        self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: Progress
+        self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: StageProgress
     ) -> None:
         self.table, self.concept_of, self.options, self.progress = table, concept_of, options, progress
         self.design: RatingDesign = table.rating_design(options.recognised_at)
@@ -142,7 +141,9 @@ class ScoringRun:
             elif not concept:
                 out[neuron] = "no concept could be chosen: too few clean images in the half that is searched"
             else:
-                out[neuron] = f"the table never shows the concept '{concept}'{nearest(concept, self.table.concepts)}"
+                out[neuron] = (
+                    f"the table never shows the concept '{concept}'{did_you_mean(concept, self.table.concepts)}"
+                )
         return out
 
     def _gather(self, work: Callable[[Block], Mapping[str, Floats]], n_draws: int) -> dict[str, Floats]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.errors import did_you_mean
 from InterpScore.errors import InputError, Problem
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.resampling import RatingDesign
@@ -145,7 +146,9 @@ def load_experiment_table(
     required = [CONCEPT_COLUMN, LEVEL_COLUMN, *([human_score_col] if human_score_col else [])]
     missing = [name for name in required if name not in frame]
     problems = [
-        Problem(source, f"the column is missing{nearest(name, columns)}", "one row a rating with this column", name)
+        Problem(
+            source, f"the column is missing{did_you_mean(name, columns)}", "one row a rating with this column", name
+        )
         for name in missing
     ]
     if frame.empty:
@@ -155,7 +158,7 @@ def load_experiment_table(
     checks = TableChecks(frame, source, rows, problems)
     images = ImageIndex(checks, IMAGE_COLUMNS)
     if not any(name in frame for name in IMAGE_COLUMNS):
-        near = f"no column {' or '.join(IMAGE_COLUMNS)}{nearest(IMAGE_COLUMNS[0], columns)}"
+        near = f"no column {' or '.join(IMAGE_COLUMNS)}{did_you_mean(IMAGE_COLUMNS[0], columns)}"
         if stored is None:
             remarks.append(f"{near}; every row counts as an image of its own")
         else:
@@ -276,7 +279,7 @@ def one_unit_table(
         InputError: no such column, or a table that cannot be read.
     """
     if activation_col not in df:
-        near = nearest(activation_col, list(df.columns))
+        near = did_you_mean(activation_col, list(df.columns))
         raise InputError(f"the table: no column '{activation_col}'{near}; expected the activations of a neuron")
     name = unit_column("activation", unit)
     others = df.drop(columns=name) if name in df and name != activation_col else df
@@ -323,7 +326,7 @@ def _no_column(units: Sequence[str], found: Sequence[str], columns: Sequence[str
     candidates = [name for name in columns if name.startswith(ACTIVATION_PREFIX)]
     there = set(found)
     wanted = {unit: unit_column("activation", unit) for unit in units if unit not in there}
-    return {unit: f"no column {column}{nearest(column, candidates)}" for unit, column in wanted.items()}
+    return {unit: f"no column {column}{did_you_mean(column, candidates)}" for unit, column in wanted.items()}
 
 
 def _not_used(columns: Sequence[str], stored: StoredNeurons) -> list[str]:
@@ -387,10 +390,3 @@ def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:
             clean = f"{match['concept']}_clean_{match['index']}{Path(name).suffix}"
             partners[i] = by_file.get(clean, -1)
     return partners
-
-
-def nearest(name: str, candidates: Iterable[object]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, [str(c) for c in candidates], n=1)
-    return f" (the nearest is '{near[0]}')" if near else ""

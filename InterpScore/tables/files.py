@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from Activation_Extraction.base.errors import first_line
 from InterpScore.errors import InputError, Problem, shown
 
 CSV_BLOCK_BYTES = 16 * 2**20
@@ -69,7 +70,7 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFra
         # What pandas noted there would turn columns that served as an index into one again.
         return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
     except (pa.ArrowException, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)})") from None
+        raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
 
 
 def _read_csv(
@@ -162,7 +163,7 @@ def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: E
     except csv.Error:
         pass
     problems = [*_first_and_count(ragged), *_first_and_count(garbled)]
-    return problems or [f"{path}: not a readable CSV table ({_first_line(error)})"]
+    return problems or [f"{path}: not a readable CSV table ({first_line(error)})"]
 
 
 def _first_and_count(problems: list[Problem]) -> list[Problem]:
@@ -181,10 +182,6 @@ def _refuse_twins(path: Path, names: Iterable[str]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-
-
 def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
     """The (key, value) pairs of a JSON object, keys that stand twice included."""
     path = Path(path)
@@ -197,7 +194,7 @@ def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}"
         ) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not JSON ({_first_line(error)}); expected {expected}") from None
+        raise InputError(f"{path}: not JSON ({first_line(error)}); expected {expected}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
     if not isinstance(value, _Pairs):

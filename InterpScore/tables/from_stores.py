@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.errors import did_you_mean
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Floats, Ints
@@ -187,8 +187,7 @@ def neurons_in_stores(
                     f"no unit {unit} in {layer.layer} of {layer.store.path}, which has 0 to {units - 1}"
                 )
         if not answering:
-            near = get_close_matches(named, labels, n=1)
-            hint = f" (the nearest is '{near[0]}')" if near else ""
+            hint = did_you_mean(named, labels)
             found.concept_of[key], found.layer_of[key] = concept, named
             found.absent[key] = f"no layer '{named}' among those scored{hint}"
     return found

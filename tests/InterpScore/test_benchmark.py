@@ -205,8 +205,8 @@ def test_unscorable_neurons_keep_their_rows_with_the_nearest_match(study, neuron
     table = scored(study, {**neuron_map, 22: "cat", 2: "dgo"}, resamples=0)
     assert len(table) == 4
     assert table.loc[["22", "2"], POINTS].isna().all(axis=None)
-    assert "no column activation_22 (the nearest is 'activation_2')" in table.loc["22", "Notes"]
-    assert "never shows the concept 'dgo' (the nearest is 'dog')" in table.loc["2", "Notes"]
+    assert "no column activation_22 (did you mean 'activation_2'?)" in table.loc["22", "Notes"]
+    assert "never shows the concept 'dgo' (did you mean 'dog'?)" in table.loc["2", "Notes"]
 
 
 def test_nothing_to_score_is_an_error_that_names_every_neuron(study):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import torch
 from torch import Tensor
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 
 POOLINGS = ("mean", "max", "none")
 """Over the positions of a map, or the tokens of a sequence; "none" keeps them."""
@@ -40,6 +38,5 @@ def check_pooling(name: str) -> None:
         InputError: with the nearest name.
     """
     if name not in POOLINGS:
-        near = get_close_matches(str(name), POOLINGS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(str(name), POOLINGS)
         raise InputError(f"pooling: found {shown(name)}; expected mean, max or none{hint}")

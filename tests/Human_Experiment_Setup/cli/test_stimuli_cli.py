@@ -459,7 +459,7 @@ def bad(change, home, folder):
         ("unused", ["renders: found one, but no level of protocol noise takes it"]),
         ("levels", ["IMAGES: pictures of the levels 1, 5; expected clean pictures alone"]),
         ({"185": "fire"}, ["neuron map: no unit for the concept 'mushroom'"]),
-        ({"185": "fire", "206": "mushrom"}, ["no unit for the concept 'mushroom' (the nearest is 'mushrom')"]),
+        ({"185": "fire", "206": "mushrom"}, ["no unit for the concept 'mushroom' (did you mean 'mushrom'?)"]),
         ({"185": "fire", "206": "mushroom", "7": "Fire"}, ["concept 'fire' has the units 185, 7; expected one"]),
         ({"185": "fire", "512": "mushroom"}, ["neuron map: unit 512; layer layer4 of clip-mini has units 0 to 511"]),
         ("no renders", ["206: 0 renders of unit 206 (mushroom); expected at least 1"]),

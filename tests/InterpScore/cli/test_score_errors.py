@@ -96,7 +96,7 @@ WRONG_FILES = {
     "ragged": (lambda f: f.to_csv(index=False) + "experiment,cat\n", "row 362: 2 cells; expected 16, as the header has"),
     "open quote": (lambda f: rows(f, '"a\nb,c\n'), "row 2: a quote that is not closed"),
     "twice a column": (lambda f: f.assign(x=1).rename(columns={"x": "level"}).to_csv(index=False), "column 'level': the name stands more than once"),
-    "a missing column": (lambda f: f.rename(columns={"soft_correct": "soft-correct"}).to_csv(index=False), "column 'soft_correct': the column is missing (the nearest is 'soft-correct')"),
+    "a missing column": (lambda f: f.rename(columns={"soft_correct": "soft-correct"}).to_csv(index=False), "column 'soft_correct': the column is missing (did you mean 'soft-correct'?)"),
 }  # fmt: skip
 
 
@@ -171,9 +171,9 @@ def test_a_neuron_that_cannot_be_scored_keeps_its_row_with_the_reason(files, sco
     assert (
         table.loc[["22", "3"], ["S", "C", "R", "H", "InterpScore", "Rank", "S_low", "I_excess"]].isna().all(axis=None)
     )
-    assert table.loc["22", "Notes"] == "not scored: no column activation_22 (the nearest is 'activation_2')"
+    assert table.loc["22", "Notes"] == "not scored: no column activation_22 (did you mean 'activation_2'?)"
     assert table.loc["3", "Notes"] == (
-        "not scored: the table never shows the concept 'raised hind' (the nearest is 'raised hand')"
+        "not scored: the table never shows the concept 'raised hind' (did you mean 'raised hand'?)"
     )
 
 
@@ -206,8 +206,8 @@ def test_it_is_an_error_when_no_neuron_can_be_scored(files, refused):
     files.neuron_map.write_text(json.dumps({"22": "dog", "3": "dogs"}))
     assert refused() == [
         f"{files.data}: no neuron of the map can be scored",
-        "no column activation_22 (the nearest is 'activation_2')",
-        "the table never shows the concept 'dogs' (the nearest is 'dog')",
+        "no column activation_22 (did you mean 'activation_2'?)",
+        "the table never shows the concept 'dogs' (did you mean 'dog'?)",
     ]
 
 
@@ -220,7 +220,7 @@ WRONG_OPTIONS = {
     "no levels": (["--recognizable-levels", ""], "--recognizable-levels: found []; expected whole numbers, at least one"),
     "a level with a fraction": (["--recognizable-levels", "3", "4.5"], "--recognizable-levels: found ['3', '4.5']; expected whole numbers"),
     "p of nought": (["--min-p-value", "0"], "--min-p-value: found 0.0; expected a number between 0 and 1"),
-    "a score that is no column": (["--human-score-col", "softcorrect"], "column 'softcorrect': the column is missing (the nearest is 'soft_correct')"),
+    "a score that is no column": (["--human-score-col", "softcorrect"], "column 'softcorrect': the column is missing (did you mean 'soft_correct'?)"),
     "three weights": (["--weights", "1 1 1"], "--weights: found ['1', '1', '1']; expected four numbers for S, C, R and H"),
     "five weights": (["--weights", "1", "1", "1", "1", "1"], "--weights: found ['1', '1', '1', '1', '1']; expected four numbers"),
     "a negative weight": (["--weights", "-1", "1", "1", "1"], "--weights: found ['-1', '1', '1', '1']; expected four numbers"),

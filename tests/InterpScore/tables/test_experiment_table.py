@@ -197,7 +197,7 @@ def test_rows_keep_their_number_when_others_are_left_out():
 def test_units_without_a_column_are_left_out_and_the_nearest_column_is_named():
     table = load_experiment_table(small(activation_77=1.0), ["1", "7"])
     assert table.units == ["1"]
-    assert table.absent == {"7": "no column activation_7 (the nearest is 'activation_77')"}
+    assert table.absent == {"7": "no column activation_7 (did you mean 'activation_77'?)"}
 
 
 def test_a_blank_activation_is_missing_on_that_image_alone(tmp_path):
@@ -237,7 +237,7 @@ def test_a_table_says_whether_people_were_simulated(cells, simulated):
 def test_one_unit_table_reads_a_column_of_any_name():
     table = one_unit_table(small().rename(columns={"activation_1": "mine"}), "mine", "soft_correct")
     assert of_images(table, table.activation_UI[0])["c5.png"] == 2.0
-    with pytest.raises(InputError, match=r"no column 'mein' .the nearest is 'mine'."):
+    with pytest.raises(InputError, match=r"no column 'mein' .did you mean 'mine'.."):
         one_unit_table(small(mine=1.0), "mein", "soft_correct")
 
 
@@ -411,8 +411,8 @@ def test_every_missing_column_is_named_with_the_nearest_there_is(tmp_path):
     frame = small().rename(columns={"ground_truth": "ground-truth", "level": "Level_", "soft_correct": "answer"})
     problems = problems_of(by_hand(tmp_path, frame))
     assert [problem.split(": ", 1)[1] for problem in problems] == [
-        "the column is missing (the nearest is 'ground-truth'); expected one row a rating with this column",
-        "the column is missing (the nearest is 'Level_'); expected one row a rating with this column",
+        "the column is missing (did you mean 'ground-truth'?); expected one row a rating with this column",
+        "the column is missing (did you mean 'Level_'?); expected one row a rating with this column",
         "the column is missing; expected one row a rating with this column",
     ]
 
