@@ -24,11 +24,11 @@ from filelock import FileLock, Timeout
 
 from Activation_Extraction.base.errors import first_line
 from Activation_Extraction.base.files import sha256_of, write_together, written_whole
+from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.clip_helpers import ImageSource
 from InterpScore.errors import InputError, OutputError
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import (
-    Advance,
     Measurement,
     about_measurement,
     effects_frame,
