@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Activation_Extraction.activation_extractor import BATCH_SIZE, extract_layer_activations
+from Activation_Extraction.backends import batch_sizes
 from Activation_Extraction.backends import runner as backends
 from Activation_Extraction.backends.batch_sizes import fastest, largest_batch, remember, remembered
-from Activation_Extraction.backends.runner import batch_sizes, prepare_runner
+from Activation_Extraction.backends.runner import prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.registry import load_model
 

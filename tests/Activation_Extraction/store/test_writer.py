@@ -373,7 +373,7 @@ def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path):
 def test_a_writer_of_another_process_keeps_others_out_until_it_is_killed(whole, tmp_path):
     script = f"""
 import sys
-from tests.Activation_Extraction.test_store_writer import A, open_writer
+from tests.Activation_Extraction.store.test_writer import A, open_writer
 with open_writer({str(tmp_path / "a.zarr")!r}, A):
     print("writing", flush=True)
     sys.stdin.read()
