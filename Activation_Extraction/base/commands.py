@@ -50,7 +50,14 @@ def interpscore(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Measure how interpretable the single units of vision networks are."""
+    """Measure how interpretable the single units of vision networks are.
+
+    [bold]interpscore score data.csv neuron_map.json results.csv[/bold]
+
+    [bold]interpscore extract photos/ --model clip-mini --layer block_4 -o acts.zarr[/bold]
+
+    Each command shows its own options and examples with --help.
+    """
 
 
 def main() -> None:

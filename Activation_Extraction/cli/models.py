@@ -30,12 +30,22 @@ _LINE_BYTES = 100_000_000
 
 @models_app.callback()
 def models() -> None:
-    """Networks: which there are, their layers, and their weights."""
+    """Networks: which there are, their layers, and their weights.
+
+    [bold]interpscore models list[/bold]
+
+    [bold]interpscore models layers clip-rn50x4[/bold]
+
+    [bold]interpscore models download clip-rn50x4[/bold]
+    """
 
 
 @models_app.command("list")
 def list_models() -> None:
-    """List the networks that can be loaded by name, and whether their weights are on this machine."""
+    """List the networks that can be loaded by name, and whether their weights are on this machine.
+
+    [bold]interpscore models list[/bold]
+    """
     from Activation_Extraction.models.registry import available_models
 
     rows = [("Model", "Weights", "About")]

@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from Human_Experiment_Setup.stimuli.build import BuildReport
 
 stimuli_app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", no_args_is_help=True,
-    help="Make the pictures of a study at every level, from clean pictures with concepts.",
-)  # fmt: skip
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", no_args_is_help=True
+)
 
 PARTIAL = 1
 """Exit code of a build that is complete but for strengths that could not be reached, and of a check that found faults."""
 
 _SHOWN = 10
 NETWORK, OTHERS = "The network and its units", "Pictures beside the clean ones"
+
+
+@stimuli_app.callback()
+def stimuli() -> None:
+    """Make the pictures of a study at every level, from clean pictures with concepts.
+
+    [bold]interpscore stimuli build photos/ --protocol noise -o stimuli[/bold]
+
+    [bold]interpscore stimuli check stimuli[/bold]
+    """
 
 
 @stimuli_app.command(no_args_is_help=True)

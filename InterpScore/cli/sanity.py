@@ -27,6 +27,8 @@ def sanity(
 ) -> None:
     """Put the metrics before units whose truth is known: noise, planted concepts, wrong labels.
 
+    [bold]interpscore sanity --output checks.csv[/bold]
+
     Each check is run for the seed protocol, the published one and our variants, with its figure and
     its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
     """
