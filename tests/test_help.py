@@ -1,4 +1,4 @@
-"""Guards the help: every group lists its commands by name with a line each; every command says what it does, and how to call it."""
+"""Guards the help: groups list their commands by name with a line each; each command says what it does and shows a call."""
 
 import re
 from contextlib import redirect_stdout
@@ -10,7 +10,6 @@ import typer
 from Activation_Extraction.base import commands
 from Activation_Extraction.base.commands import app, run
 from InterpScore.cli.score import score_app
-
 
 SCRIPT = ("python interpretability_score.py",)
 
@@ -40,7 +39,7 @@ def help_of(tree):
     def printed(path, program=app):
         with pytest.MonkeyPatch.context() as monkeypatch, redirect_stdout(StringIO()) as out:
             monkeypatch.setenv("COLUMNS", "400")
-            with pytest.raises(SystemExit, match="^0$"):
+            with pytest.raises(SystemExit, match=r"^0$"):
                 run(program, [*path[1:], "--help"])
         return [line.strip("│╭╮╰╯─ ") for line in out.getvalue().splitlines()]
 
@@ -49,7 +48,9 @@ def help_of(tree):
 
 def test_every_room_has_its_command_in_the_list(tree):
     assert set(groups(tree)["interpscore",]) == set(commands._rooms())
-    assert {("interpscore", "models", "list"), ("interpscore", "stimuli", "build"), ("interpscore", "score")} <= set(tree)
+    assert {("interpscore", "models", "list"), ("interpscore", "stimuli", "build"), ("interpscore", "score")} <= set(
+        tree
+    )
 
 
 def test_every_group_lists_its_commands_by_name_with_a_line_each(tree, help_of):
@@ -75,6 +76,9 @@ def test_every_command_and_group_says_what_it_does_and_shows_a_call(tree, help_o
 
 def test_every_option_and_argument_says_what_it_is(tree):
     bare = [
-        f"{' '.join(path)}: {param.name}" for path, command in tree.items() for param in command.params if not param.help
+        f"{' '.join(path)}: {param.name}"
+        for path, command in tree.items()
+        for param in command.params
+        if not param.help
     ]
     assert bare == []
