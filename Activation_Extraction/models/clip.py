@@ -62,14 +62,15 @@ class CLIP(nn.Module):
             config.vision_layers, config.embed_dim, config.vision_heads, config.image_resolution, config.vision_width
         )
         self.transformer = Transformer(width, config.transformer_layers, config.transformer_heads)
-        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        # trunc_normal_ where normal_ would do: see AttentionPool2d.
+        tokens_VW = nn.init.trunc_normal_(torch.empty(config.vocab_size, width), std=0.02)
+        self.token_embedding = nn.Embedding.from_pretrained(tokens_VW, freeze=False)  # type: ignore[no-untyped-call]
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.positional_embedding, std=0.01)
-        nn.init.normal_(self.text_projection, std=width**-0.5)
+        nn.init.trunc_normal_(self.positional_embedding, std=0.01)
+        nn.init.trunc_normal_(self.text_projection, std=width**-0.5)
 
     def encode_image(self, images_NCHW: Tensor) -> Tensor:
         """Embeddings `(N, embed_dim)` of preprocessed images, not normalised."""

@@ -123,7 +123,9 @@ class AttentionPool2d(nn.Module):
 
     def __init__(self, spacial_dim: int, embed_dim: int, num_heads: int, output_dim: int) -> None:
         super().__init__()
-        self.positional_embedding = nn.Parameter(torch.randn(spacial_dim**2 + 1, embed_dim) / embed_dim**0.5)
+        # On the meta device trunc_normal_ does nothing, while normal_ imports torch's compiler, which takes 1.5 s.
+        positions_TC = nn.init.trunc_normal_(torch.empty(spacial_dim**2 + 1, embed_dim), std=embed_dim**-0.5)
+        self.positional_embedding = nn.Parameter(positions_TC)
         self.k_proj = nn.Linear(embed_dim, embed_dim)
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.v_proj = nn.Linear(embed_dim, embed_dim)

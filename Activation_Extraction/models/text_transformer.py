@@ -52,7 +52,7 @@ class CausalAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * d_model))
         self.out_proj = nn.Linear(d_model, d_model)
-        nn.init.normal_(self.in_proj_weight, std=d_model**-0.5)
+        nn.init.trunc_normal_(self.in_proj_weight, std=d_model**-0.5)
 
     def forward(self, x_NLW: Tensor) -> Tensor:
         N, L, W = x_NLW.shape
