@@ -30,7 +30,7 @@ test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n logical --dist loadscope --no-loadscope-reorder -m "not slow"
 
 test-all: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n logical --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n logical --dist loadscope --no-loadscope-reorder --hypothesis-profile thorough
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does; nothing timed is asserted here.
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("thorough", deadline=None, max_examples=200)  # what `make test-all` asks for
+settings.load_profile("quick")
 
 # Where tests run in the background of a shell Ctrl-C is ignored, and would be in every program that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -66,7 +66,6 @@ def pixels(image, side, preset):
     return x.numpy()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 90),
     st.integers(1, 90),
@@ -78,7 +77,6 @@ def test_clip_preset_equals_resize_and_centre_crop_to_the_last_bit(width, height
     np.testing.assert_array_equal(pixels(image, side, "clip"), clip_by_hand(image, side))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.sampled_from(["RGB", "L", "1", "P", "CMYK"]))
 def test_published_preset_squashes_with_lanczos(width, height, side, mode):
     image = noise(width, height, mode)
@@ -115,7 +113,6 @@ def test_layout_and_range_are_those_of_the_network():
     torch.testing.assert_close(scaled, (x_HWC - torch.tensor([100.0, 110, 120])) / torch.tensor([2.0, 4, 5]))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 24), st.integers(1, 24))
 def test_oblong_inputs_are_covered_without_a_border(width, height, input_height, input_width):
     image = Image.new("RGB", (width, height), (200, 100, 50))
@@ -202,7 +199,6 @@ def test_impossible_inputs_are_refused(options, said):
         ImageInput(**options)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 4),
     st.sampled_from([(None, None), (CLIP_MEAN, CLIP_STD), ((0.5, 0, 0.1), (0.3, 1, 3)), ((104, 117, 124), (1, 2, 58))]),
@@ -235,7 +231,6 @@ def test_batch_that_a_transform_made_stays_as_it_is():
 BROKEN = [b"", b"text", as_bytes(noise(9, 9))[:-20], "/nowhere/a.png", np.zeros((2, 2, 9), np.uint8), 5]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 3), st.sampled_from(range(-len(BROKEN), 0)))))
 def test_every_row_is_its_own_source_wherever_others_are_broken(which):
     whole = [noise(20 + seed, 31, seed=seed) for seed in range(4)]

@@ -4,13 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from InterpScore import InputError, calculate_interpretability_score
 from InterpScore.aggregated_measure import weighted_components
 
-quick = settings(max_examples=80, deadline=None)
 NAN = float("nan")
 component = st.one_of(st.just(NAN), st.floats(0, 1))
 four_components = st.tuples(component, component, component, component)
@@ -35,7 +34,6 @@ def plain_score(components, weights, on_missing):
     return total / weight_sum if weight_sum else NAN
 
 
-@quick
 @given(four_components, four_weights, st.sampled_from(["renormalise", "nan", "zero"]))
 def test_score_is_the_weighted_mean_of_what_is_there(components, weights, on_missing):
     found = calculate_interpretability_score(*components, weights=weights, on_missing=on_missing)
@@ -73,7 +71,6 @@ def test_score_is_nan_when_only_components_of_no_weight_are_there():
     assert math.isnan(calculate_interpretability_score(NAN, 0.5, 0.5, 0.5, weights=(1, 0, 0, 0)))
 
 
-@quick
 @given(four_components, four_weights, st.floats(0.1, 100))
 def test_weights_need_not_sum_to_one(components, weights, factor):
     found = calculate_interpretability_score(*components, weights=[factor * w for w in weights])
@@ -86,7 +83,6 @@ def test_single_score_is_a_float():
     assert isinstance(calculate_interpretability_score(1, 1, 1, 1), float)
 
 
-@quick
 @given(st.lists(four_components, min_size=1, max_size=6))
 def test_arrays_score_as_each_neuron_alone(rows):
     together = calculate_interpretability_score(*np.array(rows).T)

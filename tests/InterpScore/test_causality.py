@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from InterpScore import InputError, MissingScoreWarning, calculate_causality_score
@@ -35,7 +35,6 @@ def score_of(frame, concept="cat"):
     return calculate_causality_score(frame, 7, concept, "activation_7")
 
 
-@settings(max_examples=25, deadline=None)
 @given(effects)
 def test_score_is_one_minus_exp_of_the_mean_of_both_mean_effects(pairs):
     raw = (sum(a for a, _ in pairs) / len(pairs) + sum(b for _, b in pairs) / len(pairs)) / 2

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from InterpScore import calculate_human_consistency_score
@@ -13,7 +13,6 @@ from InterpScore.human_alignment import permutation_p_value, recognition_above
 from InterpScore.options import scoring_options
 from InterpScore.resampling import permuted_within
 
-quick = settings(max_examples=60, deadline=None)
 activation = st.integers(-8, 8).map(lambda k: k / 4)
 rating = st.tuples(activation, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 rated = st.lists(rating, min_size=1, max_size=20)
@@ -28,14 +27,12 @@ def plain_H(pairs, threshold):
 # The score
 
 
-@quick
 @given(rated, activation)
 def test_score_is_the_mean_recognition_above_the_threshold(pairs, threshold):
     found = calculate_human_consistency_score(*zip(*pairs), threshold=threshold)
     assert found == pytest.approx(plain_H(pairs, threshold), abs=1e-12, nan_ok=True)
 
 
-@quick
 @given(rated, st.lists(st.floats(-2, 2), min_size=1, max_size=30), st.sampled_from([0.05, 0.5, 0.8, 0.95]))
 def test_threshold_is_the_quantile_of_the_other_images(pairs, others, percentile):
     threshold = np.quantile(others, percentile)
@@ -97,7 +94,6 @@ def test_true_and_false_are_scores():
     assert calculate_human_consistency_score([1, 1, 1, 1], [True, False, True, True], threshold=0) == 0.75
 
 
-@quick
 @given(rated, st.lists(activation, min_size=1, max_size=10))
 def test_scale_of_activation_changes_nothing(pairs, others):
     activations, scores = zip(*pairs)
@@ -109,7 +105,6 @@ def test_scale_of_activation_changes_nothing(pairs, others):
     assert doubled == pytest.approx(once, nan_ok=True)
 
 
-@quick
 @given(rated, activation)
 def test_duplicating_every_rating_changes_nothing(pairs, threshold):
     twice, once = (calculate_human_consistency_score(*zip(*p), threshold=threshold) for p in (pairs * 2, pairs))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, pearsonr, rankdata, spearmanr
 
@@ -22,7 +22,6 @@ from InterpScore.helpers import (
 from InterpScore.options import scoring_options
 from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
 
-quick = settings(max_examples=60, deadline=None)
 number = st.floats(-100, 100).map(lambda x: round(x, 3))
 QUANTILES = [0, 0.01, 0.025, 0.05, 0.1, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 0.9, 0.95, 0.975, 0.99, 1]
 
@@ -52,7 +51,6 @@ def test_quantile_of_whole_weights_is_numpys_of_values_written_out(q):
     np.testing.assert_allclose(found, written_out, atol=1e-9)
 
 
-@quick
 @given(st.lists(st.tuples(number, st.integers(0, 4)), min_size=1, max_size=20), st.floats(0, 1))
 def test_quantile_of_any_whole_weights_is_numpys(pairs, q):
     values, counts = (np.array(column) for column in zip(*[*pairs, (0.0, 1)]))
@@ -110,7 +108,6 @@ def test_quantile_of_many_units_is_that_of_each_alone():
 # Weighted means
 
 
-@quick
 @given(st.lists(st.tuples(number, st.integers(0, 4)), min_size=1, max_size=20))
 def test_mean_of_whole_weights_is_that_of_values_written_out(pairs):
     values, counts = (np.array(column) for column in zip(*[*pairs, (1.0, 1)]))
@@ -420,7 +417,6 @@ def test_interval_without_draws_is_nan(n_draws):
 
 
 @pytest.mark.parametrize("method", ["bh", "by"])
-@quick
 @given(p=p_values())
 def test_false_discovery_adjustment_is_scipys(method, p):
     p_U = np.array(p, dtype=float)
@@ -431,7 +427,6 @@ def test_false_discovery_adjustment_is_scipys(method, p):
     np.testing.assert_allclose(adjusted_p_values(p_U, method), expected, rtol=1e-12, atol=1e-300)
 
 
-@quick
 @given(p_values())
 def test_holm_adjustment_is_that_of_a_plain_loop(p):
     expected, highest = list(p), 0.0
@@ -482,7 +477,6 @@ def test_missing_score_has_no_rank_and_takes_none():
     np.testing.assert_array_equal(competition_ranks(np.array([[0.5], [np.nan], [0.9]]))[:, 0], [2, np.nan, 1])
 
 
-@quick
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
 def test_rank_is_one_plus_the_number_of_higher_scores(scores):
     expected = [1 + sum(other > score for other in scores) for score in scores]

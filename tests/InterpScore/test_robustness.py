@@ -211,7 +211,7 @@ def test_order_of_rows_changes_nothing():
     assert R_of(frame.sample(frac=1, random_state=1)) == pytest.approx(R_of(frame), rel=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(1e-3, 1e3))
 def test_scale_of_activation_changes_nothing(factor):
     frame = random_study(8)
@@ -330,7 +330,6 @@ def test_draws_weigh_images_and_ratings():
 # Its parts
 
 
-@settings(max_examples=50, deadline=None)
 @given(positive)
 def test_stability_is_the_smaller_of_ratio_and_inverse(ratio):
     assert stability(np.array([ratio]))[0] == pytest.approx(ratio if ratio < 1 else 1 / ratio)
@@ -358,7 +357,6 @@ def test_mean_over_groups_leaves_missing_groups_out():
     np.testing.assert_allclose(mean_over_groups(groups), [[0.3, 0.4, np.nan]])
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(positive, positive, st.sampled_from([-1, 1])), min_size=1, max_size=8))
 def test_paired_stability_is_the_mean_over_pairs(pairs):
     perturbed, clean = np.array([[a * sign for a, _, sign in pairs]]), np.array([[b for _, b, _ in pairs]])

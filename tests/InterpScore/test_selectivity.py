@@ -5,7 +5,7 @@ import statistics as plain
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -21,7 +21,6 @@ from InterpScore.selectivity import (
     sides,
 )
 
-quick = settings(max_examples=60, deadline=None)
 whole = st.integers(-6, 6)
 sample = st.lists(whole, min_size=2, max_size=12)
 activation = st.floats(-100, 100).map(lambda x: round(x, 3))
@@ -68,7 +67,6 @@ def study():
 # S
 
 
-@quick
 @given(st.lists(activation, min_size=2, max_size=15), st.lists(activation, min_size=2, max_size=15))
 def test_score_is_the_normal_cdf_of_hedges_g_over_root_two(target, other):
     if len(set(target)) == 1 and len(set(other)) == 1:
@@ -91,21 +89,18 @@ def test_hedges_factor_is_that_of_the_formula():
     assert hedges_factor(3, 4) == pytest.approx(1 - 3 / (4 * 7 - 9))
 
 
-@quick
 @given(sample, sample)
 def test_exchanging_the_sides_gives_the_complement(target, other):
     forth, back = calculate_selectivity_score(target, other), calculate_selectivity_score(other, target)
     assert forth + back == pytest.approx(1, abs=1e-9)
 
 
-@quick
 @given(sample, sample, st.floats(1e-3, 1e3), whole)
 def test_score_does_not_depend_on_scale_or_offset_of_activation(target, other, scale, offset):
     moved = calculate_selectivity_score([scale * (t + offset) for t in target], [scale * (o + offset) for o in other])
     assert moved == pytest.approx(calculate_selectivity_score(target, other), abs=1e-9)
 
 
-@quick
 @given(sample, sample, st.randoms(use_true_random=False))
 def test_order_of_images_changes_nothing(target, other, random):
     shuffled = random.sample(target, len(target)), random.sample(other, len(other))
@@ -169,7 +164,6 @@ def test_many_units_at_once_score_as_each_alone(study):
 # Weights
 
 
-@quick
 @given(st.data())
 def test_whole_weights_give_the_g_of_images_written_out_that_often(data):
     target, other = data.draw(sample), data.draw(sample)
@@ -222,7 +216,6 @@ def test_sample_size_behind_reweighted_images_is_that_of_the_sample():
 # AUROC and average precision
 
 
-@quick
 @given(sample, sample)
 def test_auroc_is_scikit_learns_with_ties(target, other):
     values, is_target = two_sides(target, other)
@@ -230,7 +223,6 @@ def test_auroc_is_scikit_learns_with_ties(target, other):
     assert auroc == pytest.approx(roc_auc_score(is_target, values), abs=1e-12)
 
 
-@quick
 @given(sample, sample)
 def test_auroc_is_the_share_of_pairs_won_with_ties_one_half(target, other):
     values, is_target = two_sides(target, other)
@@ -238,7 +230,6 @@ def test_auroc_is_the_share_of_pairs_won_with_ties_one_half(target, other):
     assert auroc == pytest.approx(plain_auroc(target, other), abs=1e-12)
 
 
-@quick
 @given(sample, sample)
 def test_average_precision_is_scikit_learns_with_ties(target, other):
     values, is_target = two_sides(target, other)
@@ -246,7 +237,6 @@ def test_average_precision_is_scikit_learns_with_ties(target, other):
     assert precision == pytest.approx(average_precision_score(is_target, values), abs=1e-12)
 
 
-@quick
 @given(sample, sample)
 def test_average_precision_is_the_mean_precision_at_each_target(target, other):
     values, is_target = two_sides(target, other)
@@ -254,7 +244,6 @@ def test_average_precision_is_the_mean_precision_at_each_target(target, other):
     assert precision == pytest.approx(plain_average_precision(target, other), abs=1e-12)
 
 
-@quick
 @given(st.data())
 def test_weighted_auroc_is_scikit_learns_with_sample_weight(data):
     values, is_target = two_sides(data.draw(sample), data.draw(sample))
@@ -263,7 +252,6 @@ def test_weighted_auroc_is_scikit_learns_with_sample_weight(data):
     assert auroc == pytest.approx(roc_auc_score(is_target, values, sample_weight=w), abs=1e-9)
 
 
-@quick
 @given(st.data())
 def test_weighted_average_precision_is_scikit_learns_with_sample_weight(data):
     values, is_target = two_sides(data.draw(sample), data.draw(sample))
@@ -303,7 +291,6 @@ def test_ranked_separation_without_images_is_nan():
 # Mann-Whitney
 
 
-@quick
 @given(sample, sample)
 def test_mann_whitney_p_is_scipys_with_ties(target, other):
     values, is_target = two_sides(target, other)

@@ -1,5 +1,7 @@
 """CLIP's two towers equal OpenAI's own code module by module; checkpoints load whole or are refused line by line."""
 
+from functools import cache
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,13 +15,15 @@ from tests.Activation_Extraction.openai_clip import openai
 
 SIZES = [name for name in CONFIGS if name != "clip-mini"]
 TOLERANCE = 1e-5
+DEEP = CLIPConfig(48, 96, (3, 4, 6, 3), 8, 4, 128, 2, 3, 20, 600)
+"""RN50's blocks, with an eighth of its units."""
 
 
 def reference(config):
-    """OpenAI's network of these sizes; it works out the heads of its towers by itself."""
-    return (
-        openai("model")
-        .CLIP(
+    """OpenAI's network of these sizes, to be given weights; it works out the heads of its towers by itself."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(openai("model").CLIP, "initialize_parameters", lambda self: None)
+        network = openai("model").CLIP(
             embed_dim=config.embed_dim,
             image_resolution=config.image_resolution,
             vision_layers=config.vision_layers,
@@ -31,8 +35,7 @@ def reference(config):
             transformer_heads=config.transformer_width // 64,
             transformer_layers=config.transformer_layers,
         )
-        .eval()
-    )
+    return network.eval()
 
 
 def on_meta(make, config):
@@ -40,11 +43,17 @@ def on_meta(make, config):
         return make(config)
 
 
+@cache
+def sizes_alone(config):
+    """Our network of these sizes, without weights."""
+    return on_meta(CLIP, config)
+
+
 def random_state(config, seed=0):
     """Weights of which each one matters: no gain is one, no bias, mean or variance is what it starts with."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
-    for key, like in on_meta(CLIP, config).state_dict().items():
+    for key, like in sizes_alone(config).state_dict().items():
         if key.endswith("num_batches_tracked"):
             state[key] = torch.tensor(7)
         elif key.endswith("running_var") or (like.ndim == 1 and key.endswith("weight")):
@@ -115,11 +124,16 @@ def modules_that_matter(config):
 
 @pytest.mark.parametrize(
     ("name", "images", "texts"),
-    [("clip-mini", 3, 5), ("clip-rn50", 1, 3), pytest.param("clip-rn50x4", 1, 3, marks=pytest.mark.slow)],
+    [
+        ("clip-mini", 3, 5),
+        ("deep", 2, 3),
+        *(pytest.param(f"clip-{size}", 1, 3, marks=pytest.mark.slow) for size in ("rn50", "rn50x4")),
+    ],
 )
 def test_every_module_gives_what_openais_gives(name, images, texts):
-    found = differences(CONFIGS[name], images, texts)
-    assert modules_that_matter(CONFIGS[name]) <= set(found)
+    config = CONFIGS.get(name, DEEP)
+    found = differences(config, images, texts)
+    assert modules_that_matter(config) <= set(found)
     assert {module: value for module, value in found.items() if not value < TOLERANCE} == {}
 
 
@@ -159,7 +173,7 @@ def test_running_statistics_reach_the_embeddings(key):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tensors_and_their_shapes_are_those_of_openais_checkpoints(name):
-    ours, theirs = on_meta(CLIP, CONFIGS[name]), on_meta(reference, CONFIGS[name])
+    ours, theirs = sizes_alone(CONFIGS[name]), on_meta(reference, CONFIGS[name])
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (ours, theirs)]
     assert shapes[0] == shapes[1]
     # Heads change no shape.
@@ -180,7 +194,7 @@ def test_tensors_and_their_shapes_are_those_of_openais_checkpoints(name):
     ],
 )
 def test_parameters_are_as_many_as_published(name, visual, whole, units):
-    network = on_meta(CLIP, CONFIGS[name])
+    network = sizes_alone(CONFIGS[name])
     assert round(sum(p.numel() for p in network.visual.parameters()) / 1e6, 2) == visual
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == whole
     assert CONFIGS[name].units == network.visual.layer4[-1].conv3.out_channels == units
@@ -199,7 +213,7 @@ def test_image_tower_takes_openais_state_dict_as_it_is():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sizes_are_read_off_the_tensors(name):
-    assert config_of(on_meta(CLIP, CONFIGS[name]).state_dict()) == CONFIGS[name]
+    assert config_of(sizes_alone(CONFIGS[name]).state_dict()) == CONFIGS[name]
 
 
 def test_what_follows_the_end_of_a_text_is_never_seen():
@@ -242,21 +256,27 @@ def without(state, *keys):
     return {key: value for key, value in state.items() if key not in keys}
 
 
-MINI = random_state(CONFIGS["clip-mini"])
+@pytest.fixture(scope="module")
+def mini():
+    return random_state(CONFIGS["clip-mini"])
+
+
 BIAS = "visual.attnpool.c_proj.bias"
 
 
 @pytest.mark.parametrize(
-    ("state", "problems"),
+    ("gone", "added", "problems"),
     [
-        (without(MINI, BIAS), [f"net.st: no tensor '{BIAS}'; expected one of shape (128,)"]),
+        ([BIAS], {}, [f"net.st: no tensor '{BIAS}'; expected one of shape (128,)"]),
         (
-            {**MINI, "visual.proj": torch.zeros(3)},
+            [],
+            {"visual.proj": torch.zeros(3)},
             ["net.st: tensor 'visual.proj' has no place in a CLIP with a ResNet image tower"],
         ),
-        ({**MINI, BIAS: torch.zeros(5)}, [f"net.st: tensor '{BIAS}' has shape (5,); expected (128,)"]),
+        ([], {BIAS: torch.zeros(5)}, [f"net.st: tensor '{BIAS}' has shape (5,); expected (128,)"]),
         (
-            {**without(MINI, "visual.bn1.bias"), "logit_scale": torch.zeros(1), "x": torch.zeros(2)},
+            ["visual.bn1.bias"],
+            {"logit_scale": torch.zeros(1), "x": torch.zeros(2)},
             [
                 "net.st: no tensor 'visual.bn1.bias'; expected one of shape (8,)",
                 "net.st: tensor 'logit_scale' has shape (1,); expected ()",
@@ -265,32 +285,32 @@ BIAS = "visual.attnpool.c_proj.bias"
         ),
     ],
 )
-def test_tensors_that_do_not_fit_are_one_line_each(state, problems):
+def test_tensors_that_do_not_fit_are_one_line_each(mini, gone, added, problems):
     with pytest.raises(InputError) as caught:
-        build_clip(state, "net.st")
+        build_clip({**without(mini, *gone), **added}, "net.st")
     assert caught.value.problems == problems
 
 
-def test_block_with_a_number_left_out_is_named():
-    moved = {key.replace("visual.layer2.1.", "visual.layer2.5."): value for key, value in MINI.items()}
+def test_block_with_a_number_left_out_is_named(mini):
+    moved = {key.replace("visual.layer2.1.", "visual.layer2.5."): value for key, value in mini.items()}
     with pytest.raises(InputError) as caught:
         build_clip(moved)
     assert "no tensor 'visual.layer2.1.conv1.weight'" in caught.value.problems[0]
 
 
-def test_long_list_of_problems_is_cut_and_counted():
-    gone = [key for key in MINI if key.startswith("transformer.resblocks.1.")]
+def test_long_list_of_problems_is_cut_and_counted(mini):
+    gone = [key for key in mini if key.startswith("transformer.resblocks.1.")]
     with pytest.raises(InputError) as caught:
-        build_clip({key: value for key, value in MINI.items() if key not in gone})
+        build_clip({key: value for key, value in mini.items() if key not in gone})
     # Resblocks 0 and 2 are then taken for 0 and 1: all of 1 is missing and all of 2 is left over.
     assert len(caught.value.problems) == 9
     assert caught.value.problems[-1] == f"weights: {2 * len(gone) - 8} more like these"
 
 
 @pytest.mark.parametrize("key", ["visual.layer1.0.conv1.weight", "text_projection", "token_embedding.weight"])
-def test_what_is_no_clip_is_refused_by_the_tensor_that_it_lacks(key):
-    with pytest.raises(InputError, match=f"no tensor '{key}' among {len(MINI) - 1}; expected a CLIP with a ResNet"):
-        build_clip(without(MINI, key))
+def test_what_is_no_clip_is_refused_by_the_tensor_that_it_lacks(mini, key):
+    with pytest.raises(InputError, match=f"no tensor '{key}' among {len(mini) - 1}; expected a CLIP with a ResNet"):
+        build_clip(without(mini, key))
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (0, 0), (2, 3, 4), (1, 1)])
@@ -305,20 +325,20 @@ def test_what_is_no_clip_is_refused_by_the_tensor_that_it_lacks(key):
         "text_projection",
     ],
 )
-def test_tensors_that_tell_the_sizes_may_have_any_shape_and_are_refused(key, shape):
+def test_tensors_that_tell_the_sizes_may_have_any_shape_and_are_refused(mini, key, shape):
     with pytest.raises(InputError):
-        build_clip({**MINI, key: torch.zeros(shape)})
+        build_clip({**mini, key: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
-def test_weights_that_are_no_real_numbers_are_refused(dtype):
+def test_weights_that_are_no_real_numbers_are_refused(mini, dtype):
     with pytest.raises(InputError, match=r"tensor 'visual.bn1.bias' is of type .*; expected floats"):
-        build_clip({**MINI, "visual.bn1.bias": MINI["visual.bn1.bias"].to(dtype)})
+        build_clip({**mini, "visual.bn1.bias": mini["visual.bn1.bias"].to(dtype)})
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_network_computes_in_single_precision_whatever_was_saved(dtype):
-    network = build_clip({**MINI, "visual.conv1.weight": MINI["visual.conv1.weight"].to(dtype)})
+def test_network_computes_in_single_precision_whatever_was_saved(mini, dtype):
+    network = build_clip({**mini, "visual.conv1.weight": mini["visual.conv1.weight"].to(dtype)})
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 

@@ -55,13 +55,12 @@ texts = st.one_of(
 @example("".join(SNIPPETS))
 @example(" ".join(SNIPPETS))
 @example("")
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_tokens_of_any_text_are_openais(ours, theirs, text):
     assert ours.encode(text) == theirs.encode(text)
 
 
 @given(st.lists(st.integers(0, 49_407), max_size=30))
-@settings(max_examples=200, deadline=None)
 def test_text_of_any_tokens_is_openais(ours, theirs, tokens):
     assert ours.decode(tokens) == theirs.decode(tokens).rstrip(" ")
 
@@ -93,14 +92,12 @@ def test_text_that_just_fits_is_taken_and_one_token_more_is_refused(ours):
 
 
 @given(st.text(alphabet="abcXYZ .,!?'-0123éüßñ日本🙂", max_size=30))
-@settings(max_examples=200, deadline=None)
 def test_decoded_tokens_are_the_text_in_lower_case_but_for_its_spaces(ours, text):
     decoded = ours.decode(ours.encode(text))
     assert decoded.replace(" ", "") == text.lower().replace(" ", "")
 
 
 @given(st.text(alphabet="abc .!日🙂", max_size=30))
-@settings(max_examples=100, deadline=None)
 def test_decoding_and_encoding_again_changes_nothing(ours, text):
     tokens = ours.encode(text)
     assert ours.encode(ours.decode(tokens)) == tokens
@@ -142,7 +139,6 @@ def plainly_learned(words, count):
 
 
 @given(st.lists(st.text(alphabet="abc", min_size=1, max_size=7), max_size=8), st.integers(0, 12))
-@settings(max_examples=150, deadline=None)
 def test_learned_merges_are_the_most_frequent_pairs(words, count):
     assert learn_merges([" ".join(words[::2]), *words[1::2]], count) == plainly_learned(words, count)
 
@@ -168,7 +164,7 @@ def test_learned_vocabulary_shortens_its_texts():
 
 
 @given(st.lists(st.text(alphabet="ab#</w>'é日\u00a0\u2028\x85\x1c🙂 ", max_size=12), max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_written_merges_are_read_again(tmp_path, captions):
     merges = learn_merges(captions, 30)
     write_merges(merges, tmp_path / "vocabulary.txt")
@@ -219,7 +215,7 @@ def test_damaged_file_is_refused_by_name(tmp_path, content, said):
 
 
 @given(st.integers(0, len(PACKED) - 1), st.integers(1, 255))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_byte_changed_anywhere_in_a_packed_file_is_noticed_or_changes_nothing(tmp_path, position, change):
     path = tmp_path / "v.gz"
     path.write_bytes(PACKED)

@@ -1,6 +1,7 @@
 """Guards reading a store: units, rows, statistics and xarray all give the numbers that were written, or one clear line."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -30,6 +31,12 @@ def a():
 @pytest.fixture(scope="module")
 def store(a, tmp_path_factory):
     return write(tmp_path_factory.mktemp("stores") / "a.zarr", a, broken=BROKEN)
+
+
+@pytest.fixture
+def copy(store, tmp_path):
+    """The same store, to be damaged."""
+    return ActivationStore.open(shutil.copytree(store.path, tmp_path / "a.zarr"))
 
 
 def pooled(a_N):
@@ -229,41 +236,40 @@ def test_a_folder_that_is_no_store_is_one_clear_line(tmp_path):
         lambda p: p.update(aliases=None),
     ],
 )
-def test_a_damaged_provenance_is_one_clear_line(a, tmp_path, change):
-    path = write(tmp_path / "a.zarr", a).path / "provenance.json"
+def test_a_damaged_provenance_is_one_clear_line(copy, change):
+    path = copy.path / "provenance.json"
     provenance = json.loads(path.read_text())
     change(provenance)
     path.write_text(json.dumps(provenance))
     with pytest.raises(InputError, match=r"provenance\.json: damaged"):
-        ActivationStore.open(tmp_path / "a.zarr")
+        ActivationStore.open(copy.path)
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc", "a\\..\\b", "C:x", "a\0b"])
-def test_no_layer_name_leads_out_of_the_store(a, tmp_path, name):
-    path = write(tmp_path / "a.zarr", a).path / "provenance.json"
+def test_no_layer_name_leads_out_of_the_store(copy, name):
+    path = copy.path / "provenance.json"
     provenance = json.loads(path.read_text())
     provenance["layers"] = {name: [40]}
     path.write_text(json.dumps(provenance))
     with pytest.raises(InputError, match=r"cannot be read .*a\.zarr/[^/]+/activation/c/0/0"):
-        ActivationStore.open(tmp_path / "a.zarr").unit(name, 0)
+        ActivationStore.open(copy.path).unit(name, 0)
 
 
 @pytest.mark.parametrize("harm", ["gone", "truncated", "no index"])
-def test_a_damaged_shard_is_one_clear_line_not_missing_values(a, tmp_path, harm):
-    store = write(tmp_path / "a.zarr", a)
-    file = store.path / "layer4" / "activation" / "c" / "1" / "0"
+def test_a_damaged_shard_is_one_clear_line_not_missing_values(a, copy, harm):
+    file = copy.path / "layer4" / "activation" / "c" / "1" / "0"
     content = file.read_bytes()
     file.write_bytes({"gone": b"", "truncated": content[:100], "no index": content[:-20] + b"\1" * 20}[harm])
     if harm == "gone":
         file.unlink()
     for call in (
-        lambda: store.unit("layer4", 0),
-        lambda: store.rows("layer4", [17]),
-        lambda: list(store.blocks("layer4")),
+        lambda: copy.unit("layer4", 0),
+        lambda: copy.rows("layer4", [17]),
+        lambda: list(copy.blocks("layer4")),
     ):
         with pytest.raises(InputError, match=r"cannot be read .*layer4/activation/c/1/0.*--verify"):
             call()
-    np.testing.assert_array_equal(store.rows("layer4", [3]), a["layer4"][[3]])
+    np.testing.assert_array_equal(copy.rows("layer4", [3]), a["layer4"][[3]])
 
 
 # Layout -------------------------------------------------------------------------------------------------------------

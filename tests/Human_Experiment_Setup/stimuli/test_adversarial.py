@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError
@@ -31,7 +31,6 @@ def attack(clean, level, score=linear, reading=IDENTITY, seed=0):
     return attacked(clean, score, reading, level, np.random.default_rng(seed))
 
 
-@settings(max_examples=40)
 @given(
     st.sampled_from(["linf", "l2"]), st.floats(1, 40), st.sampled_from(["lower", "raise"]), st.integers(0, 1000),
     st.integers(1, 5), st.floats(0.05, 2),

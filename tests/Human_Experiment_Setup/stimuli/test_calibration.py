@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
@@ -26,7 +26,6 @@ def at_strength(family, clean, measure, declared, seed=0):
     return calibrated(chosen.draw(clean / 255, np.random.default_rng(seed)), chosen.largest, clean, measure, declared)
 
 
-@settings(max_examples=40)
 @given(st.sampled_from(NOISES), st.integers(0, 10**6), st.floats(2, 25))
 def test_noise_on_the_saved_picture_has_the_declared_snr_within_two_percent(family, seed, declared):
     clean = picture(seed)
@@ -38,7 +37,6 @@ def test_noise_on_the_saved_picture_has_the_declared_snr_within_two_percent(fami
     assert abs(10 ** ((declared - plain) / 20) - 1) <= 0.02
 
 
-@settings(max_examples=25)
 @given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 10**6), st.floats(0.03, 0.12))
 def test_every_family_reaches_the_rms_that_it_can_or_says_what_it_reached(family, seed, declared):
     clean = picture(seed)

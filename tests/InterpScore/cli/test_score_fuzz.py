@@ -90,7 +90,7 @@ cell = st.one_of(
     st.integers().map(str),
     st.text(st.characters(codec="utf-8"), max_size=8),
 )
-few = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+tolerant = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def odd_numbers(draw, table):
     return [header, *rows[: draw(st.sampled_from([None, None, 1, 2, 4]))]]
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(st.data())
 def test_a_table_with_odd_cells_and_columns_is_scored_or_refused(table, check, data):
     rows = data.draw(st.one_of(mutated_rows(table), odd_numbers(table)))
@@ -206,7 +206,7 @@ def test_a_table_with_odd_cells_and_columns_is_scored_or_refused(table, check, d
     check(as_csv(rows, **how), MAP, "--resamples", data.draw(st.sampled_from([0, 0, 5])))
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(st.data())
 def test_a_table_with_damaged_bytes_is_scored_or_refused(table, check, data):
     content = bytearray(as_csv(table()))
@@ -219,7 +219,7 @@ def test_a_table_with_damaged_bytes_is_scored_or_refused(table, check, data):
     check(bytes(content[: data.draw(st.one_of(st.none(), st.integers(0, len(content))))]), MAP, "--resamples", 0)
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(st.one_of(st.binary(max_size=200), st.text(st.characters(codec="utf-8"), max_size=200).map(str.encode)))
 def test_any_bytes_for_a_table_are_refused(check, content):
     assert check(content, MAP, "--resamples", 0) == 2
@@ -241,14 +241,14 @@ neuron = st.one_of(st.sampled_from(["1", "2", " 1", "22", "01", ""]), st.text(ma
 concept = st.one_of(st.sampled_from(["cat", "dog", "NA", " Cat\n", "[/red]", "raised hand"]), st.text(max_size=6))
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(st.dictionaries(neuron, st.one_of(concept, concept, json_value), max_size=5), st.booleans())
 def test_any_map_is_scored_or_refused(table, check, entries, ascii_only):
     content = json.dumps({**entries, "2": "dog"}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     check(as_csv(table()), content, "--resamples", 0)
 
 
-@settings(few, max_examples=20)
+@tolerant
 @given(st.one_of(json_value.map(json.dumps).map(str.encode), st.binary(max_size=60)))
 def test_any_bytes_for_a_map_are_scored_or_refused(table, check, content):
     check(as_csv(table()), content, "--resamples", 0)
@@ -284,13 +284,13 @@ def some_options(draw):
     ]
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(some_options())
 def test_any_value_of_an_option_is_used_or_refused(table, check, options):
     check(as_csv(table()), MAP, "--resamples", 5, *options)
 
 
-@settings(few, max_examples=30)
+@tolerant
 @given(st.data())
 def test_odd_numbers_make_no_warning_but_those_of_the_library(table, data):
     rows = data.draw(st.one_of(mutated_rows(table), odd_numbers(table)))
