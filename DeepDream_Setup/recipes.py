@@ -5,34 +5,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
+from pydantic.dataclasses import dataclass
 
-from Activation_Extraction.base.errors import InputError, first_line, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
+from Activation_Extraction.base.validation import read_yaml, validated
 from DeepDream_Setup.transforms import Transforms
 
 FOLDER = Path(__file__).with_name("recipes")
 
-PARAMETRIZATIONS = ("pixel", "fourier", "maco")
 READINGS = ("channel", "neuron", "cosine")
 """Of a unit: mean over its map, the centre of it, the mean weighted by the cosine of each position."""
 
-TERMS = (*READINGS, "facet", "diversity", "layer_energy", "l2_to_grey", "total_variation")
+Term = Literal["channel", "neuron", "cosine", "facet", "diversity", "layer_energy", "l2_to_grey", "total_variation"]
 
 
-@dataclass(frozen=True)
+def _of_one_reading(objective: dict[Term, float]) -> dict[Term, float]:
+    if sum(term in READINGS for term in objective) != 1:
+        raise ValueError
+    return objective
+
+
+_Objective = Annotated[
+    dict[Term, Annotated[StrictFloat, Field(allow_inf_nan=False)]],
+    AfterValidator(_of_one_reading),
+    Field(description="terms and their weights, exactly one of them channel, neuron or cosine"),
+]
+_Starts = Annotated[tuple[StrictStr, ...], Field(min_length=1, description="a list such as [grey, perlin]")]
+_Size = Annotated[
+    Annotated[StrictInt, Field(ge=8)] | Annotated[StrictFloat, Field(gt=0, le=1)],
+    Field(description="pixels from 8, or a part such as 0.5"),
+]
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Recipe:
     """How images are made.
 
     Attributes:
-        parametrization: of `PARAMETRIZATIONS`.
-        objective: terms of `TERMS` → their weights; exactly one of them is of `READINGS`. What is to be small
-            (diversity is how alike images are) has a negative weight.
+        parametrization: how an image is written down.
+        objective: terms → their weights; exactly one of them is of `READINGS`. What is to be small (diversity is how
+            alike images are) has a negative weight.
         steps: of Adam.
         learning_rate: of Adam, on the parameters.
         starts: images that are started from; a unit gets an image from each.
@@ -42,15 +59,15 @@ class Recipe:
         facet_layer: layer at which the facets' probes read.
     """
 
-    parametrization: str = "fourier"
-    objective: Mapping[str, float] = field(default_factory=lambda: {"channel": 1.0})
-    steps: int = 256
-    learning_rate: float = 0.05
-    starts: tuple[str, ...] = ("fourier",)
+    parametrization: Literal["pixel", "fourier", "maco"] = "fourier"
+    objective: _Objective = field(default_factory=lambda: {"channel": 1.0})
+    steps: Annotated[StrictInt, Field(ge=1)] = 256
+    learning_rate: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.05
+    starts: _Starts = ("fourier",)
     transforms: Transforms = field(default_factory=Transforms)
-    size: float = 1.0
-    rescue_steps: int = 16
-    facet_layer: str | None = None
+    size: _Size = 1.0
+    rescue_steps: Annotated[StrictInt, Field(ge=0)] = 16
+    facet_layer: Annotated[StrictStr | None, Field(description="the name of a layer")] = None
 
     @property
     def reading(self) -> str:
@@ -59,7 +76,7 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """In the types that JSON has."""
-        return {**asdict(self), "starts": list(self.starts), "objective": dict(self.objective)}
+        return {**asdict(self), "starts": list(self.starts)}
 
     def side(self, network_side: int) -> int:
         """Pixels a side of the images, for a network that takes `network_side`."""
@@ -76,92 +93,14 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         InputError: no such recipe; no YAML; a key or value that a recipe does not have, with the nearest key.
     """
-    path = FOLDER / f"{name}.yaml" if name in known_recipes() else Path(name)
+    known = known_recipes()
+    path = FOLDER / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
-        raise InputError(f"recipe: found {shown(name)}; expected {', '.join(known_recipes())}, or a YAML file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no YAML ({' '.join(first_line(error).split())}); expected a recipe") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {shown(content)}; expected keys of a recipe, such as steps: 256")
-    return _recipe(content, str(path))
+        near = did_you_mean(name, known)
+        raise InputError(f"recipe: found {shown(name)}{near}; expected one of {', '.join(known)}, or a YAML file")
+    return validated(Recipe, read_yaml(path), str(path))
 
 
 def known_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def _recipe(content: Mapping[str, Any], source: str) -> Recipe:
-    _check_keys(content, [entry.name for entry in fields(Recipe)], source)
-    values = dict(content)
-    for key, least in (("steps", 1), ("rescue_steps", 0)):
-        if key in values and not (type(values[key]) is int and values[key] >= least):
-            raise InputError(f"{source}, {key}: found {shown(values[key])}; expected a whole number from {least}")
-    size = values.get("size", 1.0)
-    if not (type(size) is int and size >= 8) and not (type(size) is float and 0 < size <= 1):
-        raise InputError(f"{source}, size: found {shown(size)}; expected pixels from 8, or a part such as 0.5")
-    if "learning_rate" in values:
-        values["learning_rate"] = _number(values["learning_rate"], f"{source}, learning_rate", least=1e-9)
-    kind = values.get("parametrization", "fourier")
-    if kind not in PARAMETRIZATIONS:
-        raise InputError(f"{source}, parametrization: found {shown(kind)}; expected {', '.join(PARAMETRIZATIONS)}")
-    starts = values.get("starts", ["fourier"])
-    if not (isinstance(starts, list) and starts and all(isinstance(start, str) for start in starts)):
-        raise InputError(f"{source}, starts: found {shown(starts)}; expected a list such as [grey, perlin]")
-    if not isinstance(values.get("facet_layer", ""), str):
-        raise InputError(f"{source}, facet_layer: found {shown(values['facet_layer'])}; expected the name of a layer")
-    values["starts"] = tuple(starts)
-    values["objective"] = _objective(values.get("objective", {"channel": 1}), source)
-    values["transforms"] = _transforms(values.get("transforms", {}), source)
-    return Recipe(**values)
-
-
-def _objective(content: Any, source: str) -> dict[str, float]:
-    if not isinstance(content, dict):
-        raise InputError(f"{source}, objective: found {shown(content)}; expected terms and weights, as channel: 1")
-    _check_keys(content, TERMS, f"{source}, objective")
-    if sum(term in READINGS for term in content) != 1:
-        raise InputError(f"{source}, objective: found {', '.join(content)}; expected one of {', '.join(READINGS)}")
-    return {term: _number(weight, f"{source}, objective, {term}") for term, weight in content.items()}
-
-
-def _transforms(content: Any, source: str) -> Transforms:
-    place = f"{source}, transforms"
-    if not isinstance(content, dict):
-        raise InputError(f"{place}: found {shown(content)}; expected keys such as jitter: 8")
-    _check_keys(content, [entry.name for entry in fields(Transforms)], place)
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key in ("scale", "crop"):
-            if not (isinstance(value, list) and len(value) == 2):
-                raise InputError(f"{place}, {key}: found {shown(value)}; expected two numbers such as [0.9, 1.1]")
-            low, high = (_number(number, f"{place}, {key}", least=1e-3) for number in value)
-            if low > high:
-                raise InputError(f"{place}, {key}: found {shown(value)}; expected the smaller number first")
-            values[key] = low, high
-        else:
-            values[key] = _number(value, f"{place}, {key}", least=0)
-    return Transforms(**values)
-
-
-def _number(value: Any, place: str, least: float | None = None) -> float:
-    if type(value) not in (int, float) or not abs(value) < float("inf") or (least is not None and value < least):
-        raise InputError(
-            f"{place}: found {shown(value)}; expected a number{'' if least is None else f' from {least:g}'}"
-        )
-    return float(value)
-
-
-def _check_keys(content: Mapping[Any, Any], known: Any, place: str) -> None:
-    problems = []
-    for key in content:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.4)
-            hint = f"did you mean '{near[0]}'?" if near else f"expected {', '.join(known)}"
-            problems.append(f"{place}: no key {shown(key)}; {hint}")
-    if problems:
-        raise InputError(problems)

@@ -8,11 +8,13 @@ Shapes: N images, C = 3 colours, H and W space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, StrictFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +24,22 @@ DRAWS = 7
 GREY = 0.5
 
 
-@dataclass(frozen=True)
+def _smaller_first(numbers: tuple[float, float]) -> tuple[float, float]:
+    if numbers[0] > numbers[1]:
+        raise ValueError
+    return numbers
+
+
+_Amount = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+_Factor = Annotated[StrictFloat, Field(ge=1e-3, allow_inf_nan=False)]
+_Range = Annotated[
+    tuple[_Factor, _Factor],
+    AfterValidator(_smaller_first),
+    Field(description="two numbers such as [0.9, 1.1], the smaller first, from 0.001"),
+]
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Transforms:
     """How much views vary; the default is the image as it is.
 
@@ -34,11 +51,11 @@ class Transforms:
         crop: least and largest side of the square window, as a part of the side; the window's place is random.
     """
 
-    pad: float = 0.0
-    jitter: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    rotate: float = 0.0
-    crop: tuple[float, float] = (1.0, 1.0)
+    pad: _Amount = 0.0
+    jitter: _Amount = 0.0
+    scale: _Range = (1.0, 1.0)
+    rotate: _Amount = 0.0
+    crop: _Range = (1.0, 1.0)
 
     def maps(self, draws_ND: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         """From a view's coordinates to the image's, `(N, 2, 3)`.

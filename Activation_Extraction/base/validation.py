@@ -1,7 +1,7 @@
 """What people write (recipes, protocols, configurations, options) as pydantic models, with one line for each mistake.
 
-A model's field says in its `description` what is expected; without one, its type and bounds say so. A validator raises
-`ValueError` with what was expected, or, for mistakes that are of no single field, `InputError` with whole lines.
+A model's field says in its `description` what is expected; without one, its type and bounds say so, or the `ValueError`
+that a validator raises. For mistakes that are of no single field, a validator raises `InputError` with whole lines.
 
 pydantic and PyYAML are imported when something is read, so that importing this module costs nothing.
 """
@@ -26,7 +26,7 @@ Schema = dict[str, Any]
 
 NOUNS = {
     "integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false",
-    "array": "a list",
+    "array": "a list", "object": "keys and values",
 }  # fmt: skip
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
 
@@ -109,7 +109,7 @@ def _lines(error: ErrorDetails, schema: Schema, content: object, source: str | N
         return [f"{place}: found {shown(found)}; expected {_one_of(found, _tags(node))}"]
     if kind == "value_error" and isinstance(context["error"], InputError):
         return [f"{place}: {problem}" for problem in context["error"].problems]
-    said = str(context["error"]) if kind == "value_error" else _expected(node, found)
+    said = _expected(node, found) if kind != "value_error" or "description" in node else str(context["error"])
     return [f"{place}: found {shown(found)}; expected {said or _pydantic_says(error)}"]
 
 
@@ -179,8 +179,8 @@ def _expected(node: Schema, found: object) -> str:
 
 def _unknown_key(place: str, key: Any, known: list[str], source: str | None) -> str:
     key, known = (key, known) if source else (_option(key), [_option(name) for name in known])
-    near = did_you_mean(key, known)
-    return f"{place or 'options'}: no such key {shown(key)}{near}; expected {', '.join(known)}"
+    hint = did_you_mean(key, known) or f"; expected {', '.join(known)}"
+    return f"{place or 'options'}: no such key {shown(key)}{hint}"
 
 
 def _one_of(found: object, known: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Protocols: which levels a study has, what is done to a picture at each, and how strongly.
 
-A protocol is a YAML file; those that come with the package stand in `protocols/`.
+A protocol is a YAML file; those that come with the package are in `protocols/`.
 
     about: noise at two strengths
     size: 288
@@ -13,74 +13,44 @@ A protocol is a YAML file; those that come with the package stand in `protocols/
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic.dataclasses import dataclass
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
-from Human_Experiment_Setup.stimuli.calibration import MEASURES, NORMS
+from Activation_Extraction.base.validation import read_yaml, validated
+from Human_Experiment_Setup.stimuli.calibration import MEASURES
 from Human_Experiment_Setup.stimuli.perturbations import FAMILIES
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SMALLEST, LARGEST = 32, 2048
 """Pixels a side that a study may have; structural similarity needs 11."""
 
-
-# What a field may hold ----------------------------------------------------------------------------------------------
-
-
-def _one_of(choices: Iterable[str], default: Any = MISSING) -> Any:
-    known = list(choices)
-
-    def check(value: object) -> str | None:
-        if value in known:
-            return None
-        return f"one of {', '.join(known)}{did_you_mean(value, known)}"
-
-    return field(default=default, metadata={"check": check})
+_Number = StrictInt | StrictFloat
+_Count = Annotated[StrictInt, Field(ge=1)]
 
 
-def _number(expected: str, fits: Callable[[float], bool], default: Any = MISSING) -> Any:
-    def check(value: object) -> str | None:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if (value is None and default is None) or (is_number and fits(float(value))) else expected  # type: ignore[arg-type]
-
-    return field(default=default, metadata={"check": check})
+def _of_a_family(method: str) -> str:
+    if method not in FAMILIES:
+        raise ValueError(f"one of {', '.join(FAMILIES)}{did_you_mean(method, FAMILIES)}")
+    return method
 
 
-def _whole(least: int, default: Any = MISSING) -> Any:
-    def check(value: object) -> str | None:
-        if (value is None and default is None) or (type(value) is int and value >= least):
-            return None
-        return f"a whole number from {least}"
-
-    return field(default=default, metadata={"check": check})
+def _with_one_place(prompt: str) -> str:
+    if prompt.count("{}") != 1:
+        raise ValueError
+    return prompt
 
 
 # Levels -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Level:
-    """What is done at one level.
-
-    Raises:
-        InputError: a value that a field cannot hold.
-    """
-
-    kind: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        problems = []
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if expected := each.metadata["check"](value):
-                problems.append(f"{each.name}: found {shown(value)}; expected {expected}")
-        if problems:
-            raise InputError(problems)
+    """What is done at one level."""
 
     @property
     def title(self) -> str:
@@ -88,14 +58,14 @@ class Level:
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class CleanLevel(Level):
     """The pictures as they are; the others are made from these."""
 
-    kind: ClassVar[str] = "clean"
+    kind: Literal["clean"] = field(default="clean", kw_only=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class BenignLevel(Level):
     """A perturbation that no network chose.
 
@@ -104,18 +74,19 @@ class BenignLevel(Level):
         snr_db, rms, ssim: the strength, in one of `MEASURES`.
     """
 
-    kind: ClassVar[str] = "benign"
-    method: str = _one_of(FAMILIES)
-    snr_db: float | None = _number("a number of decibels", lambda x: -60 <= x <= 60, None)
-    rms: float | None = _number("a number above 0, up to 1", lambda x: 0 < x <= 1, None)
-    ssim: float | None = _number("a number from 0 to below 1", lambda x: 0 <= x < 1, None)
+    kind: Literal["benign"] = field(default="benign", kw_only=True)
+    method: Annotated[StrictStr, AfterValidator(_of_a_family)]
+    snr_db: Annotated[_Number | None, Field(ge=-60, le=60, description="decibels from -60 to 60")] = None
+    rms: Annotated[_Number | None, Field(gt=0, le=1, description="a number above 0, up to 1")] = None
+    ssim: Annotated[_Number | None, Field(ge=0, lt=1, description="a number from 0 to below 1")] = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _has_one_strength(self) -> BenignLevel:
         given = [name for name in MEASURES if getattr(self, name) is not None]
         if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise InputError(f"strength: found {found}; expected one of {', '.join(MEASURES)}")
+            found = " and ".join(given) or "no strength"
+            raise InputError(f"found {found}; expected one of {', '.join(MEASURES)}")
+        return self
 
     @property
     def title(self) -> str:
@@ -127,7 +98,7 @@ class BenignLevel(Level):
         return next((name, float(getattr(self, name))) for name in MEASURES if getattr(self, name) is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class AdversarialLevel(Level):
     """Projected gradient descent within a norm bound (Madry et al. 2018).
 
@@ -142,21 +113,20 @@ class AdversarialLevel(Level):
         step: length of the first, as a share of the radius.
         schedule: "constant", or "cosine": steps shorten to none.
         starts: random points within the bound from which it descends; the best end is taken.
-        prompt: the text for a concept, which stands where {} does; for the target "class".
+        prompt: the text for a concept, which takes the place of {}; for the target "class".
     """
 
-    kind: ClassVar[str] = "adversarial"
-    target: str = _one_of(("unit", "class"))
-    norm: str = _one_of(NORMS)
-    radius: float = _number("a number of levels, from 1 to 255", lambda x: 1 <= x <= 255)
-    direction: str = _one_of(("lower", "raise"), "lower")
-    steps: int = _whole(1, 40)
-    step: float = _number("a number above 0, up to 2", lambda x: 0 < x <= 2, 0.2)
-    schedule: str = _one_of(("constant", "cosine"), "cosine")
-    starts: int = _whole(1, 2)
-    prompt: str = field(
-        default="a picture of {}",
-        metadata={"check": lambda x: None if isinstance(x, str) and x.count("{}") == 1 else "a text with one {} in it"},
+    kind: Literal["adversarial"] = field(default="adversarial", kw_only=True)
+    target: Literal["unit", "class"]
+    norm: Literal["linf", "l2"]
+    radius: Annotated[_Number, Field(ge=1, le=255, description="a number of levels, from 1 to 255")]
+    direction: Literal["lower", "raise"] = "lower"
+    steps: _Count = 40
+    step: Annotated[_Number, Field(gt=0, le=2, description="a number above 0, up to 2")] = 0.2
+    schedule: Literal["constant", "cosine"] = "cosine"
+    starts: _Count = 2
+    prompt: Annotated[StrictStr, AfterValidator(_with_one_place), Field(description="a text with one {} in it")] = (
+        "a picture of {}"
     )
 
     @property
@@ -168,7 +138,7 @@ class AdversarialLevel(Level):
         return self.norm, float(self.radius)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class SyntheticLevel(Level):
     """Renders of what the concept's unit prefers.
 
@@ -176,15 +146,15 @@ class SyntheticLevel(Level):
         images: renders a concept; None is all that there are.
     """
 
-    kind: ClassVar[str] = "synthetic"
-    images: int | None = _whole(1, None)
+    kind: Literal["synthetic"] = field(default="synthetic", kw_only=True)
+    images: _Count | None = None
 
     @property
     def title(self) -> str:
         return "render"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class ExemplarLevel(Level):
     """Natural pictures by what they do to the concept's unit.
 
@@ -193,37 +163,44 @@ class ExemplarLevel(Level):
         images: pictures a concept.
     """
 
-    kind: ClassVar[str] = "exemplar"
-    activation: str = _one_of(("most", "least"))
-    images: int = _whole(1, 9)
+    kind: Literal["exemplar"] = field(default="exemplar", kw_only=True)
+    activation: Literal["most", "least"]
+    images: _Count = 9
 
     @property
     def title(self) -> str:
         return f"{self.activation} active"
 
 
-KINDS: Mapping[str, type[Level]] = {
-    level.kind: level for level in (CleanLevel, BenignLevel, AdversarialLevel, SyntheticLevel, ExemplarLevel)
-}
+AnyLevel = Annotated[
+    CleanLevel | BenignLevel | AdversarialLevel | SyntheticLevel | ExemplarLevel, Field(discriminator="kind")
+]
 
 
-@dataclass(frozen=True)
+def _clean_first(levels: Mapping[int, AnyLevel]) -> dict[int, AnyLevel]:
+    clean = [number for number, level in levels.items() if isinstance(level, CleanLevel)]
+    if len(clean) != 1:
+        raise InputError(f"{len(clean)} levels of the kind clean; expected one")
+    return {number: levels[number] for number in sorted(levels, key=lambda number: (number not in clean, number))}
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Protocol:
     """The levels of a study.
 
     Attributes:
-        name: of the file.
+        name: what it is called; where the file does not say, as the file.
         about: one line for people.
         size: pixels a side of every picture of the study.
         levels: number → what is done, the clean level first, then as numbered.
         images_per_concept: clean pictures of each concept, taken at random; None is all.
     """
 
-    name: str
-    about: str
-    size: int
-    levels: Mapping[int, Level]
-    images_per_concept: int | None = None
+    name: StrictStr
+    about: StrictStr
+    size: Annotated[StrictInt, Field(ge=SMALLEST, le=LARGEST)]
+    levels: Annotated[Mapping[StrictInt, AnyLevel], AfterValidator(_clean_first)]
+    images_per_concept: _Count | None = None
 
     @property
     def clean_level(self) -> int:
@@ -235,14 +212,13 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that it says, defaults included, for JSON."""
-        levels = {str(number): {"kind": level.kind, **asdict(level)} for number, level in self.levels.items()}
-        said = {
-            number: {key: value for key, value in level.items() if value is not None}
-            for number, level in levels.items()
+        levels = {
+            str(number): {key: value for key, value in asdict(level).items() if value is not None}
+            for number, level in self.levels.items()
         }
         return {
             "name": self.name, "about": self.about, "size": self.size,
-            "images_per_concept": self.images_per_concept, "levels": said,
+            "images_per_concept": self.images_per_concept, "levels": levels,
         }  # fmt: skip
 
 
@@ -280,89 +256,10 @@ def read_protocol(name_or_path: str | os.PathLike[str]) -> Protocol:
     """Read a protocol by name, or from a YAML file.
 
     Raises:
-        InputError: no such protocol; a key that is misspelt, missing or stands twice; a value that it cannot hold. All
+        InputError: no such protocol; a key that is misspelt, missing or appears twice; a value that it cannot hold. All
             problems at once, each with the nearest key.
     """
     path = protocol_path(name_or_path)
-    source = path.stem if path.parent == FOLDER else str(path)
-    try:
-        said = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: cannot be read ({error}); expected a protocol in YAML") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: not YAML ({' '.join(str(error).split())}); expected a protocol") from None
-    if not isinstance(said, dict):
-        raise InputError(f"{source}: found {shown(said)}; expected keys such as about, size and levels")
-    problems: list[str] = []
-    known = [each.name for each in fields(Protocol) if each.name != "name"]
-    problems += _misspelt(source, said, known)
-    problems += [f"{source}: no key '{key}'" for key in ("about", "size", "levels") if key not in said]
-    problems += _whole_between(source, said, "size", SMALLEST, LARGEST)
-    problems += _whole_between(source, said, "images_per_concept", 1, None)
-    levels = said.get("levels", {})
-    if not isinstance(levels, dict) or (not levels and "levels" in said):
-        problems.append(f"{source}, levels: found {shown(levels)}; expected a level such as 5: {{kind: clean}}")
-        levels = {}
-    read: dict[int, Level] = {}
-    for number, keys in levels.items():
-        try:
-            read[number] = _level(f"{source}, level {number}", number, keys)
-        except InputError as error:
-            problems += error.problems
-    clean = [number for number, level in read.items() if isinstance(level, CleanLevel)]
-    if not problems and len(clean) != 1:
-        problems.append(f"{source}: {len(clean)} levels of the kind clean; expected one")
-    if problems:
-        raise InputError(problems)
-    ordered = {number: read[number] for number in sorted(read, key=lambda number: (number not in clean, number))}
-    return Protocol(path.stem, str(said["about"]), said["size"], ordered, said.get("images_per_concept"))
-
-
-def _level(place: str, number: object, said: object) -> Level:
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise InputError(f"{place}: found {shown(number)}; expected a whole number")
-    if not isinstance(said, dict) or "kind" not in said:
-        raise InputError(f"{place}: no key 'kind'; expected one of {', '.join(KINDS)}")
-    kind = said["kind"]
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise InputError(
-            f"{place}, kind: found {shown(kind)}{did_you_mean(str(kind), KINDS)}; expected one of {', '.join(KINDS)}"
-        )
-    known = fields(KINDS[kind])
-    problems = _misspelt(place, said, ["kind", *(each.name for each in known)])
-    problems += [
-        f"{place}: no key '{each.name}'" for each in known if each.default is MISSING and each.name not in said
-    ]
-    if problems:
-        raise InputError(problems)
-    try:
-        return KINDS[kind](**{key: value for key, value in said.items() if key != "kind"})
-    except InputError as error:
-        raise InputError(f"{place}, {problem}" for problem in error.problems) from None
-
-
-def _misspelt(place: str, said: Mapping[Any, object], known: Iterable[str]) -> list[str]:
-    known = list(known)
-    return [
-        f"{place}: no such key {shown(key)}{did_you_mean(str(key), known)}; expected {', '.join(known)}"
-        for key in said
-        if key not in known
-    ]
-
-
-def _whole_between(source: str, said: Mapping[str, object], key: str, least: int, most: int | None) -> list[str]:
-    value = said.get(key)
-    if value is None or (type(value) is int and least <= value and (most is None or value <= most)):
-        return []
-    upto = "" if most is None else f" to {most:,}"
-    return [f"{source}, {key}: found {shown(value)}; expected a whole number from {least}{upto}"]
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Plain YAML in which no key may stand twice: the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice[0]}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+    content = read_yaml(path)
+    named = {"name": path.stem, **content} if isinstance(content, dict) else content
+    return validated(Protocol, named, path.stem if path.parent == FOLDER else str(path))

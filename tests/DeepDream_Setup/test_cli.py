@@ -215,7 +215,10 @@ def test_help_teaches(capfd):
         (["--units", "x"], "units: found 'x'; expected numbers, ranges and joint units"),
         (["--layer", "layer9"], "no layer 'layer9'"),
         (["--model", "clip-mino"], "no model 'clip-mino'; nearest: clip-mini"),
-        (["--recipe", "microscop"], "recipe: found 'microscop'; expected microscope, paper, study, or a YAML file"),
+        (
+            ["--recipe", "microscop"],
+            "recipe: found 'microscop' (did you mean 'microscope'?); expected one of microscope, paper, study, or a YAML file",
+        ),
         (["--start", "gray"], "start: found 'gray'; expected fourier, grey"),
         (["--facet", "face"], "--facet: found without --facet-images; expected both"),
         (["--images", "nowhere"], "nowhere: no such file or folder"),
@@ -232,7 +235,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(dream, options, message):
 def test_misspelt_key_of_a_recipe_is_one_line_with_the_nearest(dream, tmp_path):
     (tmp_path / "wrong.yaml").write_text("step: 3\n")
     code, _, err = dream(recipe=tmp_path / "wrong.yaml")
-    assert (code, err) == (2, f"error: {tmp_path / 'wrong.yaml'}: no key 'step'; did you mean 'steps'?\n")
+    assert (code, err) == (2, f"error: {tmp_path / 'wrong.yaml'}: no such key 'step' (did you mean 'steps'?)\n")
 
 
 def test_empty_folder_and_corrupt_image_are_one_line_each(dream, tmp_path):

@@ -454,7 +454,7 @@ def bad(change, home, folder):
         ("unwritable", ["out: the folder"]),
         ("a file", ["0.png: cannot be written"]),
         ("other files", ["photos: holds other files; expected a new or empty folder"]),
-        ("misspelt", ["p.yaml, level 1: no such key 'snr_bd' (did you mean 'snr_db'?)"]),
+        ("misspelt", ["p.yaml, levels.1: no such key 'snr_bd' (did you mean 'snr_db'?)"]),
         ("size", ["--size: found 5; expected a whole number from 32"]),
         ("unused", ["renders: found one, but no level of protocol noise takes it"]),
         ("levels", ["IMAGES: pictures of the levels 1, 5; expected clean pictures alone"]),

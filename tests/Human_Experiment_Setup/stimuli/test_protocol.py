@@ -3,7 +3,7 @@
 import pytest
 
 from Activation_Extraction.base.errors import InputError
-from Human_Experiment_Setup.stimuli.protocol import KINDS, AdversarialLevel, available_protocols, read_protocol
+from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, Level, available_protocols, read_protocol
 
 GOOD = """about: two levels
 size: 64
@@ -55,20 +55,20 @@ def test_everything_said_is_in_the_dictionary_defaults_included():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (("snr_db: 6", "snr_bd: 6"), "level 1: no such key 'snr_bd' (did you mean 'snr_db'?)"),
+        (("snr_db: 6", "snr_bd: 6"), "levels.1: no such key 'snr_bd' (did you mean 'snr_db'?)"),
         (("size", "sise"), "no such key 'sise' (did you mean 'size'?)"),
-        (("snr_db: 6", "snr_db: loud"), "level 1, snr_db: found 'loud'; expected a number of decibels"),
-        ((", snr_db: 6", ""), "level 1, strength: found none; expected one of snr_db, rms, ssim"),
-        (("snr_db: 6", "snr_db: 6, rms: 0.1"), "level 1, strength: found snr_db and rms; expected one"),
-        (("gaussian_noise", "gausian_noise"), "level 1, method: found 'gausian_noise'; expected one of"),
-        (("kind: benign", "kind: bening"), "level 1, kind: found 'bening' (did you mean 'benign'?)"),
-        (("kind: benign, ", ""), "level 1: no key 'kind'"),
-        (("method: gaussian_noise, ", ""), "level 1: no key 'method'"),
-        (("64", "8"), "size: found '8'; expected a whole number from 32 to 2,048"),
+        (("snr_db: 6", "snr_db: loud"), "levels.1.snr_db: found 'loud'; expected decibels from -60 to 60"),
+        ((", snr_db: 6", ""), "levels.1: found no strength; expected one of snr_db, rms, ssim"),
+        (("snr_db: 6", "snr_db: 6, rms: 0.1"), "levels.1: found snr_db and rms; expected one"),
+        (("gaussian_noise", "gausian_noise"), "levels.1.method: found 'gausian_noise'; expected one of"),
+        (("kind: benign", "kind: bening"), "levels.1.kind: found 'bening'; expected one of adversarial, benign,"),
+        (("kind: benign, ", ""), "levels.1: no key 'kind'"),
+        (("method: gaussian_noise, ", ""), "levels.1: no key 'method'"),
+        (("64", "8"), "size: found '8'; expected a whole number from 32, up to 2,048"),
         (("64", "64\nimages_per_concept: 0"), "images_per_concept: found '0'; expected a whole number from 1"),
-        (("  5: {kind: clean}\n", ""), "0 levels of the kind clean; expected one"),
-        (("  1:", "  5:"), "not YAML (the key '5' stands twice"),
-        (("  1:", "  one:"), "level one: found 'one'; expected a whole number"),
+        (("  5: {kind: clean}\n", ""), "levels: 0 levels of the kind clean; expected one"),
+        (("  1:", "  5:"), "not YAML (the key '5' appears twice"),
+        (("  1:", "  one:"), "levels: found the key 'one'; expected a valid integer"),
         (("about: two levels\n", ""), "no key 'about'"),
         (("levels:", "levels: ["), "not YAML"),
     ],
@@ -105,4 +105,4 @@ def test_an_unknown_protocol_is_told_with_the_nearest(tmp_path):
 
 
 def test_every_kind_is_documented():
-    assert all(level.__doc__ for level in KINDS.values())
+    assert all(level.__doc__ for level in Level.__subclasses__())
