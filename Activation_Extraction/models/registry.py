@@ -353,7 +353,12 @@ def _frozen_graph(name: str, path: Path, sha256: str | None) -> Model:
         image_tower=graph,
         image_input=ImageInput(CONFIGS[name].image_resolution, value_range="0-255", layout="NHWC", preset="published"),
         layers=LayerNames(graph, graph_aliases(nodes), axis=lambda node, shape: graph.unit_axis(node)),
-        provenance={"weights": path.name, "weights_sha256": sha256_of(path), "format": "TensorFlow frozen graph"},
+        provenance={
+            "weights": path.name,
+            "weights_sha256": sha256_of(path),
+            "format": "TensorFlow frozen graph",
+            "embedding": graph.output_name,
+        },
     )
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import torch
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.frozen_graph.graph_def import Attribute, DataType, Node, Shape, Tensor
+from Activation_Extraction.models.frozen_graph.graph_def import Constant, Node, constant, lengths, type_name
 
-T = TypeVar("T")
-
-TORCH_TYPES = {
-    name: getattr(torch, name)
-    for name in (
-        "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64",
-        "uint8", "uint16", "uint32", "uint64", "bool",
-    )
+_KINDS = {
+    "i": "a whole number", "f": "a float", "b": "a bool", "s": "text", "list": "a list", "type": "a type",
+    "shape": "a shape", "tensor": "a tensor",
 }  # fmt: skip
 
 
@@ -33,25 +28,28 @@ class Attributes:
 
     def __init__(self, node: Node, source: str) -> None:
         self.node, self.source = node, source
+        self._values = node.attributes()
         self._read: set[str] = set()
 
     def integer(self, name: str, default: int = 0) -> int:
-        return int(self._typed(name, int, default))
+        return int(self._given(name, "i", default))
 
     def number(self, name: str, default: float) -> float:
-        return float(self._typed(name, float, default))
+        return float(self._given(name, "f", default))
 
     def flag(self, name: str, default: bool = False) -> bool:
-        return bool(self._typed(name, bool, default))
+        return bool(self._given(name, "b", default))
 
     def integers(self, name: str, default: Collection[int] = ()) -> tuple[int, ...]:
-        values = self._typed(name, list, list(default))
-        if not all(type(value) is int for value in values):
+        values = self._given(name, "list", None)
+        if values is None:
+            return tuple(default)
+        if any(field.name != "i" for field, _ in values.ListFields()):
             self.refuse(name, "whole numbers")
-        return tuple(values)
+        return tuple(values.i)
 
     def text(self, name: str, default: str = "") -> str:
-        value = self._typed(name, bytes, default.encode())
+        value: bytes = self._given(name, "s", default.encode())
         try:
             return value.decode()
         except UnicodeDecodeError:
@@ -63,21 +61,26 @@ class Attributes:
             self.refuse(name, " or ".join(allowed))
         return value
 
-    def torch_type(self, name: str, default: str = "float32") -> torch.dtype:
-        value = self._typed(name, DataType, DataType(default))
-        if value.name not in TORCH_TYPES:
+    def torch_type(self, name: str, default: torch.dtype = torch.float32) -> torch.dtype:
+        number = self._given(name, "type", None)
+        if number is None:
+            return default
+        if type_name(number).startswith("DT_"):
             self.refuse(name, "a type of numbers")
-        dtype: torch.dtype = TORCH_TYPES[value.name]
+        dtype: torch.dtype = getattr(torch, type_name(number))
         return dtype
 
-    def shape(self, name: str) -> Shape:
-        return self._typed(name, Shape, Shape(None))
+    def shape(self, name: str) -> tuple[int | None, ...] | None:
+        """The lengths of its axes, `None` for unknown ones; `None` where not even the rank is known."""
+        value = self._given(name, "shape", None)
+        return None if value is None else lengths(value)
 
-    def tensor(self, name: str) -> Tensor:
-        value = self._typed(name, Tensor, None)
-        if value is None or value.values is None:
+    def tensor(self, name: str) -> Constant:
+        value = self._given(name, "tensor", None)
+        values = None if value is None else constant(value)
+        if values is None:
             self.refuse(name, "a tensor of numbers")
-        return value
+        return values
 
     def must_be_off(self, name: str, default: bool, why: str) -> None:
         """Refuse a flag that is on."""
@@ -92,7 +95,7 @@ class Attributes:
         """What the operation did not ask for. Types, and notes of TensorFlow's own (`_class`), change no values."""
         return [
             self._problem(name, "an operation without it")
-            for name, value in self.node.attributes.items()
+            for name, value in self._values.items()
             if name not in self._read and not name.startswith("_") and not _is_type(value)
         ]
 
@@ -100,22 +103,34 @@ class Attributes:
         """Raise the InputError of an attribute that cannot be followed."""
         raise InputError([self._problem(name, expected)])
 
-    def _typed(self, name: str, kind: type[T], default: Any) -> T:
+    def _given(self, name: str, kind: str, default: Any) -> Any:
         self._read.add(name)
-        value = self.node.attributes.get(name, default)
-        # An empty list is written as a list of nothing; True is an int to Python and not to TensorFlow.
-        if value is not None and type(value) is not kind:
-            self.refuse(name, {list: "a list", bytes: "text", int: "a whole number"}.get(kind, f"a {kind.__name__}"))
-        return value  # type: ignore[return-value]
+        if name not in self._values:
+            return default
+        if self._values[name].WhichOneof("value") != kind:
+            self.refuse(name, "a tensor of numbers" if kind == "tensor" else _KINDS[kind])
+        return getattr(self._values[name], kind)
 
     def _problem(self, name: str, expected: str) -> Problem:
-        value = self.node.attributes.get(name)
-        text = "nothing" if value is None else shown(value.decode(errors="replace") if type(value) is bytes else value)
-        found = f"node {shown(self.node.name, 120)} ({self.node.operation}): attribute {shown(name)} is {text}"
+        value = _told(self._values[name]) if name in self._values else "nothing"
+        found = f"node {shown(self.node.name, 120)} ({self.node.operation}): attribute {shown(name)} is {value}"
         return Problem(self.source, found, expected)
 
 
-def _is_type(value: Attribute) -> bool:
-    return isinstance(value, DataType) or (
-        isinstance(value, list) and all(isinstance(item, DataType) for item in value)
-    )
+def _told(value: Any) -> str:
+    kind = value.WhichOneof("value")
+    if kind in ("i", "f", "b"):
+        return shown(getattr(value, kind))
+    if kind == "s":
+        return shown(value.s.decode(errors="replace"))
+    if kind == "type":
+        return type_name(value.type)
+    if kind == "list" and value.list.i:
+        return shown(list(value.list.i))
+    return _KINDS.get(kind, "nothing that is followed here")
+
+
+def _is_type(value: Any) -> bool:
+    """A type, a list of types, or an empty list, which is how a list of no types is written."""
+    kind = value.WhichOneof("value")
+    return kind == "type" or (kind == "list" and all(field.name == "type" for field, _ in value.list.ListFields()))

@@ -1,7 +1,7 @@
 """Reads a TensorFlow GraphDef from its bytes: nodes, inputs, attributes and tensors.
 
-The file is mapped into memory and its protocol-buffer wire format walked over once; large tensors stay views
-of the file. Nothing in a file is executed, and every length is held against the bytes that are there.
+The file is mapped into memory and its nodes are parsed by protobuf one at a time, so no copy of the whole file is made.
+Nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -11,25 +11,16 @@ import math
 import mmap
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.frozen_graph.wire_format import (
-    BYTES,
-    FIXED32,
-    CutOffError,
-    Field,
-    MalformedError,
-    fields,
-    floats,
-    varints,
-)
+from Activation_Extraction.models.frozen_graph.messages import NODE, misread
 
 MAX_RANK = 32
 """More axes than any operation takes, and as many as every NumPy allows."""
@@ -45,53 +36,38 @@ NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 EXPECTED = "a TensorFlow GraphDef (a frozen .pb file)"
 
-
-@dataclass(frozen=True)
-class DataType:
-    """A TensorFlow type by NumPy's name (`float32`, `bfloat16`), or `DT_<number>` for one without numbers."""
-
-    name: str
+_VARINT, _BYTES = 0, 2
+_TOP_LEVEL = {1: _BYTES, 2: _BYTES, 3: _VARINT, 4: _BYTES, 5: _BYTES}
+"""The fields of a GraphDef and their wire types; 1 is a node."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A shape; an axis of unknown length is `None`, and `lengths` is `None` where not even the rank is known."""
-
-    lengths: tuple[int | None, ...] | None
+class MalformedError(Exception):
+    """What is wrong with a file."""
 
 
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """A constant. `values` is read-only, `None` for strings and other non-numbers.
-
-    bfloat16 stands as its bits in uint16, and bool as uint8.
-
-    A value that stands once for many elements is one element in memory, with strides of zero.
-    """
-
-    dtype: DataType
-    shape: tuple[int, ...]
-    values: NDArray[Any] | None
-
-
-@dataclass(frozen=True)
-class Unread:
-    """An attribute that only names something (a function, a placeholder); nothing here follows it."""
-
-    kind: str
-
-
-Attribute = bytes | int | float | bool | DataType | Shape | Tensor | Unread | list[Any]
+class CutOffError(MalformedError):
+    """Bytes are missing at the end of the file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node as it stands: `inputs` are names, `name:1` for a second output, `^name` for mere order."""
+    """A node as the file has it: `inputs` are names, `name:1` for a second output, `^name` for mere order."""
 
     name: str
     operation: str
     inputs: tuple[str, ...]
-    attributes: Mapping[str, Attribute]
+    message: memoryview
+
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes, `messages.Value` by name; parsed at each call, so that the node holds no tensor in memory."""
+        return {attribute.key: attribute.value for attribute in NODE.FromString(self.message).attr}
+
+
+class Constant(NamedTuple):
+    """The value of a constant: a read-only array, bfloat16 as its bits in uint16 and bool as uint8."""
+
+    dtype: str
+    values: NDArray[Any]
 
 
 def read_graph_def(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Node]:
@@ -117,23 +93,31 @@ def parse_graph_def(data: bytes | memoryview, source: str) -> dict[str, Node]:
     """As `read_graph_def`, from bytes; `source` names them in messages."""
     view = memoryview(data)
     nodes: dict[str, Node] = {}
+    begin = at = 0
     try:
-        for field in fields(view, 0, len(view)):
-            if field.number == 1:
-                node = _node(view, *field.span())
+        while at < len(view):
+            begin = at
+            key, at = _varint(view, at)
+            number, wire = key >> 3, key & 7
+            if _TOP_LEVEL.get(number) != wire:
+                raise MalformedError(f"field {number} of wire type {wire}, which no GraphDef has")
+            size, at = _varint(view, at)
+            if wire == _VARINT:
+                continue
+            if size > len(view) - at:
+                raise CutOffError(f"begins a field of {size:,} bytes, of which {len(view) - at:,} are there")
+            if number == 1:
+                node = _node(view[at : at + size])
                 if node.name in nodes:
-                    raise MalformedError(field.begin, f"a second node {shown(node.name)}")
+                    raise MalformedError(f"a second node {shown(node.name)}")
                 nodes[node.name] = node
-            elif field.number > 5:
-                raise MalformedError(field.begin, f"field {field.number}, which no GraphDef has")
-            elif field.number != 3:
-                field.span()
+            at += size
     except CutOffError as error:
         what = "cut off" if nodes else "cut off, or of another kind"
-        raise InputError([Problem(source, f"{what}: at byte {error.at:,} {error.what}", EXPECTED)]) from None
+        raise InputError([Problem(source, f"{what}: at byte {begin:,} {error}", EXPECTED)]) from None
     except MalformedError as error:
         what = "damaged" if nodes else "not a GraphDef"
-        raise InputError([Problem(source, f"{what}: at byte {error.at:,} {error.what}", EXPECTED)]) from None
+        raise InputError([Problem(source, f"{what}: at byte {begin:,} {error}", EXPECTED)]) from None
     if not nodes:
         raise InputError([Problem(source, "no node in it", EXPECTED)])
     return nodes
@@ -144,7 +128,7 @@ def _mapped(path: Path) -> memoryview:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise InputError([Problem(str(path), "the file is empty", EXPECTED)])
-            # The map lives as long as a tensor that views it.
+            # The map lives as long as a node that views it.
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise InputError([Problem(str(path), "no such file", EXPECTED)]) from None
@@ -152,170 +136,102 @@ def _mapped(path: Path) -> memoryview:
         raise InputError([Problem(str(path), f"cannot be read ({error.strerror})", EXPECTED)]) from None
 
 
-# The messages, by the field numbers of TensorFlow's .proto files.
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A number in groups of seven bits, and where it ends."""
+    value = 0
+    for shift, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte < 0x80:
+            return value, at + shift + 1
+    if len(data) - at < 10:
+        raise CutOffError("begins a number that does not end")
+    raise MalformedError("begins a number of more than ten bytes")
 
 
-def _text(data: memoryview, field: Field, what: str) -> str:
-    start, stop = field.span()
+def _node(data: memoryview) -> Node:
     try:
-        return bytes(data[start:stop]).decode()
-    except UnicodeDecodeError:
-        raise MalformedError(field.begin, f"{what} that is not UTF-8") from None
+        message = NODE.FromString(data)
+    except DecodeError as error:
+        raise MalformedError(f"a node that cannot be parsed: {str(error).rpartition(': ')[2]}") from None
+    if not NODE_NAME.fullmatch(message.name):
+        raise MalformedError(f"a node named {shown(message.name)}, which TensorFlow does not allow")
+    try:
+        if found := misread(message):
+            raise MalformedError(f"a field {found}")
+        for attribute in message.attr:
+            if attribute.value.HasField("tensor"):
+                constant(attribute.value.tensor)
+    except MalformedError as error:
+        raise MalformedError(f"node {shown(message.name, 120)}: {error}") from None
+    return Node(message.name, message.op, tuple(message.input), data)
 
 
-def _node(data: memoryview, start: int, stop: int) -> Node:
-    name, operation = "", ""
-    inputs: list[str] = []
-    attributes: dict[str, Attribute] = {}
-    for field in fields(data, start, stop):
-        if field.number == 1:
-            name = _text(data, field, "a node's name")
-        elif field.number == 2:
-            operation = _text(data, field, "an operation")
-        elif field.number == 3:
-            inputs.append(_text(data, field, "an input"))
-        elif field.number == 5:
-            key, value = _attribute_entry(data, field)
-            attributes[key] = value
-    if not NODE_NAME.fullmatch(name):
-        raise MalformedError(start, f"a node named {shown(name)}, which TensorFlow does not allow")
-    return Node(name, operation, tuple(inputs), attributes)
+# Types and tensors --------------------------------------------------------------------------------------------------
 
-
-def _attribute_entry(data: memoryview, entry: Field) -> tuple[str, Attribute]:
-    key, value = "", None
-    for field in fields(data, *entry.span()):
-        if field.number == 1:
-            key = _text(data, field, "an attribute's name")
-        elif field.number == 2:
-            value = _attribute(data, *field.span())
-    return key, Unread("nothing") if value is None else value
-
-
-def _attribute(data: memoryview, start: int, stop: int) -> Attribute | None:
-    value: Attribute | None = None
-    for field in fields(data, start, stop):
-        if field.number == 1:
-            value = _list(data, *field.span())
-        elif 2 <= field.number <= 8:
-            value = _scalar(data, field)
-        else:
-            value = Unread("a placeholder" if field.number == 9 else "a function")
-    return value
-
-
-def _scalar(data: memoryview, field: Field) -> Attribute:
-    if field.number == 2:
-        start, stop = field.span()
-        return bytes(data[start:stop])
-    if field.number == 3:
-        return field.integer()
-    if field.number == 4:
-        return float(np.frombuffer(data[slice(*field.span(FIXED32))], "<f4")[0])
-    if field.number == 5:
-        return bool(field.integer())
-    if field.number == 6:
-        return _data_type(field.integer())
-    return _shape(data, field) if field.number == 7 else _tensor(data, field)
-
-
-def _list(data: memoryview, start: int, stop: int) -> list[Any]:
-    values: list[Any] = []
-    for field in fields(data, start, stop):
-        packed = field.wire == BYTES
-        if field.number == 4 and packed:
-            values += floats(data, field, 4).tolist()
-        elif field.number in (3, 5, 6) and packed:
-            numbers: list[int] = varints(data, field.start, field.stop).tolist()
-            values += [_data_type(n) if field.number == 6 else bool(n) if field.number == 5 else n for n in numbers]
-        elif 2 <= field.number <= 7:
-            values.append(_scalar(data, field))
-        else:
-            values.append(Unread("a list of tensors or functions"))
-    return values
-
-
-def _shape(data: memoryview, message: Field) -> Shape:
-    lengths: list[int | None] = []
-    unknown = False
-    for field in fields(data, *message.span()):
-        if field.number == 2:
-            length = 0
-            for part in fields(data, *field.span()):
-                length = part.integer() if part.number == 1 else length
-            lengths.append(length if length >= 0 else None)
-        elif field.number == 3:
-            unknown = bool(field.integer())
-    return Shape(None if unknown else tuple(lengths))
-
-
-_NAMES = {
+_TYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 10: "bool",
     14: "bfloat16", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64",
 }  # fmt: skip
-_BITS = {"bfloat16": "uint16", "bool": "uint8"}
-_IN_MEMORY = {name: np.dtype(_BITS.get(name, name)).newbyteorder("<") for name in _NAMES.values()}
-_FLOAT_FIELDS = {5: 4, 6: 8}
-_INTEGER_FIELDS = (7, 10, 11, 13, 16, 17)
-_FIELD_OF = {
-    "float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17,
+_IN_MEMORY = {
+    name: np.dtype({"bfloat16": "uint16", "bool": "uint8"}.get(name, name)).newbyteorder("<")
+    for name in _TYPES.values()
+}
+_LISTED = {
+    "float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val", "float16": "half_val",
+    "bfloat16": "half_val", "uint32": "uint32_val", "uint64": "uint64_val",
 }  # fmt: skip
-"""Where a type lists its values; field 7 for all whole numbers of fewer bits."""
+"""Where a type lists its values; `int_val` for all whole numbers of fewer bits."""
 
 
-def _data_type(number: int) -> DataType:
+def type_name(number: int) -> str:
+    """A TensorFlow type by NumPy's name (`float32`, `bfloat16`), or `DT_<number>` for one without numbers."""
     # TensorFlow adds 100 for a reference to a variable of the type.
     number = number - 100 if 100 < number < 200 else number
-    return DataType(_NAMES.get(number, f"DT_{number}"))
+    return _TYPES.get(number, f"DT_{number}")
 
 
-def _tensor(data: memoryview, message: Field) -> Tensor:
-    dtype, shape, content = DataType("DT_0"), Shape(()), None
-    pieces: dict[int, list[NDArray[Any]]] = {}
-    for field in fields(data, *message.span()):
-        if field.number == 1:
-            dtype = _data_type(field.integer())
-        elif field.number == 2:
-            shape = _shape(data, field)
-        elif field.number == 4:
-            content = field.span()
-        elif field.number in _FLOAT_FIELDS:
-            pieces.setdefault(field.number, []).append(floats(data, field, _FLOAT_FIELDS[field.number]))
-        elif field.number in _INTEGER_FIELDS:
-            packed = field.wire == BYTES
-            piece = varints(data, field.start, field.stop) if packed else np.array([field.integer()], dtype=np.int64)
-            pieces.setdefault(field.number, []).append(piece)
-    if shape.lengths is None or None in shape.lengths or len(shape.lengths) > MAX_RANK:
-        raise MalformedError(message.begin, "a tensor whose shape is not known")
-    lengths = tuple(length or 0 for length in shape.lengths)
-    kind = _IN_MEMORY.get(dtype.name)
-    if kind is None:
-        return Tensor(dtype, lengths, None)
-    count = math.prod(lengths)
-    if content is not None and content[0] < content[1]:
-        if content[1] - content[0] != count * kind.itemsize:
-            what = f"{content[1] - content[0]:,} bytes of content for {count:,} elements of {dtype.name}"
-            raise MalformedError(message.begin, f"a tensor with {what}")
-        return Tensor(dtype, lengths, np.frombuffer(data[slice(*content)], kind).reshape(lengths))
-    return Tensor(dtype, lengths, _filled(message.begin, pieces.get(_FIELD_OF.get(dtype.name, 7), []), kind, lengths))
+def lengths(shape: Any) -> tuple[int | None, ...] | None:
+    """The lengths of a `messages.Shape`: `None` for an axis of unknown length, or where not even the rank is known."""
+    return None if shape.unknown_rank else tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
 
 
-def _filled(at: int, pieces: list[NDArray[Any]], kind: np.dtype[Any], lengths: tuple[int, ...]) -> NDArray[Any]:
+def constant(tensor: Any) -> Constant | None:
+    """What a `messages.Tensor` says; `None` for strings and other non-numbers.
+
+    A value that is listed once for many elements is one element in memory, with strides of zero.
+
+    Raises:
+        MalformedError: the shape is not known, or the values do not fit it.
+    """
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0 or len(shape) > MAX_RANK:
+        raise MalformedError("a tensor whose shape is not known")
+    dtype, count = type_name(tensor.dtype), math.prod(shape)
+    if (kind := _IN_MEMORY.get(dtype)) is None:
+        return None
+    if content := tensor.tensor_content:
+        if len(content) != count * kind.itemsize:
+            raise MalformedError(f"a tensor with {len(content):,} bytes of content for {count:,} elements of {dtype}")
+        return Constant(dtype, np.frombuffer(content, kind).reshape(shape))
+    return Constant(dtype, _filled(getattr(tensor, _LISTED.get(dtype, "int_val")), kind, shape))
+
+
+def _filled(numbers: Any, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
     """The values of a tensor that lists them: the last one stands for all that are not there, zero if none is."""
-    count = math.prod(lengths)
-    listed = np.concatenate(pieces) if pieces else np.zeros(0, kind)
-    if listed.size > count:
-        raise MalformedError(at, f"a tensor with {listed.size:,} values for {count:,} elements")
+    size, count = len(numbers), math.prod(shape)
+    if size > count:
+        raise MalformedError(f"a tensor with {size:,} values for {count:,} elements")
     # One value for all costs no memory, however many elements; but several that go on do.
-    limit = MAX_ELEMENTS if listed.size <= 1 else MAX_GROWTH * (listed.size + 16)
-    if math.prod(max(length, 1) for length in lengths) > limit and listed.size < max(count, 1):
-        raise MalformedError(at, f"a tensor of {count:,} elements that lists {listed.size:,}")
-    if kind == np.float16 and pieces:
-        listed = listed.astype(np.uint16).view(np.float16)  # halves are listed by their bits
-    listed = listed.astype(kind, copy=False) if listed.size or not count else np.zeros(1, kind)
-    if listed.size == 1:
-        values = np.broadcast_to(listed.reshape((1,) * len(lengths)), lengths)
+    limit = MAX_ELEMENTS if size <= 1 else MAX_GROWTH * (size + 16)
+    if math.prod(max(length, 1) for length in shape) > limit and size < max(count, 1):
+        raise MalformedError(f"a tensor of {count:,} elements that lists {size:,}")
+    if kind == np.float16:  # halves are listed by their bits
+        listed = np.fromiter(numbers or [0], np.int64, size or 1).astype(np.uint16).view(kind)
     else:
-        values = np.concatenate([listed, np.repeat(listed[-1:], count - listed.size)]).reshape(lengths)
+        wide = kind if kind.itemsize == 8 or kind.kind == "f" else np.int64
+        listed = np.fromiter(numbers or [0], wide, size or 1).astype(kind)
+    if size <= 1:
+        return np.broadcast_to(listed.reshape((1,) * len(shape)), shape)
+    values = np.concatenate([listed, np.repeat(listed[-1:], count - size)]).reshape(shape)
     values.flags.writeable = False
     return values

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.frozen_graph.attributes import TORCH_TYPES, Attributes
-from Activation_Extraction.models.frozen_graph.graph_def import Node, Tensor, read_graph_def
+from Activation_Extraction.models.frozen_graph.attributes import Attributes
+from Activation_Extraction.models.frozen_graph.embedding import before_l2_normalisation
+from Activation_Extraction.models.frozen_graph.graph_def import Constant, Node, read_graph_def
 from Activation_Extraction.models.frozen_graph.layout import unit_axes
 from Activation_Extraction.models.frozen_graph.operations import OPERATIONS, Function
 from Activation_Extraction.models.frozen_graph.plan import Plan, Reference, first_of, listed, nearest
@@ -38,7 +39,8 @@ def load_frozen_graph(
         sha256: the file's SHA-256, checked before anything is parsed.
         input_name: the placeholder that takes the images; by default the only one that the output needs.
         output_name: the node whose value the graph returns, `name:1` for a second output; by default the last
-            node in the file that depends on a placeholder and that nothing consumes.
+            node in the file that depends on a placeholder and that nothing consumes, or, where that one divides an
+            embedding by its l2 norm, the embedding.
 
     Returns:
         A module in eval mode whose weights are buffers.
@@ -74,15 +76,17 @@ class FrozenGraph(nn.Module):
     ) -> None:
         super().__init__()
         plan = Plan(nodes, source, input_name, output_name)
-        self.input_name, self.output_name = plan.input_name, str(plan.output)
-        self._output = plan.output
-        self._module_names: dict[str, str] = {}
         modules = _modules(nodes, plan)
-        self._unit_axes = unit_axes([nodes[name] for name in plan.order], plan.references)
-        for name, module in modules.items():
+        if output_name is None and (embedding := before_l2_normalisation(plan)) is not None:
+            plan = Plan(nodes, source, input_name, str(embedding))
+        self.input_name, self.output_name = plan.input_name, str(plan.output)
+        self._module_names: dict[str, str] = {}
+        self._unit_axes = unit_axes(nodes, plan)
+        for name in plan.order:
             self._module_names[name] = _allowed_by_torch(self, name)
-            self.add_module(self._module_names[name], module)
+            self.add_module(self._module_names[name], modules[name])
         self._steps = _steps(plan)
+        self._output = _source(plan, plan.output)
         self.eval()
 
     def forward(self, x_NHWC: torch.Tensor) -> torch.Tensor:
@@ -95,14 +99,14 @@ class FrozenGraph(nn.Module):
             InputError: a shape that the placeholder does not take.
             RuntimeError: an operation that cannot run on what it got; the node is named.
         """
-        values: dict[str, torch.Tensor | tuple[torch.Tensor, ...]] = {}
+        values: dict[str, Any] = {}
         for step in self._steps:
-            inputs = [x_NHWC] if step.name == self.input_name else [_chosen(values, ref) for ref in step.inputs]
-            values[step.name] = self._modules[self._module_names[step.name]](*inputs)  # type: ignore[misc]
+            inputs = [x_NHWC] if step.name == self.input_name else [_value(values, source) for source in step.inputs]
+            values[step.name] = self.get_submodule(self._module_names[step.name])(*inputs)
             del inputs
             for name in step.last_used:
                 del values[name]
-        return _chosen(values, self._output)
+        return _value(values, self._output)
 
     def module_name(self, node: str) -> str:
         """The name among `named_modules` of a node, such as `stem%2E1/Relu` for `stem.1/Relu`."""
@@ -123,17 +127,17 @@ class FrozenGraph(nn.Module):
 
 
 class GraphNode(nn.Module):
-    """One node. `node` and `operation` are TensorFlow's names."""
+    """One node. `node` and `operation` are TensorFlow's names, `torch_function` is what runs."""
 
     runs_once = True  # for `trace`
 
     def __init__(self, node: str, operation: str, function: Function) -> None:
         super().__init__()
-        self.node, self.operation, self._function = node, operation, function
+        self.node, self.operation, self.torch_function = node, operation, function
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         try:
-            return self._function(*inputs)
+            return self.torch_function(*inputs)
         except (RuntimeError, IndexError, ValueError) as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
             reason = str(error).strip().split("\n")[0]
@@ -168,7 +172,7 @@ class InputNode(nn.Module):
         super().__init__()
         self.node = node
         self.dtype = attributes.torch_type("dtype")
-        self.lengths = attributes.shape("shape").lengths
+        self.lengths = attributes.shape("shape")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.lengths is not None and (
@@ -179,26 +183,38 @@ class InputNode(nn.Module):
         return x if x.is_floating_point() else x.to(self.dtype)
 
 
+class _Source(NamedTuple):
+    """Where an input comes from: a node, and which of its outputs if it has several."""
+
+    node: str
+    output: int | None
+
+
 class _Step(NamedTuple):
     name: str
-    inputs: Sequence[Reference]
+    inputs: Sequence[_Source]
     last_used: Sequence[str]
 
 
-def _chosen(values: Mapping[str, torch.Tensor | tuple[torch.Tensor, ...]], reference: Reference) -> torch.Tensor:
-    value = values[reference.name]
-    return value if isinstance(value, torch.Tensor) else value[reference.output]
+def _value(values: Mapping[str, Any], source: _Source) -> torch.Tensor:
+    # Which nodes have several outputs is known beforehand: when torch.fx traces, a value does not tell what it is.
+    value: torch.Tensor = values[source.node] if source.output is None else values[source.node][source.output]
+    return value
+
+
+def _source(plan: Plan, reference: Reference) -> _Source:
+    operation = OPERATIONS.get(plan.nodes[reference.name].operation)
+    return _Source(reference.name, reference.output if operation and operation.outputs else None)
 
 
 def _steps(plan: Plan) -> list[_Step]:
-    uses: Counter[str] = Counter([plan.output.name])
-    inputs = {name: plan.references[name] if name != plan.input_name else [] for name in plan.order}
-    for references in inputs.values():
-        uses.update(reference.name for reference in references)
+    uses = Counter(reference.name for name in plan.order for reference in plan.references[name])
+    uses[plan.output.name] += 1
     steps = []
-    for name, references in inputs.items():
-        uses.subtract(reference.name for reference in references)
-        steps.append(_Step(name, references, [n for n in {r.name: 0 for r in references} if not uses[n]]))
+    for name in plan.order:
+        inputs = [_source(plan, reference) for reference in plan.references[name]]
+        uses.subtract(source.node for source in inputs)
+        steps.append(_Step(name, inputs, [node for node in {source.node: 0 for source in inputs} if not uses[node]]))
     return steps
 
 
@@ -206,7 +222,7 @@ def _modules(nodes: Mapping[str, Node], plan: Plan) -> dict[str, nn.Module]:
     """A module for each node; every problem of every node in one InputError."""
     order = [nodes[name] for name in plan.order]
     problems: list[object] = [*_unknown_operations(order, plan.source)]
-    filters = _filters(nodes, plan)
+    filters = _filters(plan)
     outputs = dict.fromkeys(plan.order, 1)
     modules: dict[str, nn.Module] = {}
     for node in order:
@@ -266,33 +282,23 @@ def _missing_outputs(plan: Plan, outputs: Mapping[str, int]) -> list[Problem]:
     ]
 
 
-def _filters(nodes: Mapping[str, Node], plan: Plan) -> set[str]:
+def _filters(plan: Plan) -> set[str]:
     """The constants that reach a convolution as its filters, directly or by way of an Identity."""
-    found = set()
-    for name in plan.order:
-        if nodes[name].operation == "Conv2D" and len(plan.references[name]) > 1:
-            source = plan.references[name][1].name
-            while nodes[source].operation == "Identity" and plan.references[source]:
-                source = plan.references[source][0].name
-            found.add(source)
-    return found
+    convolutions = [plan.references[name] for name in plan.order if plan.nodes[name].operation == "Conv2D"]
+    return {plan.without_identities(inputs[1]).name for inputs in convolutions if len(inputs) > 1}
 
 
-def _constant(tensor: Tensor, *, is_filter: bool) -> torch.Tensor:
+def _constant(constant: Constant, *, is_filter: bool) -> torch.Tensor:
     """A constant in memory of its own; one value for many elements stays one."""
-    values = tensor.values
-    assert values is not None
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    values = constant.values.astype(constant.values.dtype.newbyteorder("="), copy=False)
     if values.size > 1 and not any(values.strides):
-        value = torch.from_numpy(values.reshape(-1)[:1].copy()).expand(tensor.shape)
+        value = torch.from_numpy(values.reshape(-1)[:1].copy()).expand(values.shape)
     elif is_filter and values.ndim == 4:
         # HWIO to read, OIHW in memory: what the convolution wants is then there, once and for all.
         value = torch.from_numpy(np.array(values.transpose(3, 2, 0, 1), order="C")).permute(2, 3, 1, 0)
     else:
         value = torch.from_numpy(np.array(values, order="C"))
-    if tensor.dtype.name == "bfloat16":
-        return value.view(torch.bfloat16)
-    return value.to(TORCH_TYPES[tensor.dtype.name])
+    return value.view(torch.bfloat16) if constant.dtype == "bfloat16" else value.to(getattr(torch, constant.dtype))
 
 
 def _allowed_by_torch(module: nn.Module, name: str) -> str:

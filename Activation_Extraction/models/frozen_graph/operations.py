@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import TypeAlias
 
 import torch
@@ -66,59 +65,19 @@ def _plain(function: Function) -> Builder:
 # --- element by element ---
 
 _UNARY: dict[str, Function] = {
-    "Abs": torch.abs, "Ceil": torch.ceil, "Cos": torch.cos, "Erf": torch.erf, "Erfc": torch.erfc, "Exp": torch.exp,
-    "Expm1": torch.expm1, "Floor": torch.floor, "Identity": lambda x: x, "Inv": torch.reciprocal, "Log": torch.log,
-    "Log1p": torch.log1p, "LogSoftmax": lambda x: F.log_softmax(x, -1), "LogicalNot": torch.logical_not,
-    "Neg": torch.neg, "OnesLike": torch.ones_like, "Reciprocal": torch.reciprocal,
-    "Relu": torch.relu, "Relu6": lambda x: x.clamp(0, 6), "Rint": torch.round, "Round": torch.round,
-    "Rsqrt": torch.rsqrt, "Selu": F.selu, "Sigmoid": torch.sigmoid, "Sign": torch.sign, "Sin": torch.sin,
-    "Softmax": lambda x: F.softmax(x, -1), "Softplus": F.softplus, "Softsign": F.softsign,
-    "Sqrt": torch.sqrt, "Square": torch.square, "StopGradient": lambda x: x.detach(), "Tanh": torch.tanh,
-    "ZerosLike": torch.zeros_like, "Elu": F.elu,
+    "Erf": torch.erf, "Exp": torch.exp, "Identity": lambda x: x, "Neg": torch.neg, "Relu": torch.relu,
+    "Relu6": lambda x: x.clamp(0, 6), "Rsqrt": torch.rsqrt, "Sigmoid": torch.sigmoid,
+    "Softmax": lambda x: F.softmax(x, -1), "Sqrt": torch.sqrt, "Square": torch.square,
+    "StopGradient": lambda x: x.detach(), "Tanh": torch.tanh,
 }  # fmt: skip
 _BINARY: dict[str, Function] = {
-    "Add": torch.add, "AddV2": torch.add, "FloorDiv": torch.floor_divide, "FloorMod": torch.remainder,
-    "Greater": torch.gt, "GreaterEqual": torch.ge, "Less": torch.lt, "LessEqual": torch.le,
-    "LogicalAnd": torch.logical_and, "LogicalOr": torch.logical_or, "Maximum": torch.maximum,
-    "Minimum": torch.minimum, "Mul": torch.mul, "Pow": torch.pow, "RealDiv": torch.div,
-    "SquaredDifference": lambda x, y: torch.square(x - y), "Sub": torch.sub,
-    "Div": lambda x, y: torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc"),
-    "DivNoNan": lambda x, y: torch.where(y == 0, torch.zeros_like(y), x / torch.where(y == 0, torch.ones_like(y), y)),
+    "Add": torch.add, "AddV2": torch.add, "Maximum": torch.maximum, "Minimum": torch.minimum, "Mul": torch.mul,
+    "Pow": torch.pow, "RealDiv": torch.div, "SquaredDifference": lambda x, y: torch.square(x - y), "Sub": torch.sub,
 }  # fmt: skip
 for _name, _function in _UNARY.items():
     _add(_name, 1, units="input")(_plain(_function))
 for _name, _function in _BINARY.items():
     _add(_name, 2, units="input")(_plain(_function))
-
-
-@_add("AddN", (1, None), units="input")
-def _add_n(attributes: Attributes) -> Function:
-    attributes.ignore("N")
-    return lambda *x: reduce(torch.add, x)
-
-
-@_add("Equal NotEqual", 2, units="input")
-def _equal(attributes: Attributes) -> Function:
-    if not attributes.flag("incompatible_shape_error", True):
-        attributes.refuse("incompatible_shape_error", "true")
-    return torch.eq if attributes.node.operation == "Equal" else torch.ne
-
-
-@_add("LeakyRelu", 1, units="input")
-def _leaky_relu(attributes: Attributes) -> Function:
-    alpha = attributes.number("alpha", 0.2)
-    return lambda x: F.leaky_relu(x, alpha)
-
-
-@_add("Select", 3, units="input")
-def _select(attributes: Attributes) -> Function:
-    # A vector of conditions chooses whole rows.
-    return lambda choice, x, y: torch.where(choice.reshape(*choice.shape, *(1,) * (x.ndim - choice.ndim)), x, y)
-
-
-# One that is not the input gives its default.
-_add("PlaceholderWithDefault", 1, units="input")(lambda attributes: (attributes.shape("shape"), lambda x: x)[1])
-_add("SelectV2", 3, units="input")(_plain(torch.where))
 
 
 @_add("Cast", 1, units="input")
@@ -135,7 +94,6 @@ _add("DepthwiseConv2dNative", 2, units="layout")(graph_windows.depthwise_conv2d)
 _add("AvgPool", 1, units="layout")(graph_windows.avg_pool)
 _add("MaxPool", 1, units="layout")(graph_windows.max_pool)
 _add("BiasAdd", 2, units="layout")(graph_windows.bias_add)
-_add("LRN", 1, units="last")(graph_windows.local_response_norm)
 # The statistics, its further outputs, are of use in training alone.
 _add("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3", 5, units="layout")(graph_windows.fused_batch_norm)
 
@@ -150,7 +108,7 @@ def _matmul(attributes: Attributes) -> Function:
     return lambda x, y: (x.mT if left else x) @ (y.mT if right else y)
 
 
-@_add("BatchMatMul BatchMatMulV2 BatchMatMulV3", 2, units="last")
+@_add("BatchMatMul BatchMatMulV2", 2, units="last")
 def _batch_matmul(attributes: Attributes) -> Function:
     attributes.ignore("grad_x", "grad_y")
     left, right = attributes.flag("adj_x"), attributes.flag("adj_y")
@@ -191,17 +149,7 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 _add("Mean", 2)(_reduction(lambda x, axes, keep: x.mean(axes, keep)))
 _add("Sum", 2)(_reduction(lambda x, axes, keep: x.sum(axes, keep, dtype=x.dtype)))
 _add("Max", 2)(_reduction(lambda x, axes, keep: x.amax(axes, keep)))
-_add("Min", 2)(_reduction(lambda x, axes, keep: x.amin(axes, keep)))
 _add("Prod", 2)(_reduction(_product))
-_add("All", 2)(_reduction(lambda x, axes, keep: x.all(axes, keep)))
-_add("Any", 2)(_reduction(lambda x, axes, keep: x.any(axes, keep)))
-
-
-@_add("ArgMax ArgMin", 2)
-def _arg_max(attributes: Attributes) -> Function:
-    dtype = attributes.torch_type("output_type", "int64")
-    pick = torch.argmax if attributes.node.operation == "ArgMax" else torch.argmin
-    return lambda x, axis: pick(x, int(axis)).to(dtype)
 
 
 # --- shapes ---
@@ -215,17 +163,10 @@ def _axis(axis: int, rank: int) -> int:
 
 @_add("Shape", 1)
 def _shape(attributes: Attributes) -> Function:
-    dtype = attributes.torch_type("out_type", "int32")
+    dtype = attributes.torch_type("out_type", torch.int32)
     return lambda x: torch.tensor(x.shape, dtype=dtype, device=x.device)
 
 
-@_add("Size", 1)
-def _size(attributes: Attributes) -> Function:
-    dtype = attributes.torch_type("out_type", "int32")
-    return lambda x: torch.tensor(x.numel(), dtype=dtype, device=x.device)
-
-
-_add("Rank", 1)(_plain(lambda x: torch.tensor(x.ndim, dtype=torch.int32, device=x.device)))
 _add("Reshape", 2)(_plain(lambda x, shape: x.reshape(shape.tolist())))
 _add("Transpose", 2)(_plain(lambda x, axes: x.permute(axes.tolist())))
 _add("ExpandDims", 2)(_plain(lambda x, axis: x.unsqueeze(int(axis))))
@@ -277,12 +218,6 @@ def _concat(attributes: Attributes) -> Function:
     return lambda *x: torch.cat(x[:-1], int(x[-1]))
 
 
-@_add("Concat", (2, None), units="input")
-def _concat_axis_first(attributes: Attributes) -> Function:
-    attributes.ignore("N")
-    return lambda axis, *x: torch.cat(x, int(axis))
-
-
 @_add("Split", 2, outputs="num_split", units="input")
 def _split(attributes: Attributes) -> Function:
     count = attributes.integer("num_split")
@@ -292,18 +227,6 @@ def _split(attributes: Attributes) -> Function:
         if count < 1 or length % count:
             raise IndexError(f"{length} elements in {count} equal parts")
         return x.tensor_split(count, int(axis))
-
-    return run
-
-
-@_add("SplitV", 3, outputs="num_split", units="input")
-def _split_v(attributes: Attributes) -> Function:
-    attributes.ignore("num_split")
-
-    def run(x: Tensor, sizes: Tensor, axis: Tensor) -> tuple[Tensor, ...]:
-        lengths = sizes.tolist()
-        rest = x.shape[int(axis)] - sum(length for length in lengths if length != -1)
-        return tuple(torch.split_with_sizes(x, [rest if length == -1 else length for length in lengths], int(axis)))
 
     return run
 
@@ -353,53 +276,19 @@ def _every(x: Tensor, axis: int, places: range) -> Tensor:
     return x.index_select(axis, torch.tensor(list(places), dtype=torch.int64, device=x.device))
 
 
-@_add("Gather", 2)
-def _gather(attributes: Attributes) -> Function:
-    attributes.ignore("validate_indices")
-    return lambda x, indices: _taken(x, indices, 0)
-
-
 @_add("GatherV2", 3)
 def _gather_v2(attributes: Attributes) -> Function:
     if attributes.integer("batch_dims"):
         attributes.refuse("batch_dims", "0")
-    return lambda x, indices, axis: _taken(x, indices, _axis(int(axis), x.ndim))
 
+    def run(x: Tensor, indices: Tensor, axis: Tensor) -> Tensor:
+        at = _axis(int(axis), x.ndim)
+        return x.index_select(at, indices.reshape(-1)).reshape(*x.shape[:at], *indices.shape, *x.shape[at + 1 :])
 
-def _taken(x: Tensor, indices: Tensor, axis: int) -> Tensor:
-    return x.index_select(axis, indices.reshape(-1)).reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return run
 
 
 @_add("Pad", 2, units="input")
 def _pad(attributes: Attributes) -> Function:
-    return lambda x, sides: F.pad(x, _sides(sides))
-
-
-@_add("PadV2", 3, units="input")
-def _pad_v2(attributes: Attributes) -> Function:
-    return lambda x, sides, value: F.pad(x, _sides(sides), value=value.item())
-
-
-def _sides(sides: Tensor) -> list[int]:
-    """Torch names the last axis first."""
-    return [int(side) for pair in reversed(sides.tolist()) for side in pair]
-
-
-@_add("MirrorPad", 2, units="input")
-def _mirror_pad(attributes: Attributes) -> Function:
-    # REFLECT leaves the edge itself out of what is mirrored.
-    edge = 1 if attributes.choice("mode", ("REFLECT", "SYMMETRIC")) == "REFLECT" else 0
-
-    def run(x: Tensor, sides: Tensor) -> Tensor:
-        for axis, (before, after) in enumerate(sides.tolist()):
-            length = x.shape[axis]
-            if max(before, after) > length - edge:
-                raise IndexError(f"{max(before, after)} mirrored elements of {length - edge}")
-            left, right = (
-                range(before + edge - 1, edge - 1, -1),
-                range(length - 1 - edge, length - 1 - edge - after, -1),
-            )
-            x = x.index_select(axis, torch.tensor([*left, *range(length), *right], dtype=torch.int64, device=x.device))
-        return x
-
-    return run
+    # Torch names the last axis first.
+    return lambda x, sides: F.pad(x, [int(side) for pair in reversed(sides.tolist()) for side in pair])

@@ -8,11 +8,10 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from Activation_Extraction.base.errors import InputError, Problem, shown
-from Activation_Extraction.models.frozen_graph.graph_def import Node
+from Activation_Extraction.models.frozen_graph.attributes import Attributes
+from Activation_Extraction.models.frozen_graph.graph_def import Constant, Node
 
-INPUTS = ("Placeholder", "PlaceholderWithDefault")
-WITHOUT_VALUE = ("NoOp", "Assert")
-"""Operations that end a branch without giving a value, so never the output."""
+NEVER_THE_OUTPUT = ("NoOp", "Assert", "Placeholder")
 
 MAX_PROBLEMS = 20
 """How many problems of one kind are listed; the rest are counted."""
@@ -29,7 +28,7 @@ class Reference(NamedTuple):
 
 
 class Plan:
-    """What is to be run, in which order, once the structure of the graph has been found sound.
+    """What is to be run, in which order, once the structure of the graph has been checked.
 
     Args:
         nodes: of the file, by name.
@@ -45,17 +44,26 @@ class Plan:
 
     def __init__(self, nodes: Mapping[str, Node], source: str, input_name: str | None, output_name: str | None) -> None:
         self.nodes, self.source = nodes, source
-        if input_name is not None and (input_name not in self.nodes or self.nodes[input_name].operation not in INPUTS):
-            raise InputError([self._no_such(input_name, "placeholder")])
+        placeholders = [name for name, node in nodes.items() if node.operation == "Placeholder"]
+        if input_name is not None and input_name not in placeholders:
+            raise InputError([self._no_such("placeholder", input_name, placeholders)])
         self.references = self._all_references()
         order = self._sorted()
-        self.output = self._chosen_output(order, input_name, output_name)
+        self.output = self._chosen_output(order, [input_name] if input_name else placeholders, output_name)
         needed = self._needed(self.output.name)
         self.order = [name for name in order if name in needed]
-        self.input_name = self._chosen_input(input_name)
-        # What stands before a placeholder with a default is not run when the images replace it.
-        needed = self._needed(self.output.name, stop=self.input_name)
-        self.order = [name for name in self.order if name in needed]
+        self.input_name = self._chosen_input([name for name in placeholders if name in needed], input_name)
+
+    def without_identities(self, reference: Reference) -> Reference:
+        """Where a value comes from, past the operations that only hand it on."""
+        while self.nodes[reference.name].operation == "Identity" and self.references[reference.name]:
+            reference = self.references[reference.name][0]
+        return reference
+
+    def constant(self, reference: Reference) -> Constant | None:
+        """What a reference gives, if that is a constant of numbers."""
+        node = self.nodes[self.without_identities(reference).name]
+        return Attributes(node, self.source).tensor("value") if node.operation == "Const" else None
 
     def _all_references(self) -> dict[str, list[Reference]]:
         references: dict[str, list[Reference]] = {}
@@ -113,51 +121,46 @@ class Plan:
         shown_circle = " → ".join(circle if len(circle) < 6 else [*circle[:3], "…", circle[-1]])
         return Problem(self.source, f"the nodes form a cycle: {shown_circle}", "a graph that runs from input to output")
 
-    def _needed(self, output: str, stop: str | None = None) -> set[str]:
+    def _needed(self, output: str) -> set[str]:
         needed, todo = set(), [output]
         while todo:
             name = todo.pop()
             if name not in needed:
                 needed.add(name)
-                todo += [reference.name for reference in self.references[name]] if name != stop else []
+                todo += [reference.name for reference in self.references[name]]
         return needed
 
-    def _chosen_output(self, order: list[str], input_name: str | None, output_name: str | None) -> Reference:
+    def _chosen_output(self, order: list[str], inputs: Collection[str], output_name: str | None) -> Reference:
         if output_name is not None:
             reference = _reference(output_name)
             if reference is None or reference.name not in self.nodes:
-                raise InputError([self._no_such(output_name, "output")])
+                raise InputError([self._no_such("output", output_name, self.nodes)])
             return reference
-        reached = {input_name} if input_name else {n for n in order if self.nodes[n].operation in INPUTS}
+        reached = set(inputs)
         for name in order:
             if any(reference.name in reached for reference in self.references[name]):
                 reached.add(name)
         consumed = {reference.name for inputs in self.references.values() for reference in inputs}
         for name in reversed(list(self.nodes)):
-            if name in reached - consumed and self.nodes[name].operation not in (*WITHOUT_VALUE, *INPUTS):
+            if name in reached - consumed and self.nodes[name].operation not in NEVER_THE_OUTPUT:
                 return Reference(name, 0)
         raise InputError([Problem(self.source, "no node depends on a placeholder", "one that takes the images")])
 
-    def _chosen_input(self, input_name: str | None) -> str:
-        for kind in INPUTS:
-            names = [name for name in self.order if self.nodes[name].operation == kind]
-            others = [name for name in names if name != input_name]
-            if kind == "Placeholder" and input_name is not None and others:
-                found = f"besides {shown(input_name)} the output {shown(self.output)} needs {listed(others)}"
-                raise InputError([Problem(self.source, found, "one placeholder; name an output that needs no other")])
-            if input_name is None and len(names) > 1:
-                raise InputError(
-                    [Problem(self.source, f"several placeholders: {listed(names)}", "input_name, one of them")]
-                )
-            if input_name is None and names:
-                return names[0]
-        if input_name not in self.order:
-            found = f"the output {shown(self.output)} does not depend on {shown(input_name or 'a placeholder')}"
+    def _chosen_input(self, needed: list[str], input_name: str | None) -> str:
+        if input_name is None and len(needed) > 1:
+            raise InputError(
+                [Problem(self.source, f"several placeholders: {listed(needed)}", "input_name, one of them")]
+            )
+        name = input_name or next(iter(needed), None)
+        if name is None or name not in needed:
+            found = f"the output {shown(self.output)} does not depend on {shown(name or 'a placeholder')}"
             raise InputError([Problem(self.source, found, "an output that does")])
-        return input_name
+        if others := [other for other in needed if other != name]:
+            found = f"besides {shown(name)} the output {shown(self.output)} needs {listed(others)}"
+            raise InputError([Problem(self.source, found, "one placeholder; name an output that needs no other")])
+        return name
 
-    def _no_such(self, name: str, what: str) -> Problem:
-        candidates = [n for n in self.nodes if what == "output" or self.nodes[n].operation in INPUTS]
+    def _no_such(self, what: str, name: str, candidates: Collection[str]) -> Problem:
         return Problem(self.source, f"no {what} {shown(name)}", f"the name of one{nearest(name, candidates)}")
 
 

@@ -101,19 +101,6 @@ def bias_add(attributes: Attributes) -> Function:
     return run
 
 
-def local_response_norm(attributes: Attributes) -> Function:
-    """`x / (bias + alpha · Σ x²)^beta`, the sum over `depth_radius` channels to either side; always NHWC."""
-    radius, bias = attributes.integer("depth_radius", 5), attributes.number("bias", 1.0)
-    alpha, beta = attributes.number("alpha", 1.0), attributes.number("beta", 0.5)
-    size = 2 * radius + 1
-
-    def run(x_NHWC: Tensor) -> Tensor:
-        x_NCHW = x_NHWC.permute(0, 3, 1, 2)
-        return F.local_response_norm(x_NCHW, size, alpha * size, beta, bias).permute(0, 2, 3, 1)
-
-    return run
-
-
 class _Window:
     """Strides, dilations, padding and layout of a node, and what they make of an image."""
 
