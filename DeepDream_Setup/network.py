@@ -131,7 +131,10 @@ def _with_rescue(network: fx.GraphModule) -> fx.GraphModule:
     relu = _kept(rescuing)[0].args[0]
     if relu.op not in ("call_module", "call_function", "call_method"):
         return network
-    kind = type(network.get_submodule(relu.target)) if relu.op == "call_module" else relu.target
+    kind = relu.target
+    if relu.op == "call_module":
+        module = network.get_submodule(relu.target)
+        kind = getattr(module, "torch_function", type(module))  # the former: a node of a frozen graph
     if kind not in RELUS:
         return network
     with rescuing.graph.inserting_before(relu):

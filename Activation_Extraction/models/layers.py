@@ -1,7 +1,8 @@
 """Names of layers: a network's own submodule paths, other schemes for the same layers, and a listing with shapes.
 
 `layer4.5` (the path in CLIP's checkpoints), `image_block_4/5/Relu_2` (the node of the TensorFlow frozen graph) and
-`visual.layer4.5` are one layer.
+`visual.layer4.5` are one layer. So are spellings that differ in case alone, and TensorFlow's names of a node's output,
+`image_block_4/5/Relu_2:0`.
 """
 
 from __future__ import annotations
@@ -82,25 +83,33 @@ class LayerNames:
         if unknown := [name for name in aliases.values() if name not in paths]:
             raise InputError([unknown_layer(name, self.names) for name in dict.fromkeys(unknown)])
         self._canonical: dict[str, str] = paths | {a: paths[name] for a, name in aliases.items() if a not in paths}
+        self._folded: dict[str, set[str]] = {}
+        for spelling, name in self._canonical.items():
+            self._folded.setdefault(spelling.casefold(), set()).add(name)
         self._aliases: dict[str, list[str]] = {}
         for alias, name in self._canonical.items():
             if alias != name:
                 self._aliases.setdefault(name, []).append(alias)
 
     def resolve(self, name: str) -> str:
-        """The canonical name of a layer; `#2` for its second call is kept.
+        """The canonical name of a layer; `#2` for its second call is kept, `:0` is not.
+
+        The exact spelling comes first; then one that differs in case, if it is that of one layer only.
 
         Raises:
             InputError: no such layer; the message has the nearest names, or the range when it is a block's number.
         """
         if not isinstance(name, str):
             raise InputError(f"layer: found {shown(name)}; expected a name such as {', '.join(self.names[-3:])}")
-        number = found[0] if (found := re.search(r"#[1-9][0-9]*\Z", name)) else ""
-        plain = name.removesuffix(number)
+        parts = re.fullmatch(r"(.*?)(:0)?(#[1-9][0-9]*)?(:0)?", name, re.DOTALL)
+        assert parts
+        plain, number = parts[1], parts[3] or ""
         for candidate in (plain, plain.removeprefix(self._prefix)):
             if candidate in self._canonical:
                 return self._canonical[candidate] + number
         plain = plain.removeprefix(self._prefix)
+        if len(names := self._folded.get(plain.casefold(), set())) == 1:
+            return next(iter(names)) + number
         raise InputError(_out_of_range(name, plain, self._canonical) or unknown_layer(name, self._canonical))
 
     def aliases_of(self, name: str) -> tuple[str, ...]:

@@ -76,6 +76,29 @@ def test_bf16_is_close_and_is_not_fp32(clip_mini):
     assert 0 < float((exact - close).norm() / exact.norm()) < 0.03
 
 
+def test_unit_of_a_frozen_graph_is_reached_as_in_the_network_it_was_made_of(clip_mini, tmp_path):
+    from Activation_Extraction.models.registry import CLIP_MEAN, CLIP_STD, load_model
+    from tests.Activation_Extraction.graph_writer import clip_image_graph
+
+    config = clip_mini.module.config
+    state = {key: value.numpy() for key, value in clip_mini.image_tower.state_dict().items()}
+    shape = config.vision_layers, config.vision_heads, config.image_resolution
+    (tmp_path / "graph.pb").write_bytes(clip_image_graph(state, *shape, CLIP_MEAN, CLIP_STD))
+    graph = CutNetwork(load_model("clip-mini", weights=tmp_path / "graph.pb"), ["block_4"])
+    tower, x = CutNetwork(clip_mini, ["block_4"]), images(1, 96)
+    with torch.no_grad():
+        a = tower(x)["layer4"].flatten(2)
+    dead = int((a.amax((0, 2)) == 0).nonzero()[0])
+    for rescue in (False, True):
+        gradients = []
+        for network in (tower, graph):
+            (a,) = network(given := x.clone().requires_grad_(), rescue=rescue).values()
+            (-a[:, dead].sum() - 1e-3 * a.sum() * (not rescue)).backward()
+            gradients.append(given.grad)
+        assert gradients[0].norm() > 0
+        assert (gradients[1] - gradients[0]).norm() < 1e-4 * gradients[0].norm()
+
+
 def test_images_of_255_and_channels_last_are_made_for_networks_that_take_them(small):
     from dataclasses import replace
 

@@ -480,6 +480,7 @@ def test_frozen_graph_runs_in_the_place_of_the_image_tower(graph):
         "weights": "image32.pb",
         "weights_sha256": sha(path),
         "format": "TensorFlow frozen graph",
+        "embedding": "image_post/strided_slice",
         "torch": "",
     }
     images = torch.randint(0, 256, (2, 288, 288, 3), generator=torch.Generator().manual_seed(0)).float()
