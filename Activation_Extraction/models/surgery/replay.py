@@ -1,15 +1,16 @@
-"""What the modules of a network return, noted in a run up to a layer, and given again in other runs.
+"""Records what the modules of a network return in a run up to a layer, and returns it again in other runs.
 
-Noted are the calls that have returned when the layer returns, without the calls inside them, and those still open. In a
-replay the former give what they gave, a row for each variant of the layer's output; the latter run; the layer gives the
-variants. All of it in a copy of the network with the same parameters and buffers: the network itself is left alone.
+Recorded are the calls that have returned when the layer returns, without the calls inside them, and those still open.
+In a replay the former return what they returned, a row for each variant of the layer's output; the latter run; the
+layer returns the variants. All of it in a copy of the network with the same parameters and buffers: the network itself
+is left alone.
 """
 
 from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -20,13 +21,13 @@ from torch import Tensor, nn
 
 from Activation_Extraction.models.trace import parts_of, with_parts
 
-Follower = Callable[[nn.Module, Callable[[], Any]], Any]
-"""Gives what a module returns, given the module and its own forward."""
+ModuleOverride = Callable[[nn.Module, Callable[[], Any]], Any]
+"""Returns what a module is to return, given the module and its own forward."""
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, tuple, list, Mapping)
 """What may be returned beside tensors; nothing of it can change unseen, as copies of lists and mappings are given."""
 
-_follower: ContextVar[Follower | None] = ContextVar("follower", default=None)
+_override: ContextVar[ModuleOverride | None] = ContextVar("override", default=None)
 
 
 class UnfitError(Exception):
@@ -38,7 +39,7 @@ class EndOfReplay(BaseException):
 
 
 class Diverged(EndOfReplay):
-    """Other modules run than those that were noted."""
+    """Other modules run than those that were recorded."""
 
 
 class MissingRead(EndOfReplay):
@@ -46,7 +47,7 @@ class MissingRead(EndOfReplay):
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy with the same parameters and buffers, for `followed`."""
+    """A copy with the same parameters and buffers, for `run_overridden`."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     # Hooks may come and go in other threads, which would end a loop over them; a dictionary's own copy has no loop.
     attributes = [item for module in network.modules() for item in vars(module).copy().items()]
@@ -58,51 +59,48 @@ def copied(network: nn.Module) -> nn.Module:
     if not set(network.modules()).isdisjoint(made.modules()):
         raise UnfitError("one of its modules cannot be copied")
     for module in list(made.modules()):
-        _ask_follower(module)
+        _make_overridable(module)
     return made
 
 
-def _ask_follower(module: nn.Module) -> None:
+def _make_overridable(module: nn.Module) -> None:
     forward = module.forward
 
     @wraps(forward)
-    def asking(*inputs: Any, **named_inputs: Any) -> Any:
-        follower = _follower.get()
-        if follower is None:
+    def overridable(*inputs: Any, **named_inputs: Any) -> Any:
+        override = _override.get()
+        if override is None:
             return forward(*inputs, **named_inputs)
-        return follower(module, lambda: forward(*inputs, **named_inputs))
+        return override(module, lambda: forward(*inputs, **named_inputs))
 
-    module.forward = asking
+    module.forward = overridable
     # An encoder layer of torch computes all at once, past its submodules, unless these have hooks.
     module.register_forward_hook(lambda *_: None)
 
 
-def followed(made: nn.Module, x: Tensor, follower: Follower) -> Any:
-    """What a network that `copied` made gives, where `follower` decides what each of its modules returns."""
-    token = _follower.set(follower)
+def run_overridden(made: nn.Module, x: Tensor, override: ModuleOverride) -> Any:
+    """The output of a network that `copied` made, where `override` decides what each of its modules returns."""
+    token = _override.set(override)
     try:
         return made(x)
     finally:
-        _follower.reset(token)
+        _override.reset(token)
 
 
-class Kept:
+class RecordedTensor:
     """A tensor as it was when a call returned it.
 
     Args:
         shared: it is a parameter or a buffer, so no copy is made.
-        drops: only for as long as something else holds its memory, too, or `hold` was called.
+        drops: only for as long as something else holds its memory, too, or until `hold` is called.
     """
 
-    def __init__(self, tensor: Tensor, *, shared: bool = False, drops: bool = False) -> None:
+    def __init__(self, tensor: Tensor, *, shared: bool, drops: bool) -> None:
         self.shape, self.dtype, self.device = tensor.shape, tensor.dtype, tensor.device
         values = [tensor if shared else tensor.clone()]
         self._values, self._shared = values, shared
-        memory = tensor if tensor._base is None else tensor._base  # it has the version of all its views
-        self._version, self._written = _version(memory), False
-        self._held: Callable[[], Tensor | None] = lambda: memory
-        if drops and not shared:
-            self._held = weakref.ref(memory, lambda _: values.clear())
+        memory = tensor if tensor._base is None else tensor._base
+        self._watch = weakref.ref(memory, lambda _: values.clear()) if drops and not shared else None
 
     @property
     def value(self) -> Tensor:
@@ -110,29 +108,16 @@ class Kept:
 
     def hold(self) -> None:
         """Keep it from now on, if it is still there."""
-        memory = self._held()
-        self._held = lambda: memory
-
-    def settle(self) -> None:
-        """At the end of the run: note whether the tensor was written to since."""
-        memory = self._held()
-        self._written = memory is not None and _version(memory) != self._version
-        self._held = lambda: None
+        self._watch = None  # a weak reference that is gone calls nothing
 
     def rows(self, rows: int, axis: int | None) -> Tensor:
         """The same for each row, one after the other along an axis; once where no axis has the rows."""
-        shape = [size * (rows if place == axis else 1) for place, size in enumerate(self.shape)]
         if not self._values:
+            shape = [size * (rows if place == axis else 1) for place, size in enumerate(self.shape)]
             return _Missing(shape, self.dtype, self.device)
         if axis is None:
             return self.value if self._shared else self.value.clone()
-        if rows == 1 or self._written or self.shape[axis] > 1:
-            return torch.cat([self.value] * rows, axis)
-        return self.value.expand(shape)  # without memory of its own, so torch refuses to write to it
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version  # a view of a parameter may be of inference mode
+        return torch.cat([self.value] * rows, axis)
 
 
 class _Missing(Tensor):
@@ -155,37 +140,37 @@ class _Missing(Tensor):
 
 @dataclass(eq=False)
 class Step:
-    """A call of a module. Of one that has returned: what it gave, with a `Kept` in the place of each tensor."""
+    """A call of a module. Of one that has returned: its output, with a `RecordedTensor` in the place of each tensor."""
 
     module: nn.Module
     returned: bool = False
     output: Any = None
 
     @property
-    def tensors(self) -> list[Kept]:
-        return [leaf for leaf in leaves(self.output) if isinstance(leaf, Kept)]
+    def tensors(self) -> list[RecordedTensor]:
+        return [leaf for leaf in leaves(self.output) if isinstance(leaf, RecordedTensor)]
 
     @property
     def others(self) -> list[Any]:
-        return [leaf for leaf in leaves(self.output) if not isinstance(leaf, Kept)]
+        return [leaf for leaf in leaves(self.output) if not isinstance(leaf, RecordedTensor)]
 
     def like(self) -> tuple[object, ...]:
-        """Equal for calls of one module that give the same but for the values of tensors."""
-        kinds = [(kept.shape, kept.dtype, kept.device) for kept in self.tensors]
+        """Equal for calls of one module that return the same but for the values of tensors."""
+        kinds = [(tensor.shape, tensor.dtype, tensor.device) for tensor in self.tensors]
         return self.module, self.returned, kinds, self.others
 
 
 class Recorder:
-    """A follower that notes the calls of a run up to a layer's, which is then the last of its `steps`.
+    """An override that records the calls of a run up to a layer's, which is then the last of its `steps`.
 
     Args:
         layer: a module.
         call: which of its calls is meant, from 1.
-        keep: makes a `Kept` of a tensor.
+        record: makes a `RecordedTensor` of a tensor.
     """
 
-    def __init__(self, layer: nn.Module, call: int, keep: Callable[[Tensor], Kept]) -> None:
-        self._layer, self._call, self._keep = layer, call, keep
+    def __init__(self, layer: nn.Module, call: int, record: Callable[[Tensor], RecordedTensor]) -> None:
+        self._layer, self._call, self._record = layer, call, record
         self.steps: list[Step] = []
         self.calls = 0
         """Of the layer, in the whole run."""
@@ -199,16 +184,16 @@ class Recorder:
         self.calls += module is self._layer
         if not self.arrived:
             del self.steps[place + 1 :]
-            step.returned, step.output = True, _mapped(self._keep, output)
+            step.returned, step.output = True, _mapped(self._record, output)
             self.arrived = module is self._layer and self.calls == self._call
             if self.arrived:
-                for kept in kept_by(self.steps):
-                    kept.hold()
+                for tensor in (tensor for step in self.steps for tensor in step.tensors):
+                    tensor.hold()
         return output
 
 
 class Replay:
-    """A follower that gives what was noted, and the variants as the first tensor of what the layer returns."""
+    """An override that returns what was recorded, and the variants as the first tensor of what the layer returns."""
 
     def __init__(self, steps: Sequence[Step], axes: Sequence[Sequence[int | None]], variants: Tensor) -> None:
         self._steps, self._axes, self._variants = steps, axes, variants
@@ -228,16 +213,12 @@ class Replay:
         if self._place == len(self._steps):
             next(tensors)
             values.append(self._variants.clone())
-        values += [kept.rows(rows, axis) for kept, axis in tensors]
+        values += [tensor.rows(rows, axis) for tensor, axis in tensors]
         return _mapped(lambda _: values.pop(0), step.output)
 
     def check_ended(self) -> None:
         if self._place < len(self._steps):
             raise Diverged("fewer modules run before the layer than ran for the image")
-
-
-def kept_by(steps: Iterable[Step]) -> list[Kept]:
-    return [kept for step in steps for kept in step.tensors]
 
 
 def axes_of(one: Sequence[Step], two: Sequence[Step]) -> list[list[int | None]]:
@@ -279,8 +260,8 @@ def leaves(output: object) -> list[Any]:
 
 
 def _mapped(function: Callable[[Any], Any], output: Any) -> Any:
-    """A copy of an output with something else in the place of each tensor, or of each `Kept`."""
-    if isinstance(output, Tensor | Kept):
+    """A copy of an output with something else in the place of each tensor, or of each `RecordedTensor`."""
+    if isinstance(output, Tensor | RecordedTensor):
         return function(output)
     parts = {key: _mapped(function, part) for key, part in parts_of(output).items()}
     return with_parts(output, parts) if parts or isinstance(output, list | dict) else output

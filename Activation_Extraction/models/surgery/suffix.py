@@ -14,8 +14,8 @@ from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.models.surgery.replay import (
     Diverged,
     EndOfReplay,
-    Kept,
     MissingRead,
+    RecordedTensor,
     Recorder,
     Replay,
     Step,
@@ -23,9 +23,8 @@ from Activation_Extraction.models.surgery.replay import (
     axes_of,
     axis_of,
     copied,
-    followed,
-    kept_by,
     leaves,
+    run_overridden,
 )
 from Activation_Extraction.models.trace import split_call, trace, unknown_layer
 
@@ -206,7 +205,7 @@ class _Part:
         self._name, self._call = name, call
         self._shared = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
         self._drops = True
-        self._image: Kept
+        self._x = torch.empty(0)
         self._steps: list[Step] = []
         self._axes: list[list[int | None]] = []
         self.seen: object = None
@@ -215,10 +214,11 @@ class _Part:
 
     def record(self, x: Tensor) -> tuple[Tensor, Any]:
         self._steps = []  # so that those of two images are not held at once
-        self._image, self._steps, output = self._recorded(x)
+        self._x = x
+        self._steps, output = self._recorded(x)
         seen = [step.like() for step in self._steps]
         if seen != self.seen:
-            self._axes = axes_of(self._steps, self._recorded(torch.cat([x, x]))[1])
+            self._axes = axes_of(self._steps, self._recorded(torch.cat([x, x]))[0])
             self.seen = seen
         return self._steps[-1].tensors[0].value.clone(), output
 
@@ -228,31 +228,27 @@ class _Part:
         except MissingRead:
             # Functions between modules run again, and read what nothing held any more when the layer returned.
             self._drops = False
-            self.record(self._image.value)
+            self.record(self._x)
             return self._replayed(a)
 
     def _replayed(self, a: Tensor) -> Any:
         replay = Replay(self._steps, self._axes, a)
-        output = followed(self._copy, self._image.rows(len(a), 0), replay)
+        output = run_overridden(self._copy, torch.cat([self._x] * len(a)), replay)
         replay.check_ended()
         return output
 
-    def _recorded(self, x: Tensor) -> tuple[Kept, list[Step], Any]:
-        def keep(tensor: Tensor) -> Kept:
-            return Kept(tensor, shared=id(tensor) in self._shared, drops=self._drops)
+    def _recorded(self, x: Tensor) -> tuple[list[Step], Any]:
+        def record(tensor: Tensor) -> RecordedTensor:
+            return RecordedTensor(tensor, shared=id(tensor) in self._shared, drops=self._drops)
 
-        recorder = Recorder(self._module, self._call or 1, keep)
+        recorder = Recorder(self._module, self._call or 1, record)
         with torch.inference_mode(False), torch.no_grad():
-            given = x.clone()
-            image = Kept(given)
-            output = followed(self._copy, given, recorder)
+            output = run_overridden(self._copy, x.clone(), recorder)
         if not (recorder.arrived and recorder.steps[-1].tensors):
             raise UnfitError("in a copy of the network the layer gives nothing")
         if self._call is None:
             _check_calls(self._name, recorder.calls)
-        for kept in (image, *kept_by(recorder.steps)):
-            kept.settle()
-        return image, recorder.steps, output
+        return recorder.steps, output
 
 
 def check_rows(together: object, alone: list[Any], tolerance: float) -> None:

@@ -231,10 +231,8 @@ def test_what_only_some_variants_write_to_stays_as_it_was(x):
     suffix = Suffix(network, "conv")
     with torch.no_grad():
         a, _ = suffix.record(x)
-        for variants in (a + 2000, a, a.expand(4, -1, -1, -1)):
+        for variants in (a + 2000, a, a.expand(4, -1, -1, -1), a.expand(4, -1, -1, -1) + 2000):
             close(suffix(variants), whole(network, "conv", x, variants))
-        with pytest.raises(RuntimeError, match="single memory location"):
-            suffix(a.expand(4, -1, -1, -1) + 2000)
     assert suffix.whole_because is None
 
 
@@ -462,8 +460,8 @@ def test_outputs_that_the_suffix_does_not_read_are_not_kept(between):
     before = numbers_held()
     suffix.record(x)
     kept = (numbers_held() - before) / x.numel()
-    # One for the image, one that `Suffix` falls back on, and the outputs of convolutions.
-    assert 2 <= kept < 6 if between is not F.relu else 20 < kept < 24
+    # One for the image, and the outputs of convolutions.
+    assert 1 <= kept < 5 if between is not F.relu else 19 < kept < 23
     gc.disable()
     try:
         del suffix
