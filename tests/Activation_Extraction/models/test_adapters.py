@@ -23,6 +23,7 @@ from Activation_Extraction.models.adapters import (
 )
 from Activation_Extraction.models.layers import unit_axis
 from Activation_Extraction.models.processor_settings import preprocessing_of
+from Activation_Extraction.models.surgery.suffix import Suffix
 from Activation_Extraction.models.trace import trace
 
 INPUT = ImageInput(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -294,6 +295,25 @@ def test_units_lie_on_the_axis_that_does_not_grow_with_the_image(kind):
             maps += len(fixed) == 1
             assert a.units in fixed, a.name
     assert maps > 20
+
+
+@pytest.mark.parametrize(
+    "layer", ["embeddings", "layers.0", "layers.0.attention.q_proj", "layers.1.mlp.fc1", "layers.1", "layernorm"]
+)
+def test_suffix_of_a_vision_transformer_gives_what_the_whole_network_gives(layer):
+    network = made("ViT").eval()
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    suffix = Suffix(network, layer)
+    with torch.no_grad():
+        a, output = suffix.record(x)
+        variants = torch.cat([a, 2 * a, a.flip(1)])
+        with trace(network, edit={layer: lambda _: variants}):
+            wanted = network(x.repeat(3, 1, 1, 1))[0]
+        found = suffix(variants)[0]
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(found[:1], output[0])
+    assert not torch.allclose(found[0], found[2])
+    assert suffix.whole_because is None
 
 
 def test_vision_tower_of_a_model_with_two_towers():

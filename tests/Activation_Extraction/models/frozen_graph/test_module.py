@@ -18,14 +18,14 @@ from Activation_Extraction.models.surgery.rewrite import rewritten
 from Activation_Extraction.models.trace import trace
 from tests.Activation_Extraction.graph_writer import GraphWriter, clip_image_graph
 
-LAYERS, HEADS, RESOLUTION = (2, 2, 2, 3), 8, 64
+LAYERS, HEADS, RESOLUTION = (2, 1, 1, 2), 4, 64
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.fixture(scope="module")
 def tower():
     torch.manual_seed(0)
-    network = ModifiedResNet(LAYERS, 24, HEADS, input_resolution=RESOLUTION, width=16).eval().requires_grad_(False)
+    network = ModifiedResNet(LAYERS, 12, HEADS, input_resolution=RESOLUTION, width=8).eval().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
@@ -108,8 +108,8 @@ def test_gradients_to_the_image_equal_those_of_our_module(tower, graph, images, 
 
 
 def test_ascending_a_unit_of_the_rewritten_graph_follows_the_gradient_of_our_module(tower, graph, images):
-    ours, _ = rewritten(copy.deepcopy(tower).double(), {"layer4.2": 1}, "none")
-    theirs, _ = rewritten(copy.deepcopy(graph).double(), {"image_block_4/2/Relu_2": 1}, "none")
+    ours, _ = rewritten(copy.deepcopy(tower).double(), {"layer4.1": 1}, "none")
+    theirs, _ = rewritten(copy.deepcopy(graph).double(), {"image_block_4/1/Relu_2": 1}, "none")
     mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (MEAN, STD))
     x_NCHW = (images[:1].double() / 255).permute(0, 3, 1, 2)
     for _ in range(3):
@@ -141,9 +141,9 @@ def test_a_hook_on_a_node_edits_what_the_rest_of_the_graph_sees(tower, graph, im
         output[:, :64] = 0
         return output
 
-    node = graph.get_submodule("image_block_4/2/Relu_2")
-    assert (node.node, node.operation) == ("image_block_4/2/Relu_2", "Relu")
-    hooks = [node.register_forward_hook(ablated), tower.layer4[2].register_forward_hook(ablated)]
+    node = graph.get_submodule("image_block_4/1/Relu_2")
+    assert (node.node, node.operation) == ("image_block_4/1/Relu_2", "Relu")
+    hooks = [node.register_forward_hook(ablated), tower.layer4[1].register_forward_hook(ablated)]
     found, expected = graph(images), tower(prepared)
     for hook in hooks:
         hook.remove()
@@ -157,7 +157,7 @@ def test_trace_keeps_a_node_and_ends_the_run_there(graph, images):
     with trace(graph, ["image_block_1/0/Relu_2"]) as retained:
         retained.run(images)
     hook.remove()
-    assert retained["image_block_1/0/Relu_2"].shape == (2, 64, 16, 16)
+    assert retained["image_block_1/0/Relu_2"].shape == (2, 32, 16, 16)
     assert not later
 
 
@@ -167,15 +167,15 @@ def test_the_graph_says_which_axis_holds_units(graph, images):
         "prep/transpose": 1,
         "image_pre/c1/Conv2D": 1,
         "image_block_2/0/AvgPool": 1,
-        "image_block_4/2/add_6": 1,
-        "image_block_4/2/Relu_2": 1,
+        "image_block_4/1/add_6": 1,
+        "image_block_4/1/Relu_2": 1,
         "image_block/attn/q/add": -1,
         "image_post/Reshape": None,
-        "image_block_4/2/bn1/g/read": None,
+        "image_block_4/1/bn1/g/read": None,
     }.items():
         assert graph.unit_axis(node) == axis, node
-    with pytest.raises(InputError, match="nearest: image_block_4/2/Relu_2"):
-        graph.unit_axis("image_block_4/2/relu_2")
+    with pytest.raises(InputError, match="nearest: image_block_4/1/Relu_2"):
+        graph.unit_axis("image_block_4/1/relu_2")
 
 
 def test_layers_of_a_tensorflow_layout_are_followed_through_transposes_and_means():
@@ -198,12 +198,12 @@ def test_layers_of_a_tensorflow_layout_are_followed_through_transposes_and_means
 
 def test_what_no_later_node_needs_is_freed_while_the_graph_runs(graph, images):
     alive, at_the_end = [], []
-    stages = ("image_pre/Relu_2", "image_block_1/1/Relu_2", "image_block_3/1/add_6")
+    stages = ("image_pre/Relu_2", "image_block_1/1/Relu_2", "image_block_3/0/add_6")
     hooks = [
         graph.get_submodule(name).register_forward_hook(lambda m, i, output: alive.append(weakref.ref(output)))
         for name in stages
     ]
-    last = graph.get_submodule("image_block_4/2/Relu_2")
+    last = graph.get_submodule("image_block_4/1/Relu_2")
     hooks.append(last.register_forward_hook(lambda *_: at_the_end.extend(ref() is None for ref in alive)))
     with torch.no_grad():
         graph(images)
@@ -219,8 +219,8 @@ def test_a_copy_runs_alike(graph, images):
 
 def test_weights_are_buffers_with_the_values_of_the_file(tower, graph):
     state = graph.state_dict()
-    w_HWIO = state["image_block_2/1/c2/w.value"]
-    assert torch.equal(w_HWIO, tower.layer2[1].conv2.weight.permute(2, 3, 1, 0))
+    w_HWIO = state["image_block_2/0/c2/w.value"]
+    assert torch.equal(w_HWIO, tower.layer2[0].conv2.weight.permute(2, 3, 1, 0))
     assert not list(graph.parameters())
     assert not graph.training
 
