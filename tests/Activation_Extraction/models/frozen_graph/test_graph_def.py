@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError
@@ -196,7 +196,8 @@ def test_truncation_at_any_byte_is_an_input_error_or_a_smaller_graph():
     assert sum(refused) > len(whole) * 0.9
 
 
-def check_damage(data):
+@given(st.data())
+def test_damage_anywhere_is_an_input_error_and_takes_little_memory(data):
     graph = bytearray(data.draw(st.sampled_from([FROM_TENSORFLOW, small_graph()])))
     places = st.tuples(st.integers(0, len(graph) - 1), st.integers(0, 255))
     for place, byte in data.draw(st.lists(places, min_size=1, max_size=6)):
@@ -209,26 +210,11 @@ def check_damage(data):
     assert peak < 16 * MEGABYTE
 
 
-@settings(max_examples=20)
-@given(st.data())
-def test_damage_anywhere_is_an_input_error_and_takes_little_memory(data):
-    check_damage(data)
-
-
-@pytest.mark.slow
-@settings(max_examples=2000)
-@given(st.data())
-def test_a_lot_of_damage_is_an_input_error_and_takes_little_memory(data):
-    check_damage(data)
-
-
-@settings(max_examples=30)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_graph_or_an_input_error(data):
     loaded_or_refused(data)
 
 
-@settings(max_examples=30)
 @given(st.lists(st.integers(0, 1 << 62), max_size=4), st.lists(st.integers(-128, 127), max_size=12))
 def test_no_shape_makes_a_few_bytes_many(lengths, listed):
     tensor = NODE().attr.add().value.tensor
