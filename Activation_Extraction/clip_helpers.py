@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.presets import PRESETS, pixels_of
-from Activation_Extraction.images.reading import MAX_PIXELS, ImageError, ImageSource, name_of, read_image
+from Activation_Extraction.images.reading import MAX_PIXELS, ImageSource, name_of, read_image
 
 __all__ = [
     "CLIP_MEAN",

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
-from Activation_Extraction.images.listing import bytes_of
 from Activation_Extraction.images.reading import read_image
 from Activation_Extraction.images.sets import ImageSet
 from DeepDream_Setup.quality import network_pixels
@@ -24,9 +23,7 @@ def pixels_of_set(
         ImageError: a picture that cannot be read; names it.
     """
     for row in range(len(images)):
-        yield network_pixels(
-            read_image(bytes_of(images.where(row), images.name(row)), name=images.name(row)), image_input
-        )
+        yield network_pixels(read_image(images.read(row), name=images.name(row)), image_input)
         advance(1)
 
 

@@ -25,8 +25,9 @@ from Activation_Extraction.base.errors import InputError, InterpScoreError, show
 from Activation_Extraction.clip_helpers import OWN, ImageInput, preparation
 from Activation_Extraction.decoding.process import DecoderDied, DecodingProcess
 from Activation_Extraction.decoding.worker import GONE, STORAGE, Answer, Settings
-from Activation_Extraction.images.reading import AN_IMAGE, MAX_PIXELS, ImageError
-from Activation_Extraction.images.sets import FilePart, ImageSet
+from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError
+from Activation_Extraction.images.reading import MAX_PIXELS
+from Activation_Extraction.images.sets import ImageSet
 
 __all__ = ["Decoders", "PixelBatch", "default_workers"]
 

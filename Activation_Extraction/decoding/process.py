@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InterpScoreError
 from Activation_Extraction.decoding.worker import READY, Answer, Settings
-from Activation_Extraction.images.listing import FilePart
+from Activation_Extraction.images.places import FilePart
 
 _RUN = """
 import sys

@@ -16,11 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.presets import pixels_of
-from Activation_Extraction.images.reading import AN_IMAGE, ImageError, open_regular, read_image, unreadable
-
-MAX_BYTES = 2**31
-"""Larger files are refused before they are read: no image of `MAX_PIXELS` is that large."""
+from Activation_Extraction.images.reading import read_image
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
 """What the system says of a file that is not there, or whose folder is not."""
@@ -86,9 +84,13 @@ def main(settings_json: str) -> None:
 def _answer(
     question: dict[str, Any], questions: BinaryIO, settings: Settings
 ) -> tuple[Answer, NDArray[np.uint8] | None]:
-    name, sha256 = question["name"], None
+    name, path, size, sha256 = question["name"], question["path"], question["size"], None
     try:
-        data = _bytes(question, questions)
+        is_file = path is not None
+        place = (
+            FilePart(os.fsdecode(path.encode("latin-1")), question["offset"], size) if is_file else questions.read(size)
+        )
+        data = bytes_of(place, name)
         sha256 = hashlib.sha256(data).hexdigest()
         image = read_image(data, max_pixels=settings.max_pixels, name=name)
         if settings.preset is None:
@@ -96,30 +98,7 @@ def _answer(
         else:
             pixels_HWC = pixels_of(image, settings.preset, settings.height, settings.width)
     except ImageError as error:
-        return Answer(sha256, str(error)), None
-    except OSError as error:
-        return Answer(None, str(unreadable(name, error)), errno=error.errno), None
-    except EOFError:
-        return Answer(is_cut=True), None
+        cause = error.__cause__
+        errno = cause.errno if isinstance(cause, OSError) else None
+        return Answer(sha256, str(error), errno=errno, is_cut=isinstance(cause, EOFError)), None
     return Answer(sha256, shape=pixels_HWC.shape), pixels_HWC
-
-
-def _bytes(question: dict[str, Any], questions: BinaryIO) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        OSError, ImageError: see `open_regular`; also a file that is too large.
-        EOFError: the file ends before the part that was asked for does.
-    """
-    if question["path"] is None:
-        return questions.read(question["size"])
-    with open_regular(question["path"].encode("latin-1"), question["name"]) as file:
-        size = question["size"]
-        wanted = os.fstat(file.fileno()).st_size if size is None else size
-        if wanted > MAX_BYTES:
-            raise ImageError(question["name"], f"is a file of {wanted:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")
-        file.seek(question["offset"] or 0)
-        data = file.read() if size is None else file.read(size)
-        if size is not None and len(data) < size:
-            raise EOFError
-        return data

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.images.places import FilePart
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905
@@ -21,32 +22,6 @@ SUFFIXES = frozenset(
 
 _ROWS = 65536
 """Names that stand in memory as Python strings at a time."""
-
-
-class FilePart(NamedTuple):
-    """A file, or `size` bytes of it from `offset` on."""
-
-    path: str
-    offset: int | None = None
-    size: int | None = None
-
-
-def bytes_of(where: FilePart | bytes, name: str) -> bytes:
-    """The bytes of an image, from where an image set says that they are.
-
-    Raises:
-        ImageError: a file that is not there or cannot be read.
-    """
-    from Activation_Extraction.images.reading import open_regular, unreadable  # Pillow only where files are read
-
-    if isinstance(where, bytes):
-        return where
-    try:
-        with open_regular(where.path, name) as file:
-            file.seek(where.offset or 0)
-            return file.read(-1 if where.size is None else where.size)
-    except OSError as error:
-        raise unreadable(name, error) from None
 
 
 class Places(Protocol):

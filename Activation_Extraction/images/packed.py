@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.images.listing import (
-    FilePart,
     Listing,
     concepts_of,
     filled_folders,
@@ -23,6 +22,7 @@ from Activation_Extraction.images.listing import (
     is_image,
     lost_folder,
 )
+from Activation_Extraction.images.places import FilePart
 from Activation_Extraction.images.tables import names_of_paths, plain_columns
 
 _LABELS = (".cls", ".json", ".txt")

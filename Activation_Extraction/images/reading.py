@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 import threading
 import warnings
 import zlib
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
 
-from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.images.places import AN_IMAGE, ImageError, open_regular, unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Read with Pillow's decoders of these formats alone; others could start programs (EPS starts Ghostscript)."""
@@ -32,17 +31,6 @@ MAX_PIXELS = 100_000_000
 """Larger pictures are refused by their header, before anything is decoded: a decoded pixel takes up to 4 bytes."""
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
-
-
-class ImageError(InputError):
-    """An image that cannot be read: `source` names it, `found` says what is wrong, `expected` what would be right."""
-
-    def __init__(self, source: str, found: str, expected: str) -> None:
-        self.source, self.found, self.expected = source, found, expected
-        super().__init__([Problem(source, found, expected)])
-
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
-        return ImageError, (self.source, self.found, self.expected)  # so that it can pass between processes
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
@@ -99,7 +87,6 @@ def _printable(text: str) -> str:
     return text if text.isprintable() and text else repr(text)
 
 
-AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
 AN_ARRAY = "height × width × 3 (or × 1, × 4, or no third axis), uint8 or floats from 0 to 1"
 
 OTHER_FILES = (
@@ -114,29 +101,6 @@ OTHER_FILES = (
 )
 
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
-
-
-def open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
-    """Open a file of bytes, but nothing that could make the reader wait.
-
-    Raises:
-        OSError: what the system says.
-        ImageError: no regular file, or no name of one.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            return open(path, "rb")
-        found = "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device"
-    except ValueError as error:  # a zero byte in the name
-        found = f"is no file name ({error})"
-    raise ImageError(name, found, AN_IMAGE)
-
-
-def unreadable(name: str, error: OSError) -> ImageError:
-    """What to say of an image whose file the system does not open or read."""
-    missing = isinstance(error, FileNotFoundError)
-    return ImageError(name, "no such file" if missing else f"cannot be read ({error.strerror or error})", AN_IMAGE)
 
 
 def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:

@@ -27,7 +27,6 @@ import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 from Activation_Extraction.images.listing import (
-    FilePart,
     Listing,
     Places,
     images_below,
@@ -36,9 +35,8 @@ from Activation_Extraction.images.listing import (
     list_folder,
 )
 from Activation_Extraction.images.packed import is_saved_dataset, list_dataset, list_tar
+from Activation_Extraction.images.places import FilePart, bytes_of
 from Activation_Extraction.images.tables import TABLES, list_table
-
-__all__ = ["FilePart", "ImageSet", "image_set"]
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
@@ -77,6 +75,19 @@ class ImageSet:
         """
         places, inside = self._place(row)
         return places.where(inside)
+
+    def read(self, row: int) -> bytes:
+        """The bytes of a row's image.
+
+        Raises:
+            ImageError: what `bytes_of` raises.
+        """
+        return bytes_of(self.where(row), self.name(row))
+
+    def source(self, row: int) -> str | bytes:
+        """A row's image as `read_image` takes it: the path of a file of its own, by which messages name it, or bytes."""
+        place = self.where(row)
+        return place.path if isinstance(place, FilePart) and place.offset is None else bytes_of(place, self.name(row))
 
     def lost(self, row: int) -> str | None:
         """The folder or file that held a row's image when it was listed, and does no longer; None when it still does.

@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
-from Activation_Extraction.images.listing import FilePart, Files, Listing, Places, filled_folders, gone
+from Activation_Extraction.images.listing import Files, Listing, Places, filled_folders, gone
+from Activation_Extraction.images.places import FilePart
 
 TABLES = (".csv", ".parquet", ".pq")
 

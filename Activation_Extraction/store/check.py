@@ -10,7 +10,8 @@ from typing import Any
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import sha256_of
-from Activation_Extraction.images.sets import FilePart, ImageSet
+from Activation_Extraction.images.places import ImageError
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, read_json, record_path, stated_record
 from Activation_Extraction.store.reader import ActivationStore
 
@@ -101,18 +102,11 @@ def _changed_images(images: ImageSet, shard: Shard, sha256: Sequence[str | None]
     for row, expected in zip(shard.rows, sha256, strict=True):
         if expected is None:
             continue  # it could not be read then
-        place = images.where(row)
         try:
-            digest = hashlib.sha256(place if isinstance(place, bytes) else _bytes_of(place)).hexdigest()
-        except OSError as error:
-            problems.append(f"{images.name(row)}: cannot be read ({error.strerror or error})")
+            digest = hashlib.sha256(images.read(row)).hexdigest()
+        except ImageError as error:
+            problems.append(str(error))
             continue
         if digest != expected:
             problems.append(f"{images.name(row)}: SHA-256 {digest}; {expected} when it was read")
     return problems
-
-
-def _bytes_of(part: FilePart) -> bytes:
-    with open(part.path, "rb") as file:
-        file.seek(part.offset or 0)
-        return file.read(-1 if part.size is None else part.size)

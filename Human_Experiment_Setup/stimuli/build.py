@@ -19,7 +19,7 @@ import numpy as np
 
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import image_progress
-from Activation_Extraction.images.reading import ImageError
+from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.stimuli import contact_sheet, inputs
 from Human_Experiment_Setup.stimuli.calibration import TOLERANCE, calibrated, excess, measured, signal
@@ -172,7 +172,9 @@ def _level_sources(
             assert network.layer is not None
             if activation_IU is None:
                 activation_IU = (
-                    network.activations(inputs.readable(exemplars))[:, list(units.values())]
+                    network.activations([exemplars.source(row) for row in range(len(exemplars))])[
+                        :, list(units.values())
+                    ]
                     if store is None
                     else inputs.stored_activations(exemplars, Path(store), network.layer, list(units.values()))
                 )

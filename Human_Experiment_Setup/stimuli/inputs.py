@@ -13,8 +13,7 @@ import numpy as np
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 from Activation_Extraction.base.progress import Advance
-from Activation_Extraction.images.listing import FilePart, bytes_of
-from Activation_Extraction.images.reading import ImageError
+from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
 from Human_Experiment_Setup.stimuli.pictures import study_picture
@@ -235,15 +234,6 @@ def exemplar_sources(
         for row in known[np.argsort(-values if most else values, kind="stable")[:count]]:
             sources.append(Source(images.name(int(row)), concept, images.where(int(row))))
     return sources
-
-
-def readable(images: ImageSet) -> list[Path | bytes]:
-    """The pictures of an image set as extraction takes them in a list: files, or bytes of parts of files."""
-    places = ((images.where(row), images.name(row)) for row in range(len(images)))
-    return [
-        Path(where.path) if isinstance(where, FilePart) and where.offset is None else bytes_of(where, name)
-        for where, name in places
-    ]
 
 
 def stored_activations(images: ImageSet, store: Path, layer: str, units: Sequence[int]) -> Floats:

@@ -15,7 +15,7 @@ from pathlib import Path
 from Activation_Extraction.base.errors import InputError, Problem, first_line
 from Activation_Extraction.base.files import sha256_of, write_whole
 from Activation_Extraction.base.progress import Advance
-from Activation_Extraction.images.reading import ImageError
+from Activation_Extraction.images.places import ImageError
 from Human_Experiment_Setup.stimuli.calibration import measured
 from Human_Experiment_Setup.stimuli.pictures import saved_picture
 

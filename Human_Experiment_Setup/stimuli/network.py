@@ -94,7 +94,7 @@ class Network:
                 f"neuron map: unit {wrong[0]}; layer {self.layer} of {self.model.name} has units 0 to {count - 1}"
             )
 
-    def activations(self, images: Sequence[Path | bytes]) -> Floats:
+    def activations(self, images: Sequence[Path | str | bytes]) -> Floats:
         """Activations of every unit of the layer, `(I, U)`, as extraction reads the files.
 
         Raises:

@@ -25,7 +25,6 @@ from Activation_Extraction.backends.batch_sizes import largest_batch
 from Activation_Extraction.backends.plain_network import running
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.clip_helpers import ImageError, ImageSource, read_images
-from Activation_Extraction.images.listing import FilePart, bytes_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.registry import Model
 from InterpScore.errors import InputError, shown
@@ -271,12 +270,7 @@ class ImagesOfSet(Sequence[ImageSource]):
         return len(self._rows)
 
     def __getitem__(self, position: Any) -> Any:
-        row = int(self._rows[position])
-        place = self._images.where(row)
-        # A file of its own is opened where images are read, which tells of one that is broken by its path.
-        if isinstance(place, FilePart) and place.offset is None:
-            return place.path
-        return bytes_of(place, self._images.name(row))
+        return self._images.source(int(self._rows[position]))
 
 
 def _numbers(x: Tensor) -> Floats:

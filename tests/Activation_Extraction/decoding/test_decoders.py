@@ -28,8 +28,9 @@ from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
 from Activation_Extraction.decoding import process as decoding_process
 from Activation_Extraction.decoding.decoders import DEATHS, Decoders, default_workers
-from Activation_Extraction.images.reading import ImageError, read_image
-from Activation_Extraction.images.sets import FilePart, image_set
+from Activation_Extraction.images.places import FilePart, ImageError
+from Activation_Extraction.images.reading import read_image
+from Activation_Extraction.images.sets import image_set
 
 CLIP = ImageInput((20, 24), CLIP_MEAN, CLIP_STD)
 ROOT = Path(decoding_process.__file__).parents[2]
@@ -189,7 +190,7 @@ def test_wrong_options_are_refused_before_anything_starts(photos):
 
 
 def test_larger_images_and_files_are_broken(photos, monkeypatch):
-    with patched("worker.MAX_BYTES = 100", monkeypatch):
+    with patched("places.MAX_BYTES = 100", monkeypatch):
         assert "expected at most 1,000 pixels" not in decoded(image_set(photos / "0.png"))[0][2]
         assert f"is a file of {len(WHOLE['0.png']):,} bytes; expected" in decoded(image_set(photos / "0.png"))[0][2]
     assert "expected at most 1,000 pixels" in decoded(image_set(photos / "0.png"), max_pixels=1000)[0][2]
@@ -282,7 +283,7 @@ def test_disk_that_fails_stops_the_run(photos):
 def test_permission_denied_is_a_broken_row(photos, monkeypatch):
     images = image_set(photos)
     with patched(
-        "def refused(path, name): raise PermissionError(13, 'no')\nworker.open_regular = refused", monkeypatch
+        "def refused(path, name): raise PermissionError(13, 'no')\nplaces.open_regular = refused", monkeypatch
     ):
         assert decoded(images)[0][1:] == (None, f"0.png: cannot be read (no); expected {AN_IMAGE}")
 
@@ -301,7 +302,7 @@ def test_error_of_the_image_set_reaches_the_reader(photos):
 @contextmanager
 def patched(code, monkeypatch):
     """Runs code in each decoding process before it begins; `worker` is its module."""
-    before = "import Activation_Extraction.decoding.worker as worker, os, time\nreal = worker.read_image\n"
+    before = "import Activation_Extraction.decoding.worker as worker, Activation_Extraction.images.places as places, os, time\nreal = worker.read_image\n"
     with monkeypatch.context() as context:
         run = decoding_process._RUN.replace("main(settings)", f"{before}{code}\nmain(settings)")
         context.setattr(decoding_process, "_RUN", run)

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from Activation_Extraction.images.reading import FORMATS, ImageError, read_image
+from Activation_Extraction.images.places import ImageError
+from Activation_Extraction.images.reading import FORMATS, read_image
 
 
 def photo(height=30, width=44, seed=0):
@@ -250,7 +251,8 @@ def test_decompression_bombs_are_refused_by_their_header_and_cost_no_memory(tmp_
     script = f"""
 import resource, sys
 from pathlib import Path
-from Activation_Extraction.images.reading import read_image, ImageError
+from Activation_Extraction.images.reading import read_image
+from Activation_Extraction.images.places import ImageError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(Path({str(tmp_path)!r}).iterdir()):
     try:

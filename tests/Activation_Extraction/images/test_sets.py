@@ -18,8 +18,9 @@ from PIL import Image
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.images.listing import SUFFIXES
+from Activation_Extraction.images.places import FilePart
 from Activation_Extraction.images.reading import FORMATS
-from Activation_Extraction.images.sets import FilePart, image_set
+from Activation_Extraction.images.sets import image_set
 
 NAMES = ["cat/1.jpg", "cat/2.png", "dog/1.jpg", "dog/old/3.JPEG"]
 CONCEPTS = ["cat", "cat", "dog", "old"]

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from Activation_Extraction.images.listing import FilePart, bytes_of
+from Activation_Extraction.images.places import FilePart, bytes_of
 from Human_Experiment_Setup.stimuli.pictures import save_picture, saved_picture, study_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
