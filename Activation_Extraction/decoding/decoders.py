@@ -13,9 +13,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import chain
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +56,7 @@ class PixelBatch:
 
 
 class Decoders:
-    """Decoding processes and the threads that feed them; leaving the context ends them all.
+    """Decoding processes and the threads that ask them; leaving the context ends them all.
 
     Args:
         images: what rows are of.
@@ -90,30 +92,27 @@ class Decoders:
         self._batch_shape, self._type = (batch_size, *shape), np.float32 if preset == OWN else np.uint8
         self._images, self._ahead = images, ahead
         self._preparing = threading.Lock()  # a transform may be made for one thread
+        self._looking_up = threading.Lock()
+        self._tasks: deque[tuple[Future[Answer], int, NDArray[Any]]] = deque()
         self._deaths = 0  # since the last image that was decoded
-        self._changed = threading.Condition()  # guards what follows
-        self._is_open = False
-        self._tasks: deque[_Task] = deque()
-        self._busy = self._suspects = 0
-        self._failure: BaseException | None = None
         settings = Settings(None if preset == OWN else preset, height, width, max_pixels, niceness)
         self._processes = [DecodingProcess(settings) for _ in range(workers or default_workers())]
-        self._threads = [threading.Thread(target=self._work, args=(one,), daemon=True) for one in self._processes]
+        self._idle = SimpleQueue[DecodingProcess]()
+        for process in self._processes:
+            self._idle.put(process)
+        self._threads = ThreadPoolExecutor(len(self._processes))
 
     def __enter__(self) -> Decoders:
-        self._is_open = True
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._changed:
-            self._is_open = False
-            self._changed.notify_all()
         for process in self._processes:
-            process.end()
-        for thread in self._threads:
-            thread.join()
+            process.end()  # whatever it is at: the thread that asks it is told so
+        self._threads.shutdown(cancel_futures=True)
+        for outcome, _, _ in self._tasks:
+            outcome.cancel()  # of batches that another thread still waits for
+        for process in self._processes:
+            process.release()
 
     def batches(self, spans: Iterable[range]) -> Iterator[PixelBatch]:
         """Read the images of each span of rows, in the order of the spans; a span has at most `batch_size` rows.
@@ -129,102 +128,73 @@ class Decoders:
                     making.append(self._begun(span))
                 if not making:
                     return
-                self._wait_for(making[0])
-                yield making.popleft().batch
+                batch, outcomes = making[0]
+                for position, outcome in enumerate(outcomes):
+                    self._finish(batch, position, outcome, making)
+                making.popleft()
+                yield batch
         finally:
-            with self._changed:
-                self._tasks = deque(task for task in self._tasks if task.making not in making)
+            for outcome in _outcomes(making):
+                outcome.cancel()
 
     def _begun(self, span: range) -> _Making:
         assert len(span) <= self._batch_shape[0], f"{span} is longer than a batch"
         pixels = np.zeros(self._batch_shape, self._type)
-        making = _Making(PixelBatch(span, pixels, [None] * len(span), [""] * len(span)), len(span))
-        with self._changed:
-            self._tasks.extend(_Task(making, i) for i in range(len(span)))
-            self._changed.notify_all()
-        return making
+        outcomes = [Future[Answer]() for _ in span]
+        for outcome, row, target in zip(outcomes, span, pixels, strict=False):
+            self._tasks.append((outcome, row, target))
+            self._threads.submit(self._decode_next)
+        return PixelBatch(span, pixels, [None] * len(span), [""] * len(span)), outcomes
 
-    def _wait_for(self, making: _Making) -> None:
-        with self._changed:
-            while making.pending:
-                if self._failure is not None:
-                    raise self._failure
-                assert self._is_open, "batches are asked for outside the context of the decoders"
-                self._changed.wait()
-
-    # In a thread for each process
-
-    def _work(self, process: DecodingProcess) -> None:
+    def _decode_next(self) -> None:
+        """In a thread: the first of the images that are waiting. Places are looked up in order, as datasets are read."""
+        with self._looking_up:
+            outcome, row, target = self._tasks.popleft()
+            if not outcome.set_running_or_notify_cancel():
+                return
+            try:
+                name, place = self._images.name(row), self._images.where(row)
+            except BaseException as error:
+                outcome.set_exception(error)
+                return
         try:
-            process.start()
-            while taken := self._take():
-                self._decode(process, *taken)
-                with self._changed:
-                    self._busy -= 1
-                    taken[0].making.pending -= 1
-                    self._changed.notify_all()
-        except BaseException as error:  # raised where batches are asked for
-            with self._changed:
-                self._failure = self._failure or error
-                self._changed.notify_all()
+            outcome.set_result(self._decoded(name, place, target))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    def _decoded(self, name: str, place: FilePart | bytes, target: NDArray[Any]) -> Answer:
+        """Have an image decoded by a process that is idle, into a row of a batch."""
+        process = self._idle.get()
+        try:
+            answer, picture = process.ask(name, place, target if self._prepare is None else None)
         finally:
-            process.release()
-
-    def _take(self) -> tuple[_Task, FilePart | bytes] | None:
-        """The next image and its place; None at the end. Places are looked up in order: datasets are read forwards."""
-        with self._changed:
-            while self._is_open and (not self._tasks or self._suspects):
-                self._changed.wait()
-            if not self._is_open:
-                return None
-            self._busy += 1
-            task = self._tasks.popleft()
-            return task, self._images.where(task.row)
-
-    def _decode(self, process: DecodingProcess, task: _Task, place: FilePart | bytes) -> None:
-        batch, name = task.making.batch, self._images.name(task.row)
-        target = batch.pixels_NHWC[task.position]
-        into = target if self._prepare is None else None
-        try:
-            answer, picture = process.ask(name, place, into)
-            self._deaths = 0
-        except DecoderDied:
-            with self._alone():
-                answer, picture = self._asked_again(process, name, place, into)
-        self._check_storage(answer, task.row, place)
-        error = answer.error
+            self._idle.put(process)
         if picture is not None and self._prepare is not None:
             try:
                 with self._preparing:
                     target[:] = self._prepare(Image.fromarray(picture), name).numpy()
-            except ImageError as its:
-                error = str(its)
-        if error:
+            except ImageError as error:
+                return answer._replace(error=str(error))
+        return answer
+
+    def _finish(self, batch: PixelBatch, position: int, outcome: Future[Answer], making: Iterable[_Making]) -> None:
+        row, target = batch.rows[position], batch.pixels_NHWC[position]
+        try:
+            answer = outcome.result()
+            self._deaths = 0
+        except DecoderDied:
+            for other in _outcomes(making):
+                other.exception()  # when all have ended, memory is all for this one
+            answer = self._asked_again(row, target)
+        self._check_storage(answer, row)
+        if answer.error:
             target[:] = 0
-        batch.sha256[task.position], batch.errors[task.position] = answer.sha256, error
+        batch.sha256[position], batch.errors[position] = answer.sha256, answer.error
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no other process decodes, and let none begin inside the block: memory is all for this one."""
-        with self._changed:
-            self._suspects += 1
-            self._busy -= 1
-            self._changed.notify_all()
-            while self._busy and self._is_open:
-                self._changed.wait()
-            self._busy += 1
+    def _asked_again(self, row: int, target: NDArray[Any]) -> Answer:
+        name = self._images.name(row)
         try:
-            yield
-        finally:
-            with self._changed:
-                self._suspects -= 1
-                self._changed.notify_all()
-
-    def _asked_again(
-        self, process: DecodingProcess, name: str, place: FilePart | bytes, into: NDArray[np.uint8] | None
-    ) -> tuple[Answer, NDArray[np.uint8] | None]:
-        try:
-            return process.ask(name, place, into)
+            return self._decoded(name, self._images.where(row), target)
         except DecoderDied as death:
             self._deaths += 1
             if self._deaths >= DEATHS:
@@ -232,21 +202,20 @@ class Decoders:
                     f"decoding processes died on {DEATHS} images in a row, the last one {name} ({death}); "
                     "expected enough memory for them (fewer workers need less)"
                 ) from None
-            return Answer(None, str(ImageError(name, f"the decoder died on it, twice ({death})", AN_IMAGE))), None
+            return Answer(error=str(ImageError(name, f"decoding this image crashed twice ({death})", AN_IMAGE)))
 
-    def _check_storage(self, answer: Answer, row: int, place: FilePart | bytes) -> None:
+    def _check_storage(self, answer: Answer, row: int) -> None:
         """Refuse to go on when it is not this image that is broken, but where it and others are kept."""
-        if isinstance(place, bytes):
+        if not answer.is_cut and answer.errno not in (*GONE, *STORAGE):
             return
+        place = self._images.where(row)
+        assert isinstance(place, FilePart)
         if answer.is_cut:
             raise InputError(f"{place.path}: is shorter than when it was listed; expected a file that stays as it is")
-        if answer.errno in GONE:
-            with self._changed:  # an image set is for one thread at a time
-                lost = self._images.lost(row)
-            if lost is not None:
-                raise InputError(
-                    f"{lost}: is gone or empty, but was there when the images were listed; expected it to stay"
-                )
+        if answer.errno in GONE and (lost := self._images.lost(row)) is not None:
+            raise InputError(
+                f"{lost}: is gone or empty, but was there when the images were listed; expected it to stay"
+            )
         if answer.errno in STORAGE:
             assert answer.errno is not None
             raise InputError(
@@ -254,23 +223,12 @@ class Decoders:
             )
 
 
-@dataclass(eq=False)
-class _Making:
-    """A batch of which `pending` images are still to come."""
-
-    batch: PixelBatch
-    pending: int
+_Making: TypeAlias = "tuple[PixelBatch, list[Future[Answer]]]"
+"""A batch, and what becomes of each of its images."""
 
 
-class _Task(NamedTuple):
-    """The image at a place of a batch."""
-
-    making: _Making
-    position: int
-
-    @property
-    def row(self) -> int:
-        return self.making.batch.rows[self.position]
+def _outcomes(making: Iterable[_Making]) -> list[Future[Answer]]:
+    return list(chain.from_iterable(outcomes for _, outcomes in making))
 
 
 def default_workers() -> int:

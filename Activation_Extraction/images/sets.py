@@ -68,7 +68,7 @@ class ImageSet:
         return str(self.table["image"][row])
 
     def where(self, row: int) -> FilePart | bytes:
-        """A row's file, or its part of a file, or its bytes where a dataset holds them; for one thread at a time.
+        """A row's file, or its part of a file, or its bytes where a dataset holds them.
 
         Raises:
             InputError: a dataset that can no longer be read.

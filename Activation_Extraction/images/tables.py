@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -193,13 +194,15 @@ class PackedRows:
 
     def __init__(self, path: str, root: str, rows: pa.Array | None) -> None:
         self._path, self._root, self._rows = os.path.abspath(path), root, rows
+        self._lock = threading.Lock()
         self._first = self._end = 0
         self._records: list[dict[str, Any]] = []
         self._blocks: Iterator[pa.RecordBatch] = iter(())
 
     def where(self, row: int) -> FilePart | bytes:
         try:
-            record = self._record(row if self._rows is None else self._rows[row].as_py()) or {}
+            with self._lock:
+                record = self._record(row if self._rows is None else self._rows[row].as_py()) or {}
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self._path}: cannot be read any more ({first_line(error)})") from None
         data = record.get("bytes")

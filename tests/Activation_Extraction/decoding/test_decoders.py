@@ -10,6 +10,7 @@ import sys
 import tarfile
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -327,7 +328,7 @@ def test_image_on_which_the_decoder_dies_is_broken_and_no_other(photos, monkeypa
         if name in FILES:
             check_row(row, FILES[name], name)
         else:
-            error = f"{name}: the decoder died on it, twice (signal SIGKILL); expected {AN_IMAGE}"
+            error = f"{name}: decoding this image crashed twice (signal SIGKILL); expected {AN_IMAGE}"
             assert (row[0].any(), row[1:]) == (False, (None, error))
 
 
@@ -519,3 +520,13 @@ def test_reading_and_decoding_agree_with_reading_alone(photos):
         with pytest.raises(ImageError) as alone:
             read_image(photos / name, name=name)
         assert decoded(image_set([photos / name]))[0][2] == str(alone.value)
+
+
+def test_thread_that_waits_for_a_batch_ends_when_the_decoders_do(photos, monkeypatch):
+    images = image_set([photos / name for name in WHOLE])
+    slow = "def slow(*a, **o):\n    time.sleep(60)\nworker.read_image = slow"
+    with patched(slow, monkeypatch), ThreadPoolExecutor(1) as other:
+        with Decoders(images, CLIP, batch_size=2, workers=1) as decoders:
+            waiting = other.submit(list, decoders.batches(spans(images, 2)))
+            time.sleep(0.5)
+        assert waiting.exception(timeout=20) is not None
