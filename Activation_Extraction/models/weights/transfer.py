@@ -1,7 +1,7 @@
-"""From URL to file over HTTP: resumed when cut off, checked by SHA-256, in place only when whole.
+"""From URL to file over HTTP: resumed when cut off, checked by SHA-256, in place only when complete.
 
-While a file is on its way its bytes stand in `<target>.part`; `<target>.part.json` tells where they came from, so that
-a later run, or a second process, goes on with them. Only one process at a time writes them.
+During a download its bytes are in `<target>.part`; `<target>.part.json` says where they came from, so that a later run
+or a second process resumes. Only one process at a time writes them. Why not a library: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
     if total is not None and shutil.disk_usage(part.path.parent).free < total - done:
         raise OutputError(f"{part.path}: the disk is too full; {total - done:,} more bytes are needed there")
     try:
-        with part.path.open("ab", buffering=0) as file:
+        with part.path.open("ab") as file:
             while remaining is None or remaining > 0:
                 try:
                     block = answer.read1(BLOCK_BYTES if remaining is None else min(BLOCK_BYTES, remaining))
@@ -251,7 +251,8 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
                     raise _network_fault(error, timeout) from None
                 if not block:
                     return
-                _write(file, block)
+                file.write(block)
+                file.flush()  # what has arrived outlives this process
                 remaining = None if remaining is None else remaining - len(block)
                 done += len(block)
                 report(done, total)
@@ -262,12 +263,6 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
         raise OutputError(
             f"{part.path}: cannot be written ({error.strerror}); the {part.size:,} bytes so far are kept"
         ) from None
-
-
-def _write(file: IO[bytes], block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _content_range(headers: Message) -> tuple[int | None, int | None]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -170,7 +170,6 @@ def test_fingerprint_does_not_depend_on_how_a_table_is_kept(photos, tmp_path):
     assert csv.fingerprint == parquet.fingerprint == image_set(tmp_path / "a.parquet").fingerprint
 
 
-@settings(max_examples=12)
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=12))
 def test_lists_keep_their_order_and_duplicates(tmp_path_factory, chosen):
     folder = make_folder(tmp_path_factory.getbasetemp() / "photos", NAMES)
@@ -412,7 +411,6 @@ def test_tables_that_do_not_fit_together_are_one_line(photos, tmp_path):
     assert "images: the tables do not fit together (" in refusal([one, other])
 
 
-@settings(max_examples=12)
 @given(st.data())
 def test_packed_rows_are_read_in_any_order(tmp_path_factory, data):
     count, group = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 40))
