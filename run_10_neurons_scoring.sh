@@ -11,7 +11,7 @@ Scores every table (.csv, .parquet) with every neuron map (.json) and prints a s
 Without tables or maps those of the simulated demo are used.
 
   -o FOLDER   where results go (default: batch_results), one <table>__<map>.csv and .json each
-  -- OPTIONS  passed on to interpretability_score.py, for example: -- --protocol published
+  -- OPTIONS  passed on to interpretability_score.py, for example: -- --preset published
 
 Exit code: 0 when every run succeeded, 1 when one failed, 2 for wrong arguments.
 EOF

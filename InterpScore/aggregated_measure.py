@@ -1,18 +1,20 @@
-"""InterpScore: the weighted mean of S, C, R and H.
+"""InterpScore: the weighted mean of the metrics, of S, C, R and H unless others are registered.
 
 METRICS.md, section 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from Activation_Extraction.base.errors import did_you_mean
 from InterpScore.errors import InputError
 from InterpScore.helpers import Bools, Floats
-from InterpScore.options import COMPONENTS, PROTOCOLS, OnMissing, scoring_options
+from InterpScore.metric import metrics
+from InterpScore.options import OnMissing, scoring_options
 
 ROUNDING = 1e-9
 """How far outside [0, 1] a component may lie by rounding."""
@@ -23,23 +25,25 @@ def calculate_interpretability_score(
     C: Any,
     R: Any,
     H: Any,
-    weights: Sequence[float] = PROTOCOLS["seed"].weights,
+    weights: Sequence[float] | Mapping[str, float] | None = None,
     on_missing: OnMissing = "renormalise",
+    **others: Any,
 ) -> Any:
     """`I = Σ w_k X_k / Σ w_k` over the components that are not NaN.
 
     Args:
         S, C, R, H: scores in [0, 1], or arrays of them that broadcast together; NaN is missing.
-        weights: of S, C, R and H, in this order; they need not sum to 1.
+        weights: of S, C, R and H, in this order, or by name; they need not sum to 1. None: .3, .3, .2, .2.
         on_missing: `renormalise` leaves a missing component and its weight out, `nan` makes the
             score NaN, `zero` counts it as 0.
+        **others: further registered metrics, by name.
 
     Returns:
         A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there
         (0 with `zero`).
 
     Raises:
-        InputError: weights that are not four non-negative numbers, an unknown `on_missing`, or a
+        InputError: weights that are not four non-negative numbers, an unknown `on_missing` or metric, or a
             component outside [0, 1].
 
     Source: METRICS.md, section 5.
@@ -50,8 +54,14 @@ def calculate_interpretability_score(
     1.0
     """
     options = scoring_options(weights=weights, on_missing=on_missing)
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(X, dtype=float) for X in (S, C, R, H))))
-    for name, component in zip(COMPONENTS, stacked, strict=True):
+    values = {"S": S, "C": C, "R": R, "H": H, **others}
+    names = [metric.name for metric in metrics()]
+    for name in others:
+        if name not in names:
+            raise InputError(f"{name}: no such metric{did_you_mean(name, names)}; expected one of {', '.join(names)}")
+    columns = [np.asarray(values.get(name, np.nan), dtype=float) for name in names]
+    stacked = np.stack(np.broadcast_arrays(*columns))
+    for name, component in zip(names, stacked, strict=True):
         if ((component < -ROUNDING) | (component > 1 + ROUNDING)).any():
             raise InputError(f"{name} from {np.nanmin(component):g} to {np.nanmax(component):g}; expected 0 to 1")
     stacked = np.clip(stacked, 0, 1)

@@ -19,13 +19,14 @@ import pandas as pd
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.errors import InputError, TableWarning, shown
+from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.scoring.scoring_run import ScoringRun
 from InterpScore.tables.effects import EffectsSource
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
 from InterpScore.tables.from_stores import Store, StoredNeurons, neurons_in_stores
-from InterpScore.tables.neuron_map import read_neuron_map
+from InterpScore.tables.neuron_map import Concepts, read_neuron_map
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def run_interpretability_benchmark(
     data: str | os.PathLike[str] | pd.DataFrame,
-    neuron_map: str | os.PathLike[str] | Mapping[Any, str],
+    neuron_map: str | os.PathLike[str] | Mapping[Any, str | Sequence[str]],
     *,
     stores: str | os.PathLike[str] | Store | Sequence[str | os.PathLike[str] | Store] = (),
     layers: str | Sequence[str] = (),
@@ -42,7 +43,7 @@ def run_interpretability_benchmark(
     model: Model | str | None = None,
     model_weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
-    protocol: str = "seed",
+    preset: str = "default",
     progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
@@ -50,8 +51,8 @@ def run_interpretability_benchmark(
 
     Args:
         data: experiment table, a CSV or Parquet file or a DataFrame (Data/README.md).
-        neuron_map: neuron → concept, a JSON file or a mapping such as `{89: "cat"}`. Of stores, `89` is this unit of
-            every layer, `"layer4.5:89"` of one.
+        neuron_map: neuron → concept or list of concepts, a JSON file or a mapping such as `{89: "cat"}`. Of stores, `89`
+            is this unit of every layer, `"layer4.5:89"` of one.
         stores: activation stores, as `interpscore extract` writes them, in place of activation columns; joined by the
             names of images.
         layers: of the stores, those to score, by any of their names; none means all. Without stores, the one layer that
@@ -62,12 +63,13 @@ def run_interpretability_benchmark(
             them, by ablating and amplifying every neuron in `model`.
         model: a network or its name; None is the one that the stores are of.
         model_weights, device: of a model by name, as `load_model` takes them.
-        protocol: `seed`, or `published` for the conventions of the 2025 study.
-        progress: called now and then, with what is being done, how much of it is done and how much there is.
-        **options: the fields of `InterpScore.options.ScoringOptions`; they override the protocol.
+        preset: `default`, or `published` for the conventions of the 2025 study.
+        progress: progress callback (stage, completed, total).
+        **options: the fields of `InterpScore.options.ScoringOptions`; they override the preset.
 
     Returns:
-        One row a neuron, best first, with its signature. A neuron that cannot be scored keeps its
+        One row a neuron, best first, with its signature; several concepts of a neuron count as one (`per_concept=True`
+        adds a row for each). A neuron that cannot be scored keeps its
         row: NaN, with the reason in `Notes`. From stores there is a column `Layer`; tests are adjusted, and ranks
         given, over all layers together.
 
@@ -76,13 +78,13 @@ def run_interpretability_benchmark(
 
     Source: METRICS.md.
     """
-    chosen = scoring_options(protocol, **options)
-    concept_of, stored = read_neuron_map(neuron_map), None
+    chosen = scoring_options(preset, **options)
+    concepts_of, stored = read_neuron_map(neuron_map), None
     stores = list(stores) if isinstance(stores, Sequence) and not isinstance(stores, str) else [stores]
     layers = [layers] if isinstance(layers, str) else list(layers)
     if stores:
-        stored = neurons_in_stores(stores, layers, concept_of)
-        concept_of = stored.concept_of
+        stored = neurons_in_stores(stores, layers, concepts_of)
+        concepts_of = stored.concepts_of
     elif layers and (images is None or len(layers) > 1):
         raise InputError(f"--layer: found {shown(layers[-1])} without a store; expected --store as well")
     if images is not None and causality is not None:
@@ -93,7 +95,7 @@ def run_interpretability_benchmark(
     if images is None and (given := {name: value for name, value in of_network.items() if value is not None}):
         name, value = next(iter(given.items()))
         raise InputError(f"{name}: found {shown(value)} without images; expected --images as well")
-    table = load_experiment_table(data, list(concept_of), chosen.human_score_col, causality, stored)
+    table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, causality, stored)
     if images is not None:
         from Activation_Extraction.models.registry import load_model  # late: it loads torch
         from InterpScore.interventions.of_tables import measured_for_table
@@ -103,7 +105,7 @@ def run_interpretability_benchmark(
             network = load_model(network, weights=model_weights, device=device)
         layer = layers[0] if layers and not stored else None
         table = with_effects(table, measured_for_table(table, chosen.clean_level, images, network, layer, progress))
-    result = score_table(table, concept_of, chosen, progress)
+    result = score_table(table, concepts_of, chosen, progress)
     inputs = {"data": data, "neuron_map": neuron_map}
     effects = causality if isinstance(causality, list | tuple) else [causality]
     inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(effects)}
@@ -120,7 +122,7 @@ def run_interpretability_benchmark(
 
 def score_table(
     table: ExperimentTable,
-    concept_of: Mapping[str, str],
+    concepts_of: Mapping[str, Concepts],
     options: ScoringOptions,
     progress: StageProgress | None = None,
 ) -> BenchmarkResult:
@@ -129,9 +131,9 @@ def score_table(
     Raises:
         InputError: no neuron at all can be scored.
     """
-    run = ScoringRun(table, dict(concept_of), options, progress or (lambda *_: None))
+    run = ScoringRun(table, concepts_of, options, progress or (lambda *_: None))
     frame = run.frame()
-    return BenchmarkResult(frame, _signature(table, concept_of, options), run.remarks, run.layers())
+    return BenchmarkResult(frame, _signature(table, len(concepts_of), options), run.remarks, run.layers())
 
 
 def _model_of(stored: StoredNeurons | None) -> str:
@@ -143,16 +145,16 @@ def _model_of(stored: StoredNeurons | None) -> str:
     return names.pop()
 
 
-def _signature(table: ExperimentTable, concept_of: Mapping[str, str], options: ScoringOptions) -> dict[str, Any]:
+def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) -> dict[str, Any]:
     packages = {"interpscore": _version("interpscore"), "python": platform.python_version()}
     packages |= {name: _version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
     return {
-        "formula": "I = sum(w_k X_k) / sum(w_k), k in S, C, R, H",
+        "formula": f"I = sum(w_k X_k) / sum(w_k), k in {', '.join(metric.name for metric in metrics())}",
         "versions": packages,
         "options": options.as_dict(),
         "inputs": {},
         "n": {
-            "neurons": len(concept_of),
+            "neurons": n_neurons,
             "images": len(table.images),
             "ratings": len(table.score_R),
             "participants": len(np.unique(table.participant_R)),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from InterpScore.errors import InputError, MissingScoreWarning
 from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
+from InterpScore.metric import Metric
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.tables.effects import (
     ACTIVATION,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource
     from Activation_Extraction.models.registry import Model
     from InterpScore.interventions.trial import NeuronIntervention
+    from InterpScore.resampling import DrawWeights
+    from InterpScore.scoring.blocks import Block
 
 NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
 MATCHED = 100
@@ -202,8 +205,8 @@ def mean_of_measured(values_UN: Floats, weights_NB: Floats) -> Floats:
         return np.asarray(np.where(measured_UN, values_UN, 0) @ weights_NB / (measured_UN @ weights_NB))
 
 
-def beside_causality(layer: LayerEffects, units: Sequence[str], images_I: Bools) -> dict[str, Floats]:
-    """What is told of units beside C, from what their layer does on some images of a table, each `(U,)`.
+def layer_statistics(layer: LayerEffects, units: Sequence[str], images_I: Bools) -> dict[str, Floats]:
+    """Supplementary statistics of units, from what their layer does on some images of a table, each `(U,)`.
 
     `C_toward`: mean of how much closer to the text the embedding lies than with the unit ablated. `C_percentile`: of
     the `MATCHED` units of the layer nearest in mean activation, the share whose C_raw is lower, those with the same
@@ -279,7 +282,7 @@ def _of_table(
     ]
     (low, high), (specific_low, specific_high) = ((float(end[0]) for end in ends) for ends in intervals)
     layer = table.layer_effects.get("")
-    beside = beside_causality(layer, table.units, target_I) if layer else {}
+    beside = layer_statistics(layer, table.units, target_I) if layer else {}
     toward, percentile = (
         float(beside[name][0]) if name in beside else math.nan for name in ("C_toward", "C_percentile")
     )
@@ -292,3 +295,69 @@ def _of_table(
         mean_ablated=others.get(MEAN_ABLATION, math.nan), resampled=others.get(RESAMPLE_ABLATION, math.nan),
         n_images=int((target_I & measured_I).sum()), missing=missing,
     )  # fmt: skip
+
+
+# C in a scoring run -------------------------------------------------------------------------------------------------
+
+
+def _compute(block: Block, draws: DrawWeights) -> Floats:
+    clean_I = block.clean_target_I
+    ablation_UI, amplification_UI = block.effects
+    return causality(ablation_UI[:, clean_I], amplification_UI[:, clean_I], draws.image_IB[clean_I])
+
+
+def _specific(block: Block, draws: DrawWeights) -> Floats:
+    clean_I = block.clean_I
+    target_NB, other_NB = (
+        draws.image_IB[clean_I] * side_I[clean_I, None] for side_I in (block.target_I, block.other_I)
+    )
+    return specificity(block.raw_UI[:, clean_I], target_NB, other_NB)
+
+
+def _why_missing(block: Block, u: int) -> str:
+    if not block.clean_target_I.any():
+        return "no clean image of the concept"
+    one = np.isfinite(block.effects)[:, u][:, block.clean_target_I].any()
+    return "no image with both effects, of ablation and of amplification" if one else NOT_MEASURED
+
+
+def _caveat(block: Block, u: int) -> str:
+    n, measured = int(block.clean_target_I.sum()), int(np.isfinite(block.raw_UI[u, block.clean_target_I]).sum())
+    return f"from {measured} of {n} clean images" if 0 < measured < n else ""
+
+
+def _statistics(block: Block) -> Mapping[str, Floats]:
+    """NaN for units of layers that have no such measurement."""
+    clean_I, table = block.clean_target_I, block.table
+    names = [table.units[u] for u in block.units]
+    label_U = np.array([table.layer_of.get(name, "") for name in names])
+    out = {
+        "C_raw": mean_of_measured(block.raw_UI[:, clean_I], np.ones((clean_I.sum(), 1)))[:, 0],
+        "n_C_images": np.isfinite(block.raw_UI[:, clean_I]).sum(axis=1).astype(float),
+    }
+    out |= {name: np.full(len(names), np.nan) for name in ("C_toward", "C_percentile")}
+    for label, layer in table.layer_effects.items():
+        mine = np.flatnonzero(label_U == label)
+        for name, values in layer_statistics(layer, [table.unit_of(names[u]) for u in mine], clean_I).items():
+            out.setdefault(name, np.full(len(names), np.nan))[mine] = values
+    return out
+
+
+METRIC = Metric(
+    name="C",
+    weight=0.3,
+    compute=_compute,
+    further={"C_specific": _specific},
+    why_missing=_why_missing,
+    caveat=_caveat,
+    statistics=_statistics,
+    columns={
+        "C": "causality, 0 to 1; 0 is none (METRICS 2)",
+        "C_raw": "mean relative move of the embedding, before C = 1 − exp(−C_raw)",
+        "C_specific": "C_raw on the concept's clean images minus C_raw on those of other concepts (METRICS 2)",
+        "C_toward": "how much closer to the concept's text, in cosine, the clean images of it lie than with the unit ablated; empty without a text tower",
+        "C_percentile": "share of the 100 units of the layer nearest in mean activation whose C_raw is lower; empty where not all of the layer was measured",
+        "n_C_images": "clean images of the concept that C was measured on",
+        "effect_<intervention>": "mean relative move of the embedding under another intervention on the concept's clean images: `scale_<λ>`, `mean_ablation`, `resample_ablation` (METRICS 2)",
+    },
+)

@@ -119,3 +119,36 @@ def spearman(x_UN: Floats, y: Floats) -> Floats:
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
+
+
+def ranked_separation(values_UN: Floats, target_NB: Floats, other_NB: Floats) -> tuple[Floats, Floats]:
+    """AUROC (exact, ties count ½) and average precision, both `(U, B)`; NaN where a side is empty.
+
+    Average precision is the mean over the target of the precision at its threshold, tied values
+    taken together; chance level is the prevalence of the target.
+    """
+    n_units, n_draws = len(values_UN), target_NB.shape[1]
+    auroc, precision = np.full((n_units, n_draws), np.nan), np.full((n_units, n_draws), np.nan)
+    target_B, other_B = target_NB.sum(axis=0), other_NB.sum(axis=0)
+
+    def one_unit(u: int) -> None:
+        order = np.argsort(-values_UN[u], kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(values_UN[u][order]) != 0])
+        hits, misses = target_NB[order], other_NB[order]
+        if len(starts) < len(order):
+            hits, misses = np.add.reduceat(hits, starts, axis=0), np.add.reduceat(misses, starts, axis=0)
+        hits_so_far, misses_so_far = np.cumsum(hits, axis=0), np.cumsum(misses, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            beaten = other_B - misses_so_far + misses / 2
+            auroc[u] = (hits * beaten).sum(axis=0) / (target_B * other_B)
+            share = np.where(hits > 0, hits_so_far / (hits_so_far + misses_so_far), 0)
+            precision[u] = np.where(other_B > 0, (hits * share).sum(axis=0) / target_B, np.nan)
+
+    if values_UN.shape[1]:
+        for_each_unit(one_unit, n_units)
+    return auroc, precision
+
+
+def sides(is_target_N: Bools) -> tuple[Floats, Floats]:
+    """Weights `(N, 1)` of both sides in the single draw in which each image counts once."""
+    return is_target_N.astype(float)[:, None], (~is_target_N).astype(float)[:, None]

@@ -6,13 +6,19 @@ B draws, K permutations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from InterpScore.helpers import Bools, Floats, for_each_unit, weighted_quantile
-from InterpScore.options import PROTOCOLS
+from InterpScore.helpers import Bools, Floats, for_each_unit, spearman, weighted_quantile
+from InterpScore.metric import Metric, SignificanceTest
+from InterpScore.options import ScoringOptions
+
+if TYPE_CHECKING:
+    from InterpScore.resampling import DrawWeights
+    from InterpScore.scoring.blocks import Block
 
 NO_HIGH = "no rated image of the concept above the activation threshold"
 
@@ -23,7 +29,7 @@ def calculate_human_consistency_score(
     *,
     non_target_activations: ArrayLike | None = None,
     threshold: float | None = None,
-    threshold_percentile: float = PROTOCOLS["seed"].threshold_percentile,
+    threshold_percentile: float = ScoringOptions.threshold_percentile,
 ) -> float:
     """Mean recognition of the ratings whose image activates the unit strongly.
 
@@ -128,3 +134,89 @@ def permutation_p_value(high_UN: Bools, rate_N: Floats, permuted_rates: Iterable
         n_permutations += rates_NK.shape[1]
     testable = high_UN.any(axis=1) & ~high_UN.all(axis=1) & (n_permutations > 0)
     return np.where(testable, (1 + as_high_U) / (n_permutations + 1), np.nan)
+
+
+# H in a scoring run -------------------------------------------------------------------------------------------------
+
+
+def _threshold(block: Block, draws: DrawWeights) -> Floats:
+    """θ of every unit in every draw, `(U, B)`; NaN without a clean image of another concept."""
+    clean = block.sides(draws)
+    others = clean.other_NB.any(axis=1)
+    if not others.any():
+        return np.full((len(clean.activation_UN), clean.other_NB.shape[1]), np.nan)
+    n = None if clean.count_N is None else clean.count_N[others].sum()
+    percentile = block.options.threshold_percentile
+    return weighted_quantile(clean.activation_UN[:, others], clean.other_NB[others], percentile, n)
+
+
+def _compute(block: Block, draws: DrawWeights) -> Floats:
+    counted_I, theta_UB = block.counted_I, _threshold(block, draws)
+    rating_NB, score_NB = draws.rating_IB[counted_I], draws.score_IB[counted_I]
+    return recognition_above(block.activation_UI[:, counted_I], theta_UB, rating_NB, score_NB)
+
+
+def _base_rate(block: Block, draws: DrawWeights) -> Floats:
+    """Mean recognition of all ratings of the concept, whatever the activation."""
+    counted_I = block.counted_I
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate_B = draws.score_IB[counted_I].sum(axis=0) / draws.rating_IB[counted_I].sum(axis=0)
+    return np.broadcast_to(rate_B, (len(block.activation_UI), len(rate_B)))
+
+
+def _why_missing(block: Block, u: int) -> str:
+    if not block.sample.rating_IB[block.counted_I].any():
+        return "no rated image of the concept"
+    if not (block.other_I & block.clean_I).any():
+        return "no clean image of another concept to set the threshold by"
+    return NO_HIGH
+
+
+def _high_images(block: Block) -> tuple[Bools, Bools]:
+    """Rated images of the concept that count, `(I,)`, and which of them lie above each unit's threshold, `(U, N)`."""
+    counted_I = block.counted_I & block.study.rated_I
+    return counted_I, block.activation_UI[:, counted_I] > _threshold(block, block.sample)
+
+
+def _p_value(block: Block) -> Floats:
+    counted_I, high_UN = _high_images(block)
+    permuted = (rate_IB[counted_I] for rate_IB in block.study.permuted_rates)
+    return permutation_p_value(high_UN, block.study.rate_I[counted_I], permuted)
+
+
+def _statistics(block: Block) -> Mapping[str, Floats]:
+    counted_I, high_UN = _high_images(block)
+    rating_I = block.sample.rating_IB[:, 0]
+    return {
+        "H_base": _base_rate(block, block.sample)[:, 0],
+        "H_rho": spearman(block.activation_UI[:, counted_I], block.study.rate_I[counted_I]),
+        "H_ceiling": np.array(block.study.noise_ceiling(block.counted_I)),
+        "threshold": _threshold(block, block.sample)[:, 0],
+        "n_ratings": np.array(rating_I[block.counted_I].sum()),
+        "n_high_images": high_UN.sum(axis=1).astype(float),
+        "n_high_ratings": high_UN @ rating_I[counted_I],
+    }
+
+
+METRIC = Metric(
+    name="H",
+    weight=0.2,
+    compute=_compute,
+    null=_base_rate,
+    why_missing=_why_missing,
+    statistics=_statistics,
+    test=SignificanceTest(_p_value, "recognised above its concept's other images"),
+    draws_with_value="in which an image lies above the threshold",
+    columns={
+        "H": "human alignment: mean recognition of high-activation ratings, 0 to 1 (METRICS 4)",
+        "H_excess": "H minus H_base; 0 is chance (METRICS 4)",
+        "H_p": "one-sided permutation p within level: high-activation images are recognised more; empty where all or none are high",
+        "H_base": "mean recognition of all ratings of the concept that count in H",
+        "H_rho": "Spearman's correlation over images of activation and recognition rate; empty where either is constant",
+        "H_ceiling": "the highest H_rho that the ratings' reliability allows; empty where that is 0 or not estimable",
+        "threshold": "activation above which a rating is high-activation",
+        "n_ratings": "ratings of the concept that count in H",
+        "n_high_images": "its rated images above the threshold",
+        "n_high_ratings": "their ratings",
+    },
+)

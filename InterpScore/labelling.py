@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from InterpScore.errors import InputError
-from InterpScore.selectivity import hedges_g, sides
+from InterpScore.helpers import sides
+from InterpScore.selectivity import hedges_g
 
 
 def choose_units(activations: ArrayLike, concepts: Sequence[str]) -> dict[str, int]:

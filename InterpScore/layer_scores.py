@@ -11,10 +11,11 @@ import pandas as pd
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.errors import InputError
-from InterpScore.helpers import Floats
+from InterpScore.helpers import Floats, sides
+from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
-from InterpScore.selectivity import hedges_g, sides
+from InterpScore.selectivity import hedges_g
 from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
 from InterpScore.tables.experiment_table import (
     ACTIVATION_PREFIX,
@@ -23,6 +24,7 @@ from InterpScore.tables.experiment_table import (
     ExperimentTable,
     load_experiment_table,
 )
+from InterpScore.tables.neuron_map import Concepts
 
 
 def calculate_interpretability_metrics(
@@ -31,12 +33,12 @@ def calculate_interpretability_metrics(
     *,
     levels: Sequence[int] | None = None,
     human_scores: Sequence[float] | None = None,
-    neuron_map: Mapping[Any, str] | None = None,
+    neuron_map: Mapping[Any, str | Sequence[str]] | None = None,
     causality: EffectsSource | Sequence[EffectsSource] | None = None,
     progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
-    """S, C, R, H and InterpScore of every unit of an activation array.
+    """S, C, R, H, other registered metrics and InterpScore of every unit of an activation array.
 
     Args:
         activations: `(images, units)` or, for one unit, `(images,)`; or a mapping from concept to
@@ -45,7 +47,7 @@ def calculate_interpretability_metrics(
         concepts: the concept each image shows, where `activations` does not say it.
         levels: the level of each image; by default all are clean.
         human_scores: recognition of each image in [0, 1]; NaN where not rated.
-        neuron_map: unit → concept. Without it, the concept of each unit is searched for on one
+        neuron_map: unit → concept or concepts. Without it, the concept of each unit is searched for on one
             half of the images and scored on the other half.
         causality, progress, **options: as in `run_interpretability_benchmark`.
 
@@ -69,8 +71,8 @@ def calculate_interpretability_metrics(
     if neuron_map is not None:
         return run_interpretability_benchmark(frame, neuron_map, causality=causality, progress=progress, **options)
     table = load_experiment_table(frame, units, chosen.human_score_col, causality)
-    concept_of, other_half = _searched_concepts(table, chosen)
-    result = score_table(other_half, concept_of, chosen, progress)
+    concepts_of, other_half = _searched_concepts(table, chosen)
+    result = score_table(other_half, concepts_of, chosen, progress)
     remark = "each unit's concept was chosen on one half of the images; these scores are from the other half"
     return BenchmarkResult(result.table, result.signature, [remark, *result.warnings])
 
@@ -129,10 +131,10 @@ def _images_by_units(values: Any) -> Floats:
     return array
 
 
-def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple[dict[str, str], ExperimentTable]:
+def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple[dict[str, Concepts], ExperimentTable]:
     """The concept with the largest effect size for each unit on one half of the images, and the other half.
 
-    A unit that can be compared for no concept gets the empty one, and with it no scores.
+    A unit that can be compared for no concept gets none, and with it no scores.
     """
     generator = np.random.default_rng(options.seed)
     searched_I = np.zeros(len(table.images), dtype=bool)
@@ -149,7 +151,7 @@ def _searched_concepts(table: ExperimentTable, options: ScoringOptions) -> tuple
         for concept in range(len(table.concepts)):
             g = hedges_g(table.activation_UI[np.ix_(units, images)], *sides(table.concept_I[images] == concept))
             effect[concept, units] = np.nan_to_num(g[:, 0], nan=-np.inf)
-    best = [table.concepts[c] if effect[c, u] > -np.inf else "" for u, c in enumerate(effect.argmax(axis=0))]
+    best = [(table.concepts[c],) if effect[c, u] > -np.inf else () for u, c in enumerate(effect.argmax(axis=0))]
     return dict(zip(table.units, best, strict=True)), table.only_images(~searched_I)
 
 
@@ -159,7 +161,7 @@ def _unlabelled(units: list[str]) -> BenchmarkResult:
         {
             "Neuron": units,
             "Concept": None,
-            **dict.fromkeys(("S", "C", "R", "H", "InterpScore"), np.nan),
+            **dict.fromkeys((*(metric.name for metric in metrics()), "InterpScore"), np.nan),
             "Rank": pd.NA,
             "Notes": reason,
         }

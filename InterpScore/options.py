@@ -1,15 +1,17 @@
-"""Every choice a scoring run can make, the two protocols that set their defaults, and their checks."""
+"""Every choice a scoring run can make, the two presets that set their defaults, and their checks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from Activation_Extraction.base.errors import did_you_mean
 from InterpScore.errors import InputError
+from InterpScore.metric import BUILT_IN, metrics
 
-ProtocolName = Literal["seed", "published"]
+PresetName = Literal["default", "published"]
 SelectivityName = Literal["cles", "auroc", "auprc"]
 OnMissing = Literal["renormalise", "nan", "zero"]
 Adjustment = Literal["bh", "by", "holm", "none"]
@@ -17,25 +19,23 @@ UnitOfAnalysis = Literal["image", "rating"]
 LevelKind = Literal["clean", "benign", "adversarial", "synthetic"]
 PERTURBED_KINDS = ("benign", "adversarial", "synthetic")
 
-COMPONENTS = ("S", "C", "R", "H")
-MIN_IMAGES_PER_SIDE = 2
-
 
 @dataclass(frozen=True)
 class ScoringOptions:
     """The options of one scoring run; METRICS.md names the formulas they enter.
 
-    The first block is what users set; the second is what a protocol fixes.
+    The first block is what users set; the second is what a preset fixes.
     """
 
-    protocol: ProtocolName = "seed"
+    preset: PresetName = "default"
     clean_level: int = 5
     threshold_percentile: float = 0.95
     recognizable_levels: tuple[int, ...] = (3, 4, 5)
     level_kinds: Mapping[int, LevelKind] = field(default_factory=dict)
     min_p_value: float = 0.05
     human_score_col: str = "soft_correct"
-    weights: tuple[float, float, float, float] = (0.3, 0.3, 0.2, 0.2)
+    weights: tuple[float, ...] = field(default_factory=lambda: tuple(metric.weight for metric in metrics()))
+    """One for each registered metric, in their order: S, C, R, H, then those of packages."""
     selectivity: SelectivityName = "cles"
     on_missing: OnMissing = "renormalise"
     resamples: int = 2000
@@ -43,6 +43,8 @@ class ScoringOptions:
     adjust: Adjustment = "bh"
     seed: int = 0
     unit_of_analysis: UnitOfAnalysis = "image"
+    per_concept: bool = False
+    """Whether a neuron with several concepts also gets a row for each of them."""
 
     recognised_at: float = 0.5
     """A rating counts as recognised when its score is at least this."""
@@ -86,54 +88,62 @@ class ScoringOptions:
         }
 
 
-PROTOCOLS: dict[ProtocolName, ScoringOptions] = {
-    "seed": ScoringOptions(),
-    "published": ScoringOptions(
-        protocol="published",
-        recognizable_levels=(1, 2, 3, 5),
-        level_kinds={3: "adversarial", 4: "synthetic"},
-        weights=(0.25, 0.25, 0.25, 0.25),
-        unit_of_analysis="rating",
-        recognised_at=1.0,
-        pool_levels_by_kind=True,
-        synthetic_counts_in_H=True,
-        ratio_epsilon=1e-8,
-        fill_missing={"S": 0.5, "R": 0.0, "H": 0.0},
-    ),
+PRESETS: dict[PresetName, Mapping[str, Any]] = {
+    "default": {},
+    "published": {
+        "recognizable_levels": (1, 2, 3, 5),
+        "level_kinds": {3: "adversarial", 4: "synthetic"},
+        "weights": (0.25, 0.25, 0.25, 0.25),
+        "unit_of_analysis": "rating",
+        "recognised_at": 1.0,
+        "pool_levels_by_kind": True,
+        "synthetic_counts_in_H": True,
+        "ratio_epsilon": 1e-8,
+        "fill_missing": {"S": 0.5, "R": 0.0, "H": 0.0},
+    },
 }
+"""What each preset sets otherwise than the fields of `ScoringOptions` say."""
 
 
-def scoring_options(protocol: str = "seed", **explicit: Any) -> ScoringOptions:
-    """The options of `protocol`, overridden by those given explicitly (`None` is not given).
+RENAMED = "the option is now called preset; expected {0}default or {0}published"
+
+
+def scoring_options(preset: str = "default", **explicit: Any) -> ScoringOptions:
+    """The options of `preset`, overridden by those given explicitly (`None` is not given).
 
     Raises:
         InputError: an unknown option or a value outside its range, every one of them named.
 
     >>> scoring_options("published").weights
     (0.25, 0.25, 0.25, 0.25)
-    >>> scoring_options("published", weights=(1, 0, 0, 0)).weights
+    >>> scoring_options("published", weights={"S": 1}).weights
     (1.0, 0.0, 0.0, 0.0)
     """
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol: found {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    base = PROTOCOLS[protocol]
     given = {name: value for name, value in explicit.items() if value is not None}
-    unknown = sorted(set(given) - {f.name for f in fields(base)})
-    if unknown:
-        raise InputError(f"unknown option {', '.join(unknown)}; expected one of the fields of ScoringOptions")
+    if "protocol" in given:
+        raise InputError(f"protocol: found {given['protocol']!r}; {RENAMED.format('preset=')}")
+    if preset not in PRESETS:
+        raise InputError(f"preset: found {preset!r}; expected one of {', '.join(PRESETS)}")
+    names = [f.name for f in fields(ScoringOptions)]
+    if unknown := [name for name in given if name not in names]:
+        problems = [
+            f"{name}: no such option{did_you_mean(name, names)}; expected a field of ScoringOptions" for name in unknown
+        ]
+        raise InputError(problems)
+    values = {**PRESETS[preset], **given}
     if isinstance(given.get("level_kinds"), Mapping):
-        given["level_kinds"] = {**base.level_kinds, **given["level_kinds"]}
-    problems: list[str] = []
+        values["level_kinds"] = {**PRESETS[preset].get("level_kinds", {}), **given["level_kinds"]}
+    problems = []
     for name, check in _CHECKS.items():
-        if name in given:
+        if name in values:
             try:
-                given[name] = check(given[name])
+                values[name] = check(values[name])
             except (TypeError, ValueError) as error:
                 problems.append(f"--{name.replace('_', '-')}: found {given[name]!r}; expected {error}")
     if problems:
         raise InputError(problems)
-    chosen = replace(base, **given)
-    if "level_kinds" in explicit and chosen.clean_level in _kinds(explicit["level_kinds"] or {}):
+    chosen = ScoringOptions(preset=preset, **values)
+    if chosen.clean_level in _kinds(given.get("level_kinds", {})):
         raise InputError(f"--level-kinds: level {chosen.clean_level} is the clean level; expected kinds of the others")
     return chosen
 
@@ -176,14 +186,19 @@ def _choice(names: tuple[str, ...]) -> Any:
 
 
 def _weights(value: Any) -> tuple[float, ...]:
-    expected = "four numbers for S, C, R and H, none negative, at least one positive"
+    expected = "four numbers for S, C, R and H, or pairs such as S=0.3, none negative, at least one positive"
+    names = [metric.name for metric in metrics()]
     try:
-        weights = tuple(float(w) for w in value)
+        named = value if isinstance(value, Mapping) else dict(zip(names[: len(BUILT_IN)], value, strict=True))
+        given = {name: float(weight) for name, weight in named.items()}
     except (TypeError, ValueError):
         raise ValueError(expected) from None
-    if len(weights) != 4 or not all(math.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
+    for name in given:
+        if name not in names:
+            raise ValueError(f"weights of {', '.join(names)}, not of {name!r}{did_you_mean(name, names)}")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in given.values()) or not any(given.values()):
         raise ValueError(expected)
-    return weights
+    return tuple(given.get(name, 0.0) for name in names)
 
 
 def _levels(value: Any) -> tuple[int, ...]:
@@ -209,6 +224,12 @@ def _kinds(value: Any) -> dict[int, str]:
     return kinds
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
 _CHECKS: dict[str, Any] = {
     "clean_level": _integer(-(10**9), "a whole number"),
     "threshold_percentile": _number(0, 1, "a fraction between 0 and 1 (0.95 is the 95th percentile)"),
@@ -224,4 +245,5 @@ _CHECKS: dict[str, Any] = {
     "adjust": _choice(get_args(Adjustment)),
     "seed": _integer(0, "a whole number, 0 or more"),
     "unit_of_analysis": _choice(get_args(UnitOfAnalysis)),
+    "per_concept": _yes_or_no,
 }

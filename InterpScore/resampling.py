@@ -8,12 +8,13 @@ the point estimate is the single draw whose weights are all one. METRICS.md, sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from InterpScore.helpers import Floats, Ints
+from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.options import Adjustment, ScoringOptions
 
 DRAW_BYTES = 128 * 2**20
@@ -36,10 +37,21 @@ class DrawWeights:
     """The same over the recognised ratings."""
     score_IB: Floats
     """The same, each rating times its score."""
+    label_of_IB: Ints | None = None
+    """In permutations the image that each image has its concept label and ratings from; None: every one its own."""
 
     def analysed(self, options: ScoringOptions) -> Floats:
         """What an image's activation counts for: once, or once a rating."""
         return self.image_IB if options.unit_of_analysis == "image" else self.rating_IB
+
+    def changed(self, change: Callable[[Floats], Floats], label_of_IB: Ints | None) -> DrawWeights:
+        """All four weights changed in the same way."""
+        ratings = change(self.rating_IB), change(self.recognised_IB), change(self.score_IB)
+        return DrawWeights(change(self.image_IB), *ratings, label_of_IB)
+
+    def only(self, counted_IB: Bools) -> DrawWeights:
+        """The same draws with some images left out of each."""
+        return self.changed(lambda weights_IB: weights_IB * counted_IB, self.label_of_IB)
 
 
 class RatingDesign:
@@ -103,26 +115,33 @@ class RatingDesign:
         over random splits and stepped up by Spearman-Brown. NaN with fewer than three such images, or
         where the halves disagree altogether (r = −1).
         """
-        chosen = np.isin(self._image_R, images)
-        image_R, participant_R, score_R = (
-            self._image_R[chosen],
-            self._participant_R[chosen],
-            self._values["score"][chosen],
-        )
+        from scipy.sparse import csr_array  # imported late, as above
+
+        row_I = np.full(self.n_images, -1)
+        row_I[images] = np.arange(len(images))
+        chosen_R = row_I[self._image_R] >= 0
+        if len(images) < 3 or not chosen_R.any():
+            return float("nan")
+        cells = row_I[self._image_R[chosen_R]], self._participant_R[chosen_R]
         generator = np.random.default_rng(seed)
-        correlations = []
-        for _ in range(n_splits):
-            half_P = generator.permutation(self.n_participants) % 2
-            rates = []
-            for half in (0, 1):
-                mine = half_P[participant_R] == half
-                count = np.bincount(image_R[mine], minlength=self.n_images)[images]
-                total = np.bincount(image_R[mine], weights=score_R[mine], minlength=self.n_images)[images]
-                rates.append(np.divide(total, count, out=np.full(len(images), np.nan), where=count > 0))
-            both = np.isfinite(rates[0]) & np.isfinite(rates[1])
-            if both.sum() >= 3 and all(np.ptp(rate[both]) > 0 for rate in rates):
-                correlations.append(np.corrcoef(rates[0][both], rates[1][both])[0, 1])
-        r = float(np.mean(correlations)) if correlations else float("nan")
+        half_PS = np.stack([generator.permutation(self.n_participants) % 2 for _ in range(n_splits)], axis=1)
+        halves_PS = np.concatenate([half_PS == 0, half_PS == 1], axis=1).astype(float)  # both halves of every split
+        count_IS, total_IS = (
+            csr_array((values[chosen_R], cells), shape=(len(images), self.n_participants)) @ halves_PS
+            for values in (self._values["rating"], self._values["score"])
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates = np.split(total_IS / count_IS, 2, axis=1)
+            both_IS = np.isfinite(rates[0]) & np.isfinite(rates[1])
+            n_S = both_IS.sum(axis=0)
+            centred = [np.where(both_IS, rate - np.where(both_IS, rate, 0).sum(axis=0) / n_S, 0) for rate in rates]
+            (xx_S, yy_S), xy_S = ((part**2).sum(axis=0) for part in centred), (centred[0] * centred[1]).sum(axis=0)
+            r_S = np.clip(xy_S / np.sqrt(xx_S * yy_S), -1, 1)
+        vary_S = [
+            np.where(both_IS, rate, -np.inf).max(axis=0) > np.where(both_IS, rate, np.inf).min(axis=0) for rate in rates
+        ]
+        usable_S = (n_S >= 3) & vary_S[0] & vary_S[1]
+        r = float(r_S[usable_S].mean()) if usable_S.any() else float("nan")
         return 2 * r / (1 + r) if r > -1 else float("nan")
 
 
@@ -135,6 +154,16 @@ def permuted_within(strata_I: Ints, n_draws: int, seed: int) -> Iterator[Ints]:
         for members in strata:
             position_IB[members] = generator.permuted(np.repeat(members[:, None], size, axis=1), axis=0)
         yield position_IB
+
+
+def permuted_labels(sample: DrawWeights, strata_I: Ints, n_draws: int, seed: int) -> Iterator[DrawWeights]:
+    """Draws in which images exchange their concept labels, each with its ratings, within their stratum."""
+    for order_IB in permuted_within(strata_I, n_draws, seed):
+        yield sample.changed(partial(_reordered, order_IB=order_IB), order_IB)
+
+
+def _reordered(weights_I1: Floats, order_IB: Ints) -> Floats:
+    return np.take(weights_I1[:, 0], order_IB)
 
 
 def _batches(n_draws: int, numbers_per_draw: int) -> Iterator[int]:

@@ -6,17 +6,21 @@ METRICS.md, section 3. Shapes: U units, N perturbed images, M clean images, B dr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from InterpScore.errors import MissingScoreWarning
-from InterpScore.helpers import Bools, Floats, Ints, weighted_mean
+from InterpScore.helpers import Bools, Floats, Ints, ranked_separation, sides, spearman, weighted_mean
+from InterpScore.metric import PERMUTED_LABELS, Metric
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.resampling import DrawWeights
 from InterpScore.tables.experiment_table import one_unit_table
+
+if TYPE_CHECKING:
+    from InterpScore.scoring.blocks import Block
 
 NO_CLEAN = "no clean image of the concept"
 
@@ -28,12 +32,12 @@ def calculate_robustness_score(df: pd.DataFrame, concept_name: str, activation_c
         df: an experiment table (Data/README.md describes its columns).
         concept_name: the unit's concept.
         activation_col: the column with its activations.
-        **options: `protocol`, `clean_level`, `recognizable_levels`, `human_score_col`,
+        **options: `preset`, `clean_level`, `recognizable_levels`, `human_score_col`,
             `unit_of_analysis`, `level_kinds` of `InterpScore.options.ScoringOptions`.
 
     Returns:
         In [0, 1]: 1 when recognised perturbed images activate the unit as much as clean ones. NaN (0 under
-        the published protocol), with a `MissingScoreWarning` that says why, when that cannot be computed.
+        the preset `published`), with a `MissingScoreWarning` that says why, when that cannot be computed.
 
     Raises:
         InputError: a table that cannot be read, or no such column.
@@ -141,3 +145,57 @@ def paired_stability(perturbed_UN: Floats, clean_UN: Floats) -> Floats:
     present = np.isfinite(sigma)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(present, sigma, 0).sum(axis=1) / present.sum(axis=1))
+
+
+# R in a scoring run -------------------------------------------------------------------------------------------------
+
+
+def _compute(block: Block, draws: DrawWeights) -> Floats:
+    of_concept_I, draws = block.of_concept(draws)
+    return robustness(block.activation_UI, of_concept_I, block.table.level_I, draws, block.options)
+
+
+def _why_missing(block: Block, u: int) -> str:
+    return why_no_robustness(block.target_I, block.table.level_I, block.sample, block.options)
+
+
+def _statistics(block: Block) -> Mapping[str, Floats]:
+    """Activation ratio by group, and what survives at each perturbed level without regard to recognition."""
+    options, a_UI, draw = block.options, block.activation_UI, block.sample
+    level_I, partner_I, clean_I = block.table.level_I, block.table.partner_I, block.clean_target_I
+    paired_I = block.target_I & (partner_I >= 0) & clean_I[partner_I]  # their own clean image is known and measured
+    out: dict[str, Floats] = {}
+    stabilities = []
+    for name, levels in options.robustness_groups().items():
+        at_I = block.target_I & np.isin(level_I, levels)
+        if at_I.any() and clean_I.any():
+            perturbed = a_UI[:, at_I], draw.recognised_IB[at_I]
+            clean = a_UI[:, clean_I], draw.analysed(options)[clean_I]
+            out[f"ratio_{name}"] = activation_ratio(*perturbed, *clean, options.ratio_epsilon)[:, 0]
+        pairs_I = at_I & paired_I
+        if pairs_I.any():
+            stabilities.append(paired_stability(a_UI[:, pairs_I], a_UI[:, partner_I[pairs_I]])[:, None])
+    out["R_paired"] = mean_over_groups(stabilities)[:, 0] if stabilities else np.array(np.nan)
+    for level in np.unique(level_I[level_I != options.clean_level]):
+        at_I = (level_I == level) & block.measured_I
+        out[f"AUROC_level_{level}"] = ranked_separation(a_UI[:, at_I], *sides(block.target_I[at_I]))[0][:, 0]
+        pairs_I = (level_I == level) & paired_I
+        out[f"rho_level_{level}"] = spearman(a_UI[:, pairs_I], a_UI[:, partner_I[pairs_I]])
+    return out
+
+
+METRIC = Metric(
+    name="R",
+    weight=0.2,
+    compute=_compute,
+    null=PERMUTED_LABELS,
+    why_missing=_why_missing,
+    statistics=_statistics,
+    columns={
+        "R": "robustness, 0 to 1 (METRICS 3)",
+        "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",
+        "ratio_<group>": "mean activation of recognised images of the group of levels ÷ clean activation (METRICS 3)",
+        "AUROC_level_<level>": "AUROC that the unit retains at the level",
+        "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level; empty below three pairs",
+    },
+)

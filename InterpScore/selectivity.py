@@ -5,14 +5,22 @@ METRICS.md, section 1. Shapes: U units, N clean images, B draws.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from InterpScore.helpers import Bools, Floats, average_ranks, for_each_unit
-from InterpScore.options import MIN_IMAGES_PER_SIDE, SelectivityName
+from InterpScore.helpers import Bools, Floats, average_ranks, ranked_separation, sides
+from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest
+from InterpScore.options import SelectivityName
+
+if TYPE_CHECKING:
+    from InterpScore.resampling import DrawWeights
+    from InterpScore.scoring.blocks import Block
+
+MIN_IMAGES_PER_SIDE = 2
 
 
 def calculate_selectivity_score(target_activations: ArrayLike, non_target_activations: ArrayLike) -> float:
@@ -126,34 +134,6 @@ def _images_counted(weights_NB: Floats) -> int:
     return int(weights_NB.any(axis=1).sum())
 
 
-def ranked_separation(values_UN: Floats, target_NB: Floats, other_NB: Floats) -> tuple[Floats, Floats]:
-    """AUROC (exact, ties count ½) and average precision, both `(U, B)`; NaN where a side is empty.
-
-    Average precision is the mean over the target of the precision at its threshold, tied values
-    taken together; chance level is the prevalence of the target.
-    """
-    n_units, n_draws = len(values_UN), target_NB.shape[1]
-    auroc, precision = np.full((n_units, n_draws), np.nan), np.full((n_units, n_draws), np.nan)
-    target_B, other_B = target_NB.sum(axis=0), other_NB.sum(axis=0)
-
-    def one_unit(u: int) -> None:
-        order = np.argsort(-values_UN[u], kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(values_UN[u][order]) != 0])
-        hits, misses = target_NB[order], other_NB[order]
-        if len(starts) < len(order):
-            hits, misses = np.add.reduceat(hits, starts, axis=0), np.add.reduceat(misses, starts, axis=0)
-        hits_so_far, misses_so_far = np.cumsum(hits, axis=0), np.cumsum(misses, axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            beaten = other_B - misses_so_far + misses / 2
-            auroc[u] = (hits * beaten).sum(axis=0) / (target_B * other_B)
-            share = np.where(hits > 0, hits_so_far / (hits_so_far + misses_so_far), 0)
-            precision[u] = np.where(other_B > 0, (hits * share).sum(axis=0) / target_B, np.nan)
-
-    if values_UN.shape[1]:
-        for_each_unit(one_unit, n_units)
-    return auroc, precision
-
-
 def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
     """One-sided p that target images activate a unit more, `(U,)`.
 
@@ -175,11 +155,6 @@ def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
     return np.where(deviation == 0, 1.0, ndtr(-z))
 
 
-def sides(is_target_N: Bools) -> tuple[Floats, Floats]:
-    """Weights `(N, 1)` of both sides in the single draw in which each image counts once."""
-    return is_target_N.astype(float)[:, None], (~is_target_N).astype(float)[:, None]
-
-
 def _finite(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, dtype=float).ravel()
     if not np.isfinite(array).all():
@@ -187,3 +162,60 @@ def _finite(values: ArrayLike, name: str) -> Floats:
             f"{name} activations: {int((~np.isfinite(array)).sum())} of {array.size} are not finite; expected numbers"
         )
     return array
+
+
+# S in a scoring run -------------------------------------------------------------------------------------------------
+
+
+def _compute(block: Block, draws: DrawWeights) -> Floats:
+    clean = block.sides(draws)
+    measure = block.options.selectivity
+    return selectivity(measure, clean.activation_UN, clean.target_NB, clean.other_NB, clean.count_N)
+
+
+def _why_missing(block: Block, u: int) -> str:
+    for side_I, whose in ((block.target_I, "the concept"), (block.other_I, "other concepts")):
+        n = int((side_I & block.clean_I).sum())
+        if n < MIN_IMAGES_PER_SIDE:
+            return f"{n} clean image{'' if n == 1 else 's'} of {whose} (needs {MIN_IMAGES_PER_SIDE})"
+    return "too few rated clean images"
+
+
+def _statistics(block: Block) -> Mapping[str, Floats]:
+    clean_UN, is_target = block.activation_UI[:, block.clean_I], block.target_I[block.clean_I]
+    n, m = int(is_target.sum()), int((~is_target).sum())
+    g = hedges_g(clean_UN, *sides(is_target))[:, 0]
+    auroc, precision = ranked_separation(clean_UN, *sides(is_target))
+    return {
+        "d": g / hedges_factor(n, m) if n and m else g,
+        "g": g,
+        "AUROC": auroc[:, 0],
+        "AP": precision[:, 0],
+        "prevalence": np.array(n / (n + m) if n + m else np.nan),
+        "n_target_images": np.array(n),
+        "n_other_images": np.array(m),
+    }
+
+
+METRIC = Metric(
+    name="S",
+    weight=0.3,
+    compute=_compute,
+    null=PERMUTED_LABELS,
+    why_missing=_why_missing,
+    statistics=_statistics,
+    test=SignificanceTest(
+        lambda block: mann_whitney_p(block.activation_UI[:, block.clean_I], block.target_I[block.clean_I]), "selective"
+    ),
+    columns={
+        "S": "selectivity, 0 to 1; ½ is none (METRICS 1)",
+        "S_p": "one-sided Mann-Whitney p over clean images: the concept activates the unit more",
+        "d": "Cohen's d of target against other clean images",
+        "g": "d with Hedges' small-sample factor",
+        "AUROC": "area under the ROC curve on clean images, ties ½",
+        "AP": "average precision on clean images",
+        "prevalence": "share of the concept among them: AP at chance",
+        "n_target_images": "clean images of the concept",
+        "n_other_images": "clean images of other concepts",
+    },
+)

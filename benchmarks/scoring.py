@@ -127,7 +127,7 @@ def main() -> None:
     few = dict(list(neuron_map.items())[:LOOP_NEURONS])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = run_interpretability_benchmark(frame, few, protocol="published", resamples=0).table.set_index("Neuron")
+        ours = run_interpretability_benchmark(frame, few, preset="published", resamples=0).table.set_index("Neuron")
     loop = plain_loop(frame, few).set_index("Neuron")
     difference = float((ours[["S", "R", "H"]] - loop).abs().max().max())
     loop_point = timed(lambda: plain_loop(frame, few)) / LOOP_NEURONS

@@ -15,8 +15,8 @@ import pytest
 
 import InterpScore
 from InterpScore.cli.score import score_app
-from InterpScore.options import PROTOCOLS
-from InterpScore.scoring.results import COLUMNS, PATTERNS
+from InterpScore.options import scoring_options
+from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import IMAGE_COLUMNS, unit_column
 from InterpScore.tables.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
 
@@ -96,7 +96,7 @@ def test_every_option_is_in_the_readme_with_its_default():
     documented = dict(re.findall(r"^\| `(--[\w-]+)` \|([^|]*)\|", README, re.MULTILINE))
     assert set(documented) == options - {"--help"}
     for option, default in documented.items():
-        value = getattr(PROTOCOLS["seed"], option[2:].replace("-", "_"), None)
+        value = getattr(scoring_options(), option[2:].replace("-", "_"), None)
         if value:
             assert default.strip() == (" ".join(map(str, value)) if isinstance(value, tuple) else str(value)), option
 
@@ -126,8 +126,8 @@ def test_data_guide_describes_every_column():
     described = set(re.findall(r"^\| `([^`]+)` \|", DATA_README, re.MULTILINE))
     table = {"ground_truth", "level", "soft_correct", "trial_category", "clean_image", "simulated"}
     table |= {IMAGE_COLUMNS[0], PARTICIPANT_COLUMNS[0]} | {unit_column(kind, "<unit>") for kind in UNIT_KINDS}
-    assert described >= table | set(COLUMNS) | set(PATTERNS)
-    for name, meaning in {**COLUMNS, **PATTERNS}.items():
+    assert described >= table | set(columns())
+    for name, meaning in columns().items():
         assert f"| `{name}` | {meaning} |" in DATA_README
 
 

@@ -18,7 +18,7 @@ from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
 from Human_Experiment_Setup.stimuli.pictures import study_picture
 from InterpScore.tables.image_names import rows_of_images
-from InterpScore.tables.neuron_map import normalised
+from InterpScore.tables.neuron_map import Concepts, normalised
 
 _SHOWN = 10
 
@@ -134,8 +134,10 @@ def read_all(
 # Units and renders --------------------------------------------------------------------------------------------------
 
 
-def units_of_concepts(concepts: Iterable[str], neuron_map: Mapping[str, str], layers: Sequence[str]) -> dict[str, int]:
-    """The unit of each concept, by a neuron map (unit → concept).
+def units_of_concepts(
+    concepts: Iterable[str], neuron_map: Mapping[str, Concepts], layers: Sequence[str]
+) -> dict[str, int]:
+    """The unit of each concept, by a neuron map (unit → concepts).
 
     Args:
         layers: the names of the layer that a unit of the map may be of, as in "layer4.5:89".
@@ -144,9 +146,9 @@ def units_of_concepts(concepts: Iterable[str], neuron_map: Mapping[str, str], la
         InputError: a concept that the map lacks (tells the nearest), or that has several units there; no number.
     """
     of_concept: dict[str, list[str]] = {}
-    for neuron, concept in neuron_map.items():
+    for neuron, its_concepts in neuron_map.items():
         layer, _, unit = neuron.rpartition(":")
-        if not layer or layer in layers:
+        for concept in its_concepts if not layer or layer in layers else ():
             of_concept.setdefault(normalised(concept), []).append(unit)
     units, problems = {}, []
     for concept in concepts:

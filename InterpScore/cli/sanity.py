@@ -29,8 +29,8 @@ def sanity(
 
     [bold]interpscore sanity --output checks.csv[/bold]
 
-    Each check is run for the seed protocol, the published one and our variants, with its figure and
-    its verdict. The exit code is 1 when a check fails that the seed protocol or our variants must pass.
+    Each check is run for the default preset, the published one and our variants, with its figure and
+    its verdict. The exit code is 1 when a check fails that the default preset or our variants must pass.
     """
     from Activation_Extraction.base.files import check_writable, write_together
     from InterpScore.sanity.checks import failures, run_sanity_checks

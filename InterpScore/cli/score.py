@@ -13,6 +13,8 @@ from typer.core import TyperCommand
 
 from Activation_Extraction.base.progress import stage_progress
 from InterpScore.errors import InputError
+from InterpScore.metric import metrics
+from InterpScore.options import RENAMED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,16 +23,19 @@ if TYPE_CHECKING:
     from InterpScore.scoring.results import BenchmarkResult
 
 LIST_OPTIONS = ("--weights", "--recognizable-levels", "--level-kinds")
-_LIST_ITEM = re.compile(r"[-+]?[\d.][\d.eE+-]*(=\w+)?,?$")
+_NUMBER = r"[-+]?[\d.][\d.eE+-]*"
+_LIST_ITEM = re.compile(rf"({_NUMBER}(=\w+)?|[^\W\d]\w*={_NUMBER}),?$")
 _SHOWN_NEURONS = 40
-_ROOMY = 98
-"""Columns a terminal needs for the ranking with full names and rules."""
+_ROOMY, _ROOMY_METRIC = 58, 10
+"""Columns a terminal needs for the ranking with full names and rules, beside those of each metric."""
 
 
 class ListOptionsCommand(TyperCommand):
     """A command whose list options may be quoted or not: `--weights "1 1 1 1"`, `--weights 1 1 1 1`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(argument.partition("=")[0] == "--protocol" for argument in args):
+            raise InputError(f"--protocol: {RENAMED.format('--preset ')}")
         return super().parse_args(ctx, join_list_options(args))
 
 
@@ -72,11 +77,11 @@ def score(
     clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
     threshold_percentile: Annotated[float | None, typer.Option(help="H: an activation is high above this quantile of the clean images of other concepts, a fraction.", show_default="0.95")] = None,
     recognizable_levels: Annotated[str | None, typer.Option(help='R: levels to average over, "3 4 5"; the clean one is the baseline.', show_default="3 4 5; published: 1 2 3 5")] = None,
-    min_p_value: Annotated[float | None, typer.Option(help="An adjusted p-value counts as significant up to this.", show_default="0.05")] = None,
+    min_p_value: Annotated[float | None, typer.Option(help="Significance level for adjusted p-values.", show_default="0.05")] = None,
     human_score_col: Annotated[str | None, typer.Option(help="Column with the recognition score: true/false, 0/1 or a fraction.", show_default="soft_correct")] = None,
-    weights: Annotated[str | None, typer.Option(help='Weights of S, C, R and H, "0.3 0.3 0.2 0.2".', show_default="0.3 0.3 0.2 0.2; published: equal")] = None,
+    weights: Annotated[str | None, typer.Option(help='Weights of S, C, R and H, "0.3 0.3 0.2 0.2"; or of any metrics by name, "S=.3 C=.3 X=.1", the others 0.', show_default="0.3 0.3 0.2 0.2; published: equal")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
-    protocol: Annotated[Literal["seed", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "seed",
+    preset: Annotated[Literal["default", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "default",
     selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
     on_missing: Annotated[Literal["renormalise", "nan", "zero"] | None, typer.Option(help="A missing component is left out with its weight, makes the score NaN, or counts as 0.", show_default="renormalise", rich_help_panel=OUR_OPTIONS)] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations; 0 gives point estimates only.", show_default="2000", rich_help_panel=OUR_OPTIONS)] = None,
@@ -85,6 +90,7 @@ def score(
     seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
     level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
+    per_concept: Annotated[bool, typer.Option("--per-concept", help="Neurons with several concepts, which count as one: add an unranked row for each, with images of the others left out.", rich_help_panel=OUR_OPTIONS)] = False,
     store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
     layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store the one that --model is changed at.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
     images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) that holds the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
@@ -125,12 +131,12 @@ def score(
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),
-            model=model, model_weights=model_weights, device=device, protocol=protocol, progress=progress,
+            model=model, model_weights=model_weights, device=device, preset=preset, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=_items(recognizable_levels), level_kinds=_kinds(level_kinds),
-            min_p_value=min_p_value, human_score_col=human_score_col, weights=_items(weights),
+            min_p_value=min_p_value, human_score_col=human_score_col, weights=_weights(weights),
             selectivity=selectivity, on_missing=on_missing, resamples=resamples, confidence=confidence,
-            adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis,
+            adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis, per_concept=per_concept,
         )  # fmt: skip
     csv_path, json_path = result.save(results)
     if not quiet:
@@ -144,6 +150,17 @@ def _one_or_several(images: list[str] | None) -> str | list[str] | None:
 
 def _items(text: str | None) -> list[str] | None:
     return None if text is None else text.replace(",", " ").split()
+
+
+def _weights(text: str | None) -> list[str] | dict[str, str] | None:
+    """Numbers, or names with numbers."""
+    items = _items(text)
+    if not items or not any("=" in item for item in items):
+        return items
+    pairs = [item.partition("=")[::2] for item in items]
+    if len(dict(pairs)) < len(pairs) or not all(name and weight for name, weight in pairs):
+        raise InputError(f"--weights: found {text!r}; expected pairs such as S=0.3, each name once")
+    return dict(pairs)
 
 
 def _kinds(text: str | None) -> dict[str, str] | None:
@@ -167,17 +184,18 @@ def _print_ranking(result: BenchmarkResult) -> None:
     options = result.signature["options"]
     for warning in result.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
-    roomy = console.width >= _ROOMY and not several_layers
+    metric_names = [metric.name for metric in metrics()]
+    roomy = console.width >= _ROOMY + _ROOMY_METRIC * len(metric_names) and not several_layers
     grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
     grid.add_column("Rank", justify="right", no_wrap=True)
     grid.add_column("Neuron", justify="right", no_wrap=True)
     if several_layers:
         grid.add_column("Layer", overflow="fold")
     grid.add_column("Concept", overflow="fold")
-    for name in ("S", "C", "R", "H", "InterpScore" if roomy else "Score", "I_excess" if roomy else "Excess"):
+    for name in (*metric_names, "InterpScore" if roomy else "Score", "I_excess" if roomy else "Excess"):
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
-        with_interval = [_with_interval(row, name) for name in ("S", "C", "R", "H", "InterpScore", "I_excess")]
+        with_interval = [_with_interval(row, name) for name in (*metric_names, "InterpScore", "I_excess")]
         names = [escape(str(row[name])) for name in ("Neuron", *(("Layer",) if several_layers else ()), "Concept")]
         grid.add_row(_rank(row), *names, *with_interval)
     console.print(grid)
@@ -187,7 +205,7 @@ def _print_ranking(result: BenchmarkResult) -> None:
         _print_layers(result.layers, console)
     print(
         f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
-        f"{counts['participants']} participants; protocol {options['protocol']}; "
+        f"{counts['participants']} participants; preset {options['preset']}; "
         + (
             f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
             if options["resamples"]
@@ -200,7 +218,7 @@ def _print_ranking(result: BenchmarkResult) -> None:
     for source in result.signature.get("causality", ()):
         if source.get("layer"):
             print(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
-    missing = frame[["S", "C", "R", "H"]].isna()
+    missing = frame[metric_names].isna()
     for name in missing.columns[missing.any()]:
         notes = (
             frame.loc[missing[name], "Notes"]
@@ -220,10 +238,12 @@ def _print_layers(layers: pd.DataFrame, console: Console) -> None:
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("Layer", overflow="fold")
-    for name in ("neurons", "scored", "median", "mean InterpScore", "mean I_excess", "S signif.", "H signif."):
+    tested = [metric.name for metric in metrics() if metric.test]
+    significant = [f"{name} signif." for name in tested]
+    for name in ("neurons", "scored", "median", "mean InterpScore", "mean I_excess", *significant):
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in layers.iterrows():
-        counts = [str(row[name]) for name in ("neurons", "scored", "S_significant", "H_significant")]
+        counts = [str(row[name]) for name in ("neurons", "scored", *(f"{name}_significant" for name in tested))]
         figures = [
             _with_interval(row, name).replace("\n", "  ") for name in ("InterpScore_median", "InterpScore", "I_excess")
         ]

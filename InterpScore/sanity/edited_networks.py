@@ -23,13 +23,14 @@ from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.trace import trace
 from InterpScore.causality import causality
-from InterpScore.helpers import Floats, Ints
+from InterpScore.helpers import Floats, Ints, sides
 from InterpScore.interventions.edits import ablate, amplify, scale
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.labelling import choose_units
 from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
-from InterpScore.selectivity import selectivity, sides
+from InterpScore.selectivity import selectivity
 from InterpScore.tables.experiment_table import ExperimentTable
+from InterpScore.tables.neuron_map import Concepts
 
 LAYER = "block_4"
 DESIGN = StudyDesign(
@@ -147,7 +148,7 @@ def scaling_by_one_and_zero(study: DrawnStudy, units: Sequence[int]) -> tuple[fl
     return float(effect_KU[0].max()), float((effect_KU[1] - effect_KU[2]).abs().max()), apart / largest
 
 
-def rated_table(study: DrawnStudy, reading: Reading, seed: int) -> tuple[ExperimentTable, dict[str, str]]:
+def rated_table(study: DrawnStudy, reading: Reading, seed: int) -> tuple[ExperimentTable, dict[str, Concepts]]:
     """A study of the chosen units: measured activations and effects, simulated participants to whom an image is easy as
     the unit that was chosen for its concept is active in the trained network; and the neuron map."""
     generator = np.random.default_rng((seed, 76))
@@ -164,7 +165,7 @@ def rated_table(study: DrawnStudy, reading: Reading, seed: int) -> tuple[Experim
         amplification_UI=reading.effect_KUI[1, units], image_R=image_R, participant_R=participant_R, score_R=score_R,
         simulated=True,
     )  # fmt: skip
-    return table, {str(unit): concept for concept, unit in study.unit_of.items()}
+    return table, {str(unit): (concept,) for concept, unit in study.unit_of.items()}
 
 
 def excesses(result: pd.DataFrame) -> pd.Series[float]:

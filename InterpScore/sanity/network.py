@@ -26,7 +26,7 @@ def check_network(seed: int) -> Iterator[Check]:
     intact = np.array([study.trained.S_and_C(unit, study.shows(concept)) for concept, unit in study.unit_of.items()])
     figure = f"{len(chosen)} units: S ≥ {scores[:, 0].min():.3f}, C ≤ {scores[:, 1].max():.3g} (C {intact[:, 1].min():.3f} to {intact[:, 1].max():.3f} in the network itself)"  # fmt: skip
     selective = bool((scores[:, 0] > 0.9).all() and (scores[:, 1] == 0).all())
-    yield judged("7.3", "clip-mini, outgoing weights 0: S high, C = 0", "seed", figure, "S > .9, C = 0", selective)
+    yield judged("7.3", "clip-mini, outgoing weights 0: S high, C = 0", "default", figure, "S > .9, C = 0", selective)
 
     free = int(np.setdiff1d(np.arange(len(study.trained.activation_UI)), chosen)[0])
     on = networks.read(networks.with_unit_always_on(study.model, free, 2 * study.trained.activation_UI.max()), study.x_NCHW)  # fmt: skip
@@ -34,16 +34,16 @@ def check_network(seed: int) -> Iterator[Check]:
     S, C = on.S_and_C(free, study.shows(networks.DESIGN.concepts[0]))
     above = float((raw_U < raw_U[free]).mean())
     figure = f"S = {S:.3f}, C = {C:.3f}, above {above:.1%} of the layer's units"
-    yield judged("7.3", "clip-mini, a unit that is always on: C high, S = ½", "seed", figure, "S = ½, C above 99% of units", abs(S - 0.5) < 1e-6 and above > 0.99)  # fmt: skip
+    yield judged("7.3", "clip-mini, a unit that is always on: C high, S = ½", "default", figure, "S = ½, C above 99% of units", abs(S - 0.5) < 1e-6 and above > 0.99)  # fmt: skip
 
     one, zero, apart = networks.scaling_by_one_and_zero(study, chosen[:4])
     figure = f"λ = 1 moves {one:.2g}; λ = 0 and ablation differ by {zero:.2g}, from a forward pass with the unit at 0 by {apart:.1g}"  # fmt: skip
-    yield judged("7.3", "clip-mini: λ = 1 changes nothing, ablate is λ = 0", "seed", figure, "0, 0, < 1e-4", one == 0 and zero == 0 and apart < 1e-4)  # fmt: skip
+    yield judged("7.3", "clip-mini: λ = 1 changes nothing, ablate is λ = 0", "default", figure, "0, 0, < 1e-4", one == 0 and zero == 0 and apart < 1e-4)  # fmt: skip
 
     def above_chance(reading: Any, at: int) -> Floats:
-        table, concept_of = networks.rated_table(study, reading, at)
+        table, concepts_of = networks.rated_table(study, reading, at)
         options = scoring_options(resamples=100, seed=at)
-        return np.asarray(networks.excesses(score_table(table, concept_of, options).table), dtype=float)
+        return np.asarray(networks.excesses(score_table(table, concepts_of, options).table), dtype=float)
 
     trained = above_chance(study.trained, seed)
     random = np.stack(
@@ -53,4 +53,4 @@ def check_network(seed: int) -> Iterator[Check]:
         mean, error = float(np.nanmean(found)), float(np.nanstd(found, ddof=1) / np.sqrt(np.isfinite(found).sum()))
         figure = f"{mean:+.4f} ± {error:.4f} over {NETWORKS} networks with random weights; {there:+.4f} in the trained one"  # fmt: skip
         falls = abs(mean) < 0.1 * abs(there) or abs(mean) < 3 * error
-        yield judged("7.6", f"random weights: {name} falls to 0", "seed", figure, "|mean| < 3 standard errors, or a tenth", falls)  # fmt: skip
+        yield judged("7.6", f"random weights: {name} falls to 0", "default", figure, "|mean| < 3 standard errors, or a tenth", falls)  # fmt: skip

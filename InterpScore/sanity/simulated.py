@@ -1,7 +1,7 @@
 """Ground truth in simulated studies: noise, planted concepts, wrong labels, invariances.
 
-METRICS.md, section 7. Each check is run side by side for three ways of scoring: `seed` (the default
-protocol), `published` (the 2025 study's conventions, ratings taken as independent) and `ours`
+METRICS.md, section 7. Each check is run side by side for three ways of scoring: `default` (the default
+preset), `published` (the 2025 study's conventions, ratings taken as independent) and `ours`
 (excess over chance, average precision, tests over images).
 """
 
@@ -17,13 +17,13 @@ import pandas as pd
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.benchmark import run_interpretability_benchmark
-from InterpScore.helpers import Floats
+from InterpScore.helpers import Floats, sides
 from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.resampling import adjusted_p_values
 from InterpScore.sanity.coverage import interval_coverage
 from InterpScore.sanity.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
 from InterpScore.sanity.verdict import VARIANTS, Check, judged
-from InterpScore.selectivity import mann_whitney_p, selectivity, sides
+from InterpScore.selectivity import mann_whitney_p, selectivity
 from InterpScore.tables.experiment_table import ExperimentTable
 
 COVERAGE = (0.93, 0.995)
@@ -89,10 +89,10 @@ def check_null_scores(studies: int, seed: int) -> Iterator[Check]:
         units = {str(kind): PlantedUnit(DESIGN.concepts[0], noise=kind) for kind in kinds}
         table = simulate_table(DESIGN, units, np.random.default_rng((seed, 72, study)))
         ours = _benchmark(table, units, resamples=400, seed=study).set_index("Neuron")
-        published = _benchmark(table, units, protocol="published", resamples=0).set_index("Neuron")
+        published = _benchmark(table, units, preset="published", resamples=0).set_index("Neuron")
         for kind in kinds:
             row = ours.loc[kind]
-            scores.setdefault((kind, "seed"), []).append(row["InterpScore"])
+            scores.setdefault((kind, "default"), []).append(row["InterpScore"])
             scores.setdefault((kind, "published"), []).append(published.loc[kind, "InterpScore"])
             scores.setdefault((kind, "ours"), []).append(row["I_excess"])
             if np.isfinite(row["I_excess"]):
@@ -152,10 +152,10 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
 def check_coverage(studies: int, seed: int, tell: StageProgress | None = None) -> Iterator[Check]:
     """7.2: 95% intervals cover the truth."""
     unit = PlantedUnit(DESIGN.concepts[0], strength=2.0, follows_ease=0.5)
-    slack = 2.6 * np.sqrt(0.05 * 0.95 / studies) if studies < 1000 else 0.0
     for row in interval_coverage(DESIGN, unit, studies, seed, tell):
-        variant, note = ("seed", "") if row.way == "crossed" else ("published", ", ratings taken as independent")
-        figure = f"{row.share:.1%} of {studies} simulations{note}; truth {row.truth:.3f}"
+        slack = 2.6 * np.sqrt(0.05 * 0.95 / row.studies) if row.studies < 1000 else 0.0
+        variant, note = ("default", "") if row.way == "crossed" else ("published", ", ratings taken as independent")
+        figure = f"{row.share:.1%} of {row.studies} simulations{note}; truth {row.truth:.3f}"
         good = COVERAGE[0] - slack <= row.share < COVERAGE[1] + slack
         check = f"95% intervals of {row.score} cover the truth"
         yield judged("7.2", check, variant, figure, "93% to 99.5%", good)
@@ -195,7 +195,7 @@ def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> It
 
     The missing- and extra-labels tests of Oikarinen et al., for S, AUROC and average precision.
     """
-    measures: dict[str, SelectivityName] = {"seed": "cles", "ours (AUROC)": "auroc", "ours (AP)": "auprc"}
+    measures: dict[str, SelectivityName] = {"default": "cles", "ours (AUROC)": "auroc", "ours (AP)": "auprc"}
     for prevalence in PREVALENCES:
         generator = np.random.default_rng((seed, 76))
         shows = np.arange(n_images) < int(prevalence * n_images)
@@ -235,13 +235,13 @@ def check_invariance(seed: int) -> Iterator[Check]:
     columns += ["S_p", "H_p", "S_excess", "R_excess", "H_excess", "H_rho", "H_ceiling", "R_paired"]
     concept_of = {unit: planted.concept for unit, planted in units.items()}
 
-    def scored(data: pd.DataFrame, protocol: str, **options: Any) -> Floats:
+    def scored(data: pd.DataFrame, preset: str, **options: Any) -> Floats:
         return np.asarray(
-            _table(data, concept_of, protocol=protocol, resamples=300, **options)[columns].to_numpy(dtype=float)
+            _table(data, concept_of, preset=preset, resamples=300, **options)[columns].to_numpy(dtype=float)
         )
 
     for what, data in changed.items():
-        for variant in ("seed", "published"):
+        for variant in ("default", "published"):
             difference = float(np.nanmax(np.abs(scored(frame, variant) - scored(data, variant))))
             yield judged(
                 "7.5",
@@ -251,7 +251,7 @@ def check_invariance(seed: int) -> Iterator[Check]:
                 "< 1e-9",
                 difference < 1e-9,
             )
-    for variant in ("seed", "published"):
+    for variant in ("default", "published"):
         change = float(np.nanmax(np.abs(scored(frame, variant)[:, :1] - scored(unequal, variant)[:, :1])))
         yield judged(
             "7.5",
@@ -270,7 +270,7 @@ def check_synthetic_level(seed: int) -> Iterator[Check]:
     units = {"dreamer": PlantedUnit(design.concepts[0], 8.0, only_at=4)}
     table = simulate_table(design, units, np.random.default_rng((seed, 78)))
     declared: dict[str, Any] = {"level_kinds": {4: "synthetic"}}
-    ways: dict[str, dict[str, Any]] = {"seed": {}, "published": {"protocol": "published"}, "ours": declared}
+    ways: dict[str, dict[str, Any]] = {"default": {}, "published": {"preset": "published"}, "ours": declared}
     for variant, options in ways.items():
         row = _benchmark(table, units, resamples=0, **options).iloc[0]
         without = _benchmark(_without_level(table, 4), units, resamples=0, **options).iloc[0]
@@ -289,8 +289,8 @@ def check_synthetic_level(seed: int) -> Iterator[Check]:
 
 
 _VARIANT_OPTIONS: dict[str, dict[str, Any]] = {
-    "seed": {},
-    "published": {"protocol": "published"},
+    "default": {},
+    "published": {"preset": "published"},
     "ours": {"selectivity": "auprc"},
 }
 

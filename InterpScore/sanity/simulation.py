@@ -148,7 +148,7 @@ def simulated_frame(table: ExperimentTable) -> pd.DataFrame:
 def true_scores(
     design: StudyDesign, unit: PlantedUnit, levels: Sequence[int] = (3, 4), percentile: float = 0.95, n: int = 400_000
 ) -> dict[str, float]:
-    """What S, R and H (seed protocol, all kinds counted) tend to as images and participants grow.
+    """What S, R and H (preset `default`, all kinds counted) tend to as images and participants grow.
 
     S is exact; R and H are means over `n` simulated images with the participants' skill integrated
     out. Only for a unit with normal noise that responds to its concept alone, and for recognition

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,72 +14,63 @@ import pandas as pd
 
 from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import OutputError
+from InterpScore.metric import PERMUTED_LABELS, metrics
 
-COLUMNS: dict[str, str] = {
-    "Neuron": "the unit, as in the neuron map",
-    "Layer": "the layer of the unit; only with activations from stores",
-    "Concept": "its concept, as in the neuron map",
-    "S": "selectivity, 0 to 1; ½ is none (METRICS 1)",
-    "C": "causality, 0 to 1; 0 is none (METRICS 2)",
-    "R": "robustness, 0 to 1 (METRICS 3)",
-    "H": "human alignment: mean recognition of high-activation ratings, 0 to 1 (METRICS 4)",
-    "InterpScore": "weighted mean of S, C, R and H (METRICS 5)",
-    "Rank": "1 is the highest InterpScore; ties share a rank",
-    "Notes": "why a value is missing, and what is significant",
-    "InterpScore_low": "interval of InterpScore, lower end (crossed bootstrap, METRICS 6)",
-    "InterpScore_high": "upper end",
-    "Rank_low": "interval of Rank, best end",
-    "Rank_high": "worst end",
-    "S_low": "interval of S, lower end",
-    "S_high": "upper end",
-    "C_low": "interval of C, lower end (resamples images)",
-    "C_high": "upper end",
-    "R_low": "interval of R, lower end",
-    "R_high": "upper end",
-    "H_low": "interval of H, lower end",
-    "H_high": "upper end",
-    "S_excess": "S minus its mean under labels permuted within level; 0 is chance (METRICS 5)",
-    "R_excess": "R minus the same",
-    "H_excess": "H minus H_base; 0 is chance (METRICS 4)",
-    "I_excess": "weighted mean of S_excess, R_excess and H_excess; 0 is chance (METRICS 5); empty where none has weight",
-    "I_excess_low": "its interval, lower end",
-    "I_excess_high": "upper end",
-    "S_p": "one-sided Mann-Whitney p over clean images: the concept activates the unit more",
-    "S_p_adjusted": "S_p adjusted over all neurons of the run",
-    "S_significant": "S_p_adjusted is at most --min-p-value",
-    "H_p": "one-sided permutation p within level: high-activation images are recognised more; empty where all or none are high",
-    "H_p_adjusted": "H_p adjusted over all neurons of the run",
-    "H_significant": "H_p_adjusted is at most --min-p-value",
-    "d": "Cohen's d of target against other clean images",
-    "g": "d with Hedges' small-sample factor",
-    "AUROC": "area under the ROC curve on clean images, ties ½",
-    "AP": "average precision on clean images",
-    "prevalence": "share of the concept among them: AP at chance",
-    "C_raw": "mean relative move of the embedding, before C = 1 − exp(−C_raw)",
-    "C_specific": "C_raw on the concept's clean images minus C_raw on those of other concepts (METRICS 2)",
-    "C_specific_low": "its interval, lower end",
-    "C_specific_high": "upper end",
-    "C_toward": "how much closer to the concept's text, in cosine, the clean images of it lie than with the unit ablated; empty without a text tower",
-    "C_percentile": "share of the 100 units of the layer nearest in mean activation whose C_raw is lower; empty where not all of the layer was measured",
-    "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",
-    "H_base": "mean recognition of all ratings of the concept that count in H",
-    "H_rho": "Spearman's correlation over images of activation and recognition rate; empty where either is constant",
-    "H_ceiling": "the highest H_rho that the ratings' reliability allows; empty where that is 0 or not estimable",
-    "threshold": "activation above which a rating is high-activation",
-    "n_target_images": "clean images of the concept",
-    "n_other_images": "clean images of other concepts",
-    "n_C_images": "clean images of the concept that C was measured on",
-    "n_ratings": "ratings of the concept that count in H",
-    "n_high_images": "its rated images above the threshold",
-    "n_high_ratings": "their ratings",
-}
 
-PATTERNS: dict[str, str] = {
-    "effect_<intervention>": "mean relative move of the embedding under another intervention on the concept's clean images: `scale_<λ>`, `mean_ablation`, `resample_ablation` (METRICS 2)",
-    "ratio_<group>": "mean activation of recognised images of the group of levels ÷ clean activation (METRICS 3)",
-    "AUROC_level_<level>": "AUROC that the unit retains at the level",
-    "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level; empty below three pairs",
-}
+def columns() -> dict[str, str]:
+    """What each column of the results holds, in their order; names with `<…>` stand for several, sorted at the end."""
+    registered = metrics()
+    names = [metric.name for metric in registered]
+    above_chance = [f"{metric.name}_excess" for metric in registered if metric.null]
+    own = {column: text for metric in registered for column, text in metric.columns.items()}
+    out = {
+        "Neuron": "the unit, as in the neuron map",
+        "Layer": "the layer of the unit; only with activations from stores",
+        "Concept": "its concept, as in the neuron map; of several, which count as one, a bar stands between them",
+        **{name: own[name] for name in names},
+        "InterpScore": f"weighted mean of {listed(names)} (METRICS 5)",
+        "Rank": "1 is the highest InterpScore; ties share a rank; empty in the rows that --per-concept adds",
+        "Notes": "why a value is missing, and what is significant",
+        "InterpScore_low": "interval of InterpScore, lower end (crossed bootstrap, METRICS 6)",
+        "InterpScore_high": "upper end",
+        "Rank_low": "interval of Rank, best end",
+        "Rank_high": "worst end",
+    }
+    for name in names:
+        out |= {f"{name}_low": f"interval of {name}, lower end", f"{name}_high": "upper end"}
+    for metric in registered:
+        if metric.null == PERMUTED_LABELS:
+            text = f"{metric.name} minus its mean under labels permuted within level; 0 is chance (METRICS 5)"
+        elif metric.null:
+            text = f"{metric.name} minus what chance gives"
+        else:
+            continue
+        out[f"{metric.name}_excess"] = own.get(f"{metric.name}_excess", text)
+    out |= {
+        "I_excess": f"weighted mean of {listed(above_chance)}; 0 is chance (METRICS 5); empty where none has weight",
+        "I_excess_low": "its interval, lower end",
+        "I_excess_high": "upper end",
+    }
+    for p in (f"{metric.name}_p" for metric in registered if metric.test):
+        out |= {p: own[p], f"{p}_adjusted": f"{p} adjusted over all neurons of the run"}
+        out[f"{p.removesuffix('_p')}_significant"] = f"{p}_adjusted is at most --min-p-value"
+    further = {column for metric in registered for column in metric.further}
+    for is_count in (False, True):
+        for column, text in own.items():
+            if column not in out and "<" not in column and column.startswith("n_") == is_count:
+                out[column] = text
+                if column in further:
+                    out |= {f"{column}_low": "its interval, lower end", f"{column}_high": "upper end"}
+    return out | {column: text for column, text in own.items() if "<" in column}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence.
+
+    >>> listed(["S", "C", "R"])
+    'S, C and R'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 @dataclass(frozen=True)
@@ -86,12 +78,12 @@ class BenchmarkResult:
     """A ranked table of neurons and how it came about.
 
     Attributes:
-        table: one row a neuron, best first; the columns are described in `COLUMNS` and `PATTERNS`.
+        table: one row a neuron, best first; `columns` describes them.
         signature: versions, options, seed, the SHA-256 of every input, counts.
         warnings: what changes how the table should be read.
         layers: where there are several, one row a layer: how many neurons it has and how many are scored, the median
             of their InterpScore, its mean and that of I_excess with intervals from the same resamples, and how many
-            are significant in S and in H.
+            are significant in each metric that has a test.
     """
 
     table: pd.DataFrame
@@ -115,7 +107,7 @@ class BenchmarkResult:
 
     def to_json(self) -> str:
         """Signature, warnings, what each column means, and the table; missing values are null."""
-        described = {**{name: COLUMNS[name] for name in COLUMNS if name in self.table}, **PATTERNS}
+        described = {name: text for name, text in columns().items() if name in self.table or "<" in name}
         document: dict[str, Any] = {"signature": self.signature, "warnings": self.warnings, "columns": described}
         document |= {} if self.layers is None else {"layers": _records(self.layers)}
         document |= {"neurons": _records(self.table)}

@@ -1,37 +1,33 @@
 """One pass over an experiment table: point estimates, then resampling, then the frame of results.
 
-Shapes: U neurons of the run, I images, B draws.
+Shapes: U rows of the results (neurons, then single concepts of neurons that have several), I images, B draws, K metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.errors import InputError
 from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
-from InterpScore.human_alignment import permutation_p_value
-from InterpScore.options import COMPONENTS, ScoringOptions
-from InterpScore.resampling import RatingDesign, adjusted_p_values, permuted_within
-from InterpScore.scoring.components import (
-    Block,
-    beside_scores,
-    blocks_of,
-    components,
-    expected_under_null,
-    partly_measured,
-    reasons_missing,
-)
-from InterpScore.scoring.results import COLUMNS
+from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
+from InterpScore.options import ScoringOptions
+from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
+from InterpScore.scoring.blocks import Block, Study, blocks_of, rows_of
+from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable
+from InterpScore.tables.neuron_map import Concepts
+
+if TYPE_CHECKING:
+    from InterpScore.metric import Values
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
@@ -43,65 +39,73 @@ class ScoringRun:
     """Every neuron of a map on a checked table; `remarks` is what changes how the result should be read."""
 
     def __init__(
-        self, table: ExperimentTable, concept_of: dict[str, str], options: ScoringOptions, progress: StageProgress
+        self,
+        table: ExperimentTable,
+        neuron_map: Mapping[str, Concepts],
+        options: ScoringOptions,
+        progress: StageProgress,
     ) -> None:
-        self.table, self.concept_of, self.options, self.progress = table, concept_of, options, progress
-        self.design: RatingDesign = table.rating_design(options.recognised_at)
-        self.sample = self.design.unit_weights()
-        self.blocks = list(blocks_of(table, concept_of, options))
+        self.table, self.options, self.progress = table, options, progress
+        self.metrics = metrics()
+        self.study = Study(table, options)
+        self.rows = rows_of(neuron_map, options.per_concept)
+        self.n_neurons = len(neuron_map)
+        """The first rows, which are ranked and compared; those after them are of single concepts."""
+        self.blocks = list(blocks_of(self.study, self.rows))
         self.no_clean = self._no_clean_image()
         self.remarks = [*table.remarks, *self.no_clean]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
-        self.reasons: list[dict[str, str]] = [{} for _ in concept_of]
+        self.reasons: list[dict[str, str]] = self._never_shown()
         unscored = self._unscored()
         if not self.blocks:
-            self._refuse(unscored.values())
-        for neuron, reason in unscored.items():
-            self.reasons[neuron] = {"not scored": reason}
-            self.remarks.append(f"neuron {list(concept_of)[neuron]}: {reason}")
-        self.point = self._gather(partial(components, draws=self.sample, sample=self.sample), 1)
+            self._refuse(unscored[n] for n in range(self.n_neurons))
+        for number in range(self.n_neurons):
+            if reason := unscored.get(number, self.reasons[number].get("Concept", "")):
+                self.remarks.append(f"neuron {self.rows[number].neuron}: {reason}")
+        for number, reason in unscored.items():
+            self.reasons[number] = {"not scored": reason}
+        self.point = self._gather(partial(self._values, draws=self.study.sample), 1)
         for block in self.blocks:
-            mine = {name: values[block.neurons] for name, values in self.point.items()}
-            for neuron, reasons in zip(block.neurons, reasons_missing(block, mine, self.sample), strict=True):
-                self.reasons[neuron] = reasons
-            for neuron, note in zip(block.neurons, partly_measured(block), strict=True):
-                self.reasons[neuron] |= note
-        if not any(np.isfinite(self.point[name]).any() for name in COMPONENTS):
-            told = [[f"{name}: {reason}" for name, reason in why.items()] for why in self.reasons]
-            self._refuse(f"neuron {n}: {'; '.join(why)}" for n, why in zip(concept_of, told, strict=True))
+            for u, number in enumerate(block.rows):
+                self.reasons[number] |= self._reasons(block, u, number)
+        if not any(np.isfinite(self.point[metric.name]).any() for metric in self.metrics):
+            told = ["; ".join(f"{name}: {reason}" for name, reason in why.items()) for why in self.reasons]
+            self._refuse(f"neuron {self.rows[n].neuron}: {told[n]}" for n in range(self.n_neurons))
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
+        """Expectation of metrics under permuted labels, `(U, 1)` each."""
         self.neurons_of: dict[str, Ints] = {
-            layer: np.flatnonzero([table.layer_of[neuron] == layer for neuron in concept_of])
+            layer: np.flatnonzero([table.layer_of[neuron] == layer for neuron in neuron_map])
             for layer in dict.fromkeys(table.layer_of.values())
         }
         self.layer_interval: dict[tuple[str, str], tuple[float, float]] = {}
 
     def frame(self) -> pd.DataFrame:
         """The ranked table."""
-        options = self.options
-        present = np.isfinite(np.stack([self.point[k] for k in COMPONENTS]))
-        score = self._combine([self.point[k] for k in COMPONENTS], present, options.weights)
-        self.columns |= {k: self.point[k][:, 0] for k in (*COMPONENTS, "C_specific")}
-        self.columns |= {"InterpScore": score[:, 0], "Rank": competition_ranks(score)[:, 0]}
-        self._describe()
-        self.columns["H_excess"] = self.columns["H"] - self.columns["H_base"]
+        options, point = self.options, self.point
+        values = [point[metric.name] for metric in self.metrics]
+        present = np.isfinite(np.stack(values))
+        score = self._combine(values, present, options.weights)
+        self.columns |= {name: point[name][:, 0] for metric in self.metrics for name in (metric.name, *metric.further)}
+        self.columns |= {"InterpScore": score[:, 0], "Rank": self._ranks(score)[:, 0]}
+        self.columns |= {name: values[:, 0] for name, values in self._gather(self._statistics, 1).items()}
         if options.resamples:
             self._permute()
-            self._bootstrap(present)
-        for name in ("S", "H"):
-            p = self.columns.setdefault(f"{name}_p", np.full(len(self.concept_of), np.nan))
-            self.columns[f"{name}_p_adjusted"] = adjusted_p_values(p, options.adjust)
-        self._compare(present[:, :, 0])
+        excess = {metric.name: point[metric.name] - self._chance(metric, point) for metric in self._above_chance()}
+        self.columns |= {f"{name}_excess": values[:, 0] for name, values in excess.items()}
+        self._test()
+        if options.resamples:
+            self._bootstrap(present, list(excess.values()))
+        self._compare(present[:, : self.n_neurons, 0])
         return self._assemble()
 
     def layers(self) -> pd.DataFrame | None:
         """After `frame`: a row a layer, where there are several."""
         if len(self.neurons_of) < 2:
             return None
-        nothing, rows = np.full(len(self.concept_of), np.nan), []
+        nothing, rows = np.full(len(self.rows), np.nan), []
         for layer, neurons in self.neurons_of.items():
             score = self.columns["InterpScore"][neurons]
             scored = score[np.isfinite(score)]
@@ -110,11 +114,13 @@ class ScoringRun:
             for name in COMPARED:
                 row[name] = float(_mean_of_scored(self.columns.get(name, nothing)[neurons, None])[0])
                 row[f"{name}_low"], row[f"{name}_high"] = self.layer_interval.get((layer, name), (np.nan, np.nan))
-            for name in ("S", "H"):
-                p = self.columns[f"{name}_p_adjusted"][neurons]
-                row[f"{name}_significant"] = int((p <= self.options.min_p_value).sum())
+            for metric, _ in self._tested():
+                p = self.columns[f"{metric.name}_p_adjusted"][neurons]
+                row[f"{metric.name}_significant"] = int((p <= self.options.min_p_value).sum())
             rows.append(row)
         return pd.DataFrame(rows)
+
+    # Reasons --------------------------------------------------------------------------------------------------------
 
     def _no_clean_image(self) -> list[str]:
         levels = sorted(set(self.table.level_I.tolist()))
@@ -124,195 +130,249 @@ class ScoringRun:
         return [f"{self.table.source}: no image at the clean level {self.options.clean_level}; its levels are {named}"]
 
     def _refuse(self, reasons: Iterable[str]) -> NoReturn:
-        reasons = list(reasons)
-        more = [f"… and {len(reasons) - SHOWN_REASONS} more neurons"] if len(reasons) > SHOWN_REASONS else []
         head = f"{self.table.source}: no neuron of the map can be scored"
-        raise InputError([head, *self.no_clean, *reasons[:SHOWN_REASONS], *more])
+        raise InputError([head, *self.no_clean, *listed_up_to(list(reasons), SHOWN_REASONS, "more neurons")])
+
+    def _never_shown(self) -> list[dict[str, str]]:
+        """For each row, which of several concepts no image shows."""
+        return [
+            {"Concept": "; ".join(lost)}
+            if (lost := [self._not_shown(concept) for concept in row.concepts if not self._shows(concept)])
+            else {}
+            for row in self.rows
+        ]
+
+    def _shows(self, concept: str) -> bool:
+        return bool(self.table.images_of(concept).any())
+
+    def _not_shown(self, concept: str) -> str:
+        return f"the table never shows the concept '{concept}'{did_you_mean(concept, self.table.concepts)}"
 
     def _unscored(self) -> dict[int, str]:
-        """Neurons that the table cannot speak of, with the reason and the nearest match."""
-        scored = {int(n) for block in self.blocks for n in block.neurons}
+        """Rows that the table cannot speak of, with the reason and the nearest match."""
+        scored = {int(number) for block in self.blocks for number in block.rows}
         out: dict[int, str] = {}
-        for neuron, (unit, concept) in enumerate(self.concept_of.items()):
-            if neuron in scored:
+        for number, row in enumerate(self.rows):
+            if number in scored:
                 continue
-            if unit not in self.table.units:
-                out[neuron] = self.table.absent.get(unit, f"no column {unit_column('activation', unit)}")
-            elif not concept:
-                out[neuron] = "no concept could be chosen: too few clean images in the half that is searched"
+            if row.neuron not in self.table.units:
+                out[number] = self.table.absent.get(row.neuron, f"no column {unit_column('activation', row.neuron)}")
+            elif not row.concepts:
+                out[number] = "no concept could be chosen: too few clean images in the half that is searched"
             else:
-                out[neuron] = (
-                    f"the table never shows the concept '{concept}'{did_you_mean(concept, self.table.concepts)}"
-                )
+                out[number] = self.reasons[number]["Concept"]
         return out
 
+    def _reasons(self, block: Block, u: int, number: int) -> dict[str, str]:
+        """Why metrics of a row are NaN, and what to note of the others."""
+        out: dict[str, str] = {}
+        for metric in self.metrics:
+            if not np.isnan(self.point[metric.name][number, 0]):
+                note = metric.caveat(block, u)
+            elif block.target_I.any():
+                note = metric.why_missing(block, u)
+            else:
+                note = "no activation on any image of the concept"
+            out |= {metric.name: note} if note else {}
+        return out
+
+    # Values ---------------------------------------------------------------------------------------------------------
+
     def _gather(self, work: Callable[[Block], Mapping[str, Floats]], n_draws: int) -> dict[str, Floats]:
-        """Run something on every block and lay the results out by neuron, `(U, B)`; NaN elsewhere."""
+        """Run something on every block and lay the results out by row, `(U, B)`; NaN elsewhere."""
         out: dict[str, Floats] = {}
         for block in self.blocks:
             for name, values in work(block).items():
-                whole = out.setdefault(name, np.full((len(self.concept_of), n_draws), np.nan))
-                whole[block.neurons] = values
+                complete = out.setdefault(name, np.full((len(self.rows), n_draws), np.nan))
+                complete[block.rows] = values
         return out
 
+    def _values(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
+        """Every metric, what has an interval beside it, and what chance gives in the draws themselves."""
+        functions: dict[str, Values] = {}
+        for metric in self.metrics:
+            functions |= {metric.name: metric.compute, **metric.further}
+            if callable(metric.null):
+                functions[_null_of(metric)] = metric.null
+        return _computed(block, functions, draws)
+
+    def _statistics(self, block: Block) -> dict[str, Floats]:
+        found = [metric.statistics(block) for metric in self.metrics]
+        return {
+            name: np.broadcast_to(values, len(block.rows))[:, None] for part in found for name, values in part.items()
+        }
+
     def _fill(self, values: dict[str, Floats]) -> None:
-        """Put the protocol's stand-in where a scored neuron has no value."""
-        scored = np.concatenate([block.neurons for block in self.blocks])
+        """Put the preset's stand-in where a scored row has no value."""
+        scored = np.concatenate([block.rows for block in self.blocks])
         for name, fill in self.options.fill_missing.items():
             values[name][scored] = np.where(np.isnan(values[name][scored]), fill, values[name][scored])
-
-    def _describe(self) -> None:
-        ceilings: dict[str, float] = {}
-
-        def one(block: Block) -> dict[str, Floats]:
-            if block.concept not in ceilings:
-                reliability = self.design.split_half_reliability(
-                    np.flatnonzero(block.counted_I), seed=self.options.seed
-                )
-                ceilings[block.concept] = float(np.sqrt(reliability)) if reliability > 0 else float("nan")
-            point = {name: values[block.neurons] for name, values in self.point.items()}
-            beside = beside_scores(block, point, self.sample, ceilings[block.concept])
-            return {name: np.broadcast_to(values, len(block.neurons))[:, None] for name, values in beside.items()}
-
-        self.columns |= {name: values[:, 0] for name, values in self._gather(one, 1).items()}
-
-    def _permute(self) -> None:
-        """Expectation of S and R under the matched null, and the p-value of H."""
-        options, table, n_draws = self.options, self.table, self.options.resamples
-        totals = {name: np.zeros(len(self.concept_of)) for name in ("S", "R")}
-        counts, done = {name: np.zeros(len(self.concept_of)) for name in totals}, 0
-        for order_IB in permuted_within(table.level_I, n_draws, options.seed + 1):
-            null = self._gather(partial(expected_under_null, order_IB=order_IB, sample=self.sample), order_IB.shape[1])
-            for name, total in totals.items():
-                total += np.nansum(null[name], axis=1)
-                counts[name] += np.isfinite(null[name]).sum(axis=1)
-            done += order_IB.shape[1]
-            self.progress("permutations", done, n_draws)
-        # Where activations are missing a draw may leave a unit too few images; it says nothing then.
-        self.null = {
-            k: np.divide(totals[k], counts[k], out=np.full_like(totals[k], np.nan), where=counts[k] > 0) for k in totals
-        }
-        rated = self.sample.rating_IB[:, 0] > 0
-        rates = np.divide(
-            self.sample.score_IB[:, 0], self.sample.rating_IB[:, 0], out=np.zeros(len(rated)), where=rated
-        )
-        strata = np.where(rated, table.cell_I, -1)
-        p = np.full(len(self.concept_of), np.nan)
-        batches = [rates[order_IB] for order_IB in permuted_within(strata, n_draws, options.seed + 2)]
-        for block in self.blocks:
-            counted = block.counted_I & rated
-            high = block.activation_UI[:, counted] > self.point["threshold"][block.neurons]
-            p[block.neurons] = permutation_p_value(high, rates[counted], (batch[counted] for batch in batches))
-        self.columns["H_p"] = p
-
-    def _bootstrap(self, present: Bools) -> None:
-        """Intervals of everything, from the same draws for all neurons."""
-        options, n_draws = self.options, self.options.resamples
-        excess_present = self._excess()
-        kept: dict[str, Floats] = {}
-        lost_H, start = np.zeros(len(self.concept_of)), 0
-        for draws in self.design.bootstrap(n_draws, options.seed):
-            stop = start + draws.image_IB.shape[1]
-            batch = self._gather(partial(components, draws=draws, sample=self.sample), stop - start)
-            lost_H += np.isnan(batch["H"]).sum(axis=1)
-            self._fill(batch)
-            excess = [
-                batch["S"] - self.null["S"][:, None],
-                batch["R"] - self.null["R"][:, None],
-                batch["H"] - batch["H_base"],
-            ]
-            one = {name: batch[name] for name in COMPONENTS}
-            one["C_specific"] = batch["C_specific"]
-            one["InterpScore"] = self._combine([batch[name] for name in COMPONENTS], present, options.weights)
-            one["I_excess"] = self._combine(excess, excess_present, self._excess_weights())
-            for name, values in one.items():
-                kept.setdefault(name, np.empty((len(self.concept_of), n_draws)))[:, start:stop] = values
-            start = stop
-            self.progress("resamples", start, n_draws)
-        for name, values in kept.items():
-            self._interval(name, values)
-        self._interval("Rank", competition_ranks(kept["InterpScore"]))
-        for layer, neurons in self.neurons_of.items():
-            for name in COMPARED:
-                low, high = percentile_interval(_mean_of_scored(kept[name][neurons])[None], options.confidence)
-                self.layer_interval[layer, name] = float(low[0]), float(high[0])
-        for neuron, lost in enumerate(lost_H / n_draws):
-            if lost > 0.01 and present[3, neuron, 0]:
-                self.reasons[neuron]["H interval"] = (
-                    f"from the {1 - lost:.0%} of resamples in which an image lies above the threshold"
-                )
 
     def _combine(self, parts: list[Floats], present: Bools, weights: Sequence[float]) -> Floats:
         return weighted_components(np.stack(parts), present, weights, self.options.on_missing)
 
-    def _excess_weights(self) -> tuple[float, float, float]:
-        weight_S, _, weight_R, weight_H = self.options.weights
-        return weight_S, weight_R, weight_H
+    def _ranks(self, score_UB: Floats) -> Floats:
+        """Of the neurons; NaN in rows of single concepts."""
+        ranks = np.full(score_UB.shape, np.nan)
+        ranks[: self.n_neurons] = competition_ranks(score_UB[: self.n_neurons])
+        return ranks
 
-    def _excess(self) -> Bools:
-        """S, R and H above chance and their weighted mean; returns which of them are there."""
-        point = self.columns
-        parts = {
-            "S_excess": point["S"] - self.null["S"],
-            "R_excess": point["R"] - self.null["R"],
-            "H_excess": point["H_excess"],
+    # Chance and tests -----------------------------------------------------------------------------------------------
+
+    def _above_chance(self) -> list[Metric]:
+        """The metrics whose chance level is known: those of permuted labels only after `_permute`."""
+        return [metric for metric in self.metrics if callable(metric.null) or metric.name in self.null]
+
+    def _chance(self, metric: Metric, values: Mapping[str, Floats]) -> Floats:
+        return self.null[metric.name] if metric.name in self.null else values[_null_of(metric)]
+
+    def _permute(self) -> None:
+        """Expectation of metrics when the concept labels are permuted."""
+        chosen = {metric.name: metric.compute for metric in self.metrics if metric.null == PERMUTED_LABELS}
+        totals = {name: np.zeros((len(self.rows), 1)) for name in chosen}
+        counts = {name: np.zeros((len(self.rows), 1)) for name in chosen}
+        done, n_draws, seed = 0, self.options.resamples, self.options.seed + 1
+        for draws in permuted_labels(self.study.sample, self.table.level_I, n_draws, seed):
+            size = draws.image_IB.shape[1]
+            null = self._gather(partial(_computed, functions=chosen, draws=draws), size)
+            for name, values in null.items():
+                totals[name] += np.nansum(values, axis=1, keepdims=True)
+                counts[name] += np.isfinite(values).sum(axis=1, keepdims=True)
+            done += size
+            self.progress("permutations", done, n_draws)
+        # Where activations are missing a draw may leave a unit too few images; it says nothing then.
+        self.null = {
+            k: np.divide(totals[k], counts[k], out=np.full_like(totals[k], np.nan), where=counts[k] > 0) for k in chosen
         }
-        there: Bools = np.isfinite(np.stack(list(parts.values())))[:, :, None]
-        combined = self._combine([part[:, None] for part in parts.values()], there, self._excess_weights())
-        self.columns |= {**parts, "I_excess": combined[:, 0]}
-        return there
+
+    def _tested(self) -> list[tuple[Metric, SignificanceTest]]:
+        return [(metric, metric.test) for metric in self.metrics if metric.test]
+
+    def _test(self) -> None:
+        """p-values, adjusted over the neurons, and apart from them over the rows of single concepts."""
+        options = self.options
+        for metric, test in self._tested():
+            p = self._gather(partial(_p_value, test), 1)["p"][:, 0]
+            n = self.n_neurons
+            adjusted = np.concatenate([adjusted_p_values(part, options.adjust) for part in (p[:n], p[n:])])
+            significant = [None if np.isnan(value) else bool(value <= options.min_p_value) for value in adjusted]
+            self.columns |= {f"{metric.name}_p": p, f"{metric.name}_p_adjusted": adjusted}
+            self.columns[f"{metric.name}_significant"] = significant
+
+    # Intervals ------------------------------------------------------------------------------------------------------
+
+    def _bootstrap(self, present: Bools, excess: list[Floats]) -> None:
+        """Intervals of everything, from the same draws for all neurons."""
+        options, n_draws = self.options, self.options.resamples
+        above_chance, weight_of = (
+            self._above_chance(),
+            dict(zip((m.name for m in self.metrics), options.weights, strict=True)),
+        )
+        excess_weights = [weight_of[metric.name] for metric in above_chance]
+        excess_present = np.isfinite(np.stack(excess))
+        self.columns["I_excess"] = self._combine(excess, excess_present, excess_weights)[:, 0]
+        kept: dict[str, Floats] = {}
+        lost = {metric.name: np.zeros(len(self.rows)) for metric in self.metrics}
+        start = 0
+        for draws in self.study.design.bootstrap(n_draws, options.seed):
+            stop = start + draws.image_IB.shape[1]
+            batch = self._gather(partial(self._values, draws=draws), stop - start)
+            for name, count in lost.items():
+                count += np.isnan(batch[name]).sum(axis=1)
+            self._fill(batch)
+            one = {name: batch[name] for metric in self.metrics for name in (metric.name, *metric.further)}
+            one["InterpScore"] = self._combine([batch[name] for name in lost], present, options.weights)
+            above = [batch[metric.name] - self._chance(metric, batch) for metric in above_chance]
+            one["I_excess"] = self._combine(above, excess_present, excess_weights)
+            for name, values in one.items():
+                kept.setdefault(name, np.empty((len(self.rows), n_draws)))[:, start:stop] = values
+            start = stop
+            self.progress("resamples", start, n_draws)
+        for name, values in kept.items():
+            self._interval(name, values)
+        self._interval("Rank", self._ranks(kept["InterpScore"]))
+        for layer, neurons in self.neurons_of.items():
+            for name in COMPARED:
+                low, high = percentile_interval(_mean_of_scored(kept[name][neurons])[None], options.confidence)
+                self.layer_interval[layer, name] = float(low[0]), float(high[0])
+        for metric, present_U in zip(self.metrics, present[:, :, 0], strict=True):
+            share_lost = lost[metric.name] / n_draws
+            for number in np.flatnonzero(present_U & (share_lost > 0.01)):
+                note = f"from the {1 - share_lost[number]:.0%} of resamples {metric.draws_with_value}"
+                self.reasons[number][f"{metric.name} interval"] = note
 
     def _interval(self, name: str, draws_UB: Floats) -> None:
         self.columns[f"{name}_low"], self.columns[f"{name}_high"] = percentile_interval(
             draws_UB, self.options.confidence
         )
 
+    # The table ------------------------------------------------------------------------------------------------------
+
     def _compare(self, present_KU: Bools) -> None:
         """Say when scores rest on different components."""
-        scored = np.unique(np.concatenate([block.neurons for block in self.blocks]))
-        weights = np.array(self.options.weights)
-        for k, name in enumerate(COMPONENTS):
-            have = present_KU[k, scored]
-            if weights[k] > 0 and have.any() and not have.all():
-                lacking = [list(self.concept_of)[n] for n in scored[~have]]
+        rows = np.concatenate([block.rows for block in self.blocks])
+        scored = np.unique(rows[rows < self.n_neurons])
+        for metric, weight, present_U in zip(self.metrics, self.options.weights, present_KU, strict=True):
+            have = present_U[scored]
+            if weight > 0 and have.any() and not have.all():
+                lacking = [self.rows[n].neuron for n in scored[~have]]
                 self.remarks.append(
-                    f"{name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable"
+                    f"{metric.name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable"
                 )
 
     def _assemble(self) -> pd.DataFrame:
-        columns, alpha = self.columns, self.options.min_p_value
-        for name in ("S", "H"):
-            p = columns[f"{name}_p_adjusted"]
-            columns[f"{name}_significant"] = [None if np.isnan(value) else bool(value <= alpha) for value in p]
-        layer_of = self.table.layer_of
-        frame = pd.DataFrame({"Neuron": list(self.concept_of), "Concept": list(self.concept_of.values())})
+        found, layer_of = self.columns, self.table.layer_of
+        neurons = [row.neuron for row in self.rows]
+        frame = pd.DataFrame({"Neuron": neurons, "Concept": [" | ".join(row.concepts) for row in self.rows]})
         if layer_of:
-            layers = [layer_of[neuron] for neuron in self.concept_of]
-            frame["Neuron"] = [n.removeprefix(f"{layer}:") for n, layer in zip(self.concept_of, layers, strict=True)]
+            layers = [layer_of[neuron] for neuron in neurons]
+            frame["Neuron"] = [n.removeprefix(f"{layer}:") for n, layer in zip(neurons, layers, strict=True)]
             frame.insert(1, "Layer", layers)
-        extra = sorted(set(columns) - set(COLUMNS))
-        for name in [name for name in COLUMNS if name in columns or name == "Notes"] + extra:
+        documented = columns()
+        extra = sorted(set(found) - set(documented))
+        for name in [name for name in documented if name in found or name == "Notes"] + extra:
             if name == "Notes":
-                frame[name] = [self._notes(neuron) for neuron in range(len(frame))]
+                frame[name] = [self._notes(number) for number in range(len(frame))]
             elif name.startswith(("n_", "Rank")):
-                frame[name] = pd.Series(columns[name]).round().astype("Int64")
+                frame[name] = pd.Series(found[name]).round().astype("Int64")
             else:
-                frame[name] = columns[name]
-        return frame.sort_values("InterpScore", ascending=False, kind="stable", na_position="last").reset_index(
-            drop=True
-        )
+                frame[name] = found[name]
+        return frame.iloc[self._best_first()].reset_index(drop=True)
 
-    def _notes(self, neuron: int) -> str:
-        notes = [f"{name}: {reason}" for name, reason in self.reasons[neuron].items()]
-        for name, claim in (("S", "selective"), ("H", "recognised above its concept's other images")):
-            p = self.columns[f"{name}_p_adjusted"][neuron]
+    def _best_first(self) -> list[int]:
+        """Neurons by their score, those without one last; under each the rows of its single concepts, likewise."""
+        score = self.columns["InterpScore"]
+        place = np.argsort(np.where(np.isnan(score), np.inf, -score), kind="stable")
+        rows_of: dict[str, list[int]] = {}
+        for number in place:
+            rows_of.setdefault(self.rows[number].neuron, []).append(int(number))
+        return [
+            number
+            for first in place
+            if first < self.n_neurons
+            for number in sorted(rows_of[self.rows[first].neuron], key=lambda number: number >= self.n_neurons)
+        ]
+
+    def _notes(self, number: int) -> str:
+        notes = [f"{name}: {reason}" for name, reason in self.reasons[number].items()]
+        for metric, test in self._tested():
+            p = self.columns[f"{metric.name}_p_adjusted"][number]
             if np.isfinite(p):
-                notes.append(
-                    f"{claim} (p={p:.2g})"
-                    if p <= self.options.min_p_value
-                    else f"not significantly {claim} (p={p:.2g})"
-                )
+                claim = "" if p <= self.options.min_p_value else "not significantly "
+                notes.append(f"{claim}{test.claim} (p={p:.2g})")
         return "; ".join(notes)
+
+
+def _computed(block: Block, functions: Mapping[str, Values], draws: DrawWeights) -> dict[str, Floats]:
+    return {name: function(block, draws) for name, function in functions.items()}
+
+
+def _p_value(test: SignificanceTest, block: Block) -> dict[str, Floats]:
+    return {"p": test.p_value(block)[:, None]}
+
+
+def _null_of(metric: Metric) -> str:
+    return f"{metric.name} by chance"
 
 
 def _mean_of_scored(score_UB: Floats) -> Floats:

@@ -87,9 +87,10 @@ class ExperimentTable:
         """A neuron's unit, without its layer."""
         return neuron.removeprefix(f"{self.layer_of.get(neuron, '')}:")
 
-    def images_of(self, concept: str) -> Bools:
-        """Which images show a concept, however it is spelled, as booleans `(I,)`."""
-        same = np.array([normalised(name) == normalised(concept) for name in self.concepts])
+    def images_of(self, *concepts: str) -> Bools:
+        """Which images show one of the concepts, however they are spelled, as booleans `(I,)`."""
+        wanted = {normalised(concept) for concept in concepts}
+        same = np.array([normalised(name) in wanted for name in self.concepts])
         return np.asarray(same[self.concept_I])
 
     def only_images(self, chosen_I: Bools) -> ExperimentTable:

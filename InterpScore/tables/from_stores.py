@@ -22,6 +22,7 @@ from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Floats, Ints
 from InterpScore.tables.image_names import rows_of_images
+from InterpScore.tables.neuron_map import Concepts
 
 SHOWN_IMAGES = 3
 """How many images of each kind are named; the rest are counted."""
@@ -77,14 +78,14 @@ class StoredNeurons:
 
     Attributes:
         layers: the layers that are scored.
-        concept_of: neuron → concept. A neuron is called by its unit, or `layer:unit` where there are several layers.
+        concepts_of: neuron → its concepts. A neuron is called by its unit, or `layer:unit` where there are several layers.
         layer_of: neuron → the layer's name in the results.
         place_of: neuron → its layer and unit.
         absent: neuron that no layer has → why.
     """
 
     layers: list[StoredLayer]
-    concept_of: dict[str, str] = field(default_factory=dict)
+    concepts_of: dict[str, Concepts] = field(default_factory=dict)
     layer_of: dict[str, str] = field(default_factory=dict)
     place_of: dict[str, tuple[StoredLayer, int]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -151,14 +152,14 @@ class StoredNeurons:
 
 
 def neurons_in_stores(
-    stores: Iterable[str | os.PathLike[str] | Store], layers: Sequence[str], concept_of: Mapping[str, str]
+    stores: Iterable[str | os.PathLike[str] | Store], layers: Sequence[str], concepts_of: Mapping[str, Concepts]
 ) -> StoredNeurons:
     """Find the neurons of a map in stores.
 
     Args:
         stores: paths of stores, or open ones.
         layers: the layers to score, by any of their names; none means all.
-        concept_of: unit → concept, for every layer; `layer:unit` for one of them.
+        concepts_of: unit → concepts, for every layer; `layer:unit` for one of them.
 
     Raises:
         InputError: no store there, an unfinished one, the same twice, a layer that none has, a neuron twice.
@@ -169,16 +170,16 @@ def neurons_in_stores(
         raise InputError(f"--store: found {twice[0]} more than once; expected each store once")
     found = StoredNeurons(_chosen_layers(opened, layers))
     labels = [layer.label for layer in found.layers]
-    for key, concept in concept_of.items():
+    for key, concepts in concepts_of.items():
         named, colon, unit = key.rpartition(":")
         answering = [layer for layer in found.layers if not colon or layer.answers_to(named)]
         for layer in answering:
             neuron = f"{layer.label}:{unit}" if len(labels) > 1 else unit
-            if neuron in found.concept_of:
+            if neuron in found.concepts_of:
                 raise InputError(
                     [Problem("the neuron map", f"neuron {key} is named more than once", "each neuron once")]
                 )
-            found.concept_of[neuron], found.layer_of[neuron] = concept, layer.label
+            found.concepts_of[neuron], found.layer_of[neuron] = concepts, layer.label
             units = layer.store.shapes[layer.layer][0]
             if _UNIT.fullmatch(unit) and int(unit) < units:
                 found.place_of[neuron] = layer, int(unit)
@@ -188,7 +189,7 @@ def neurons_in_stores(
                 )
         if not answering:
             hint = did_you_mean(named, labels)
-            found.concept_of[key], found.layer_of[key] = concept, named
+            found.concepts_of[key], found.layer_of[key] = concepts, named
             found.absent[key] = f"no layer '{named}' among those scored{hint}"
     return found
 

@@ -1,4 +1,4 @@
-"""The neuron map: which unit stands for which concept, `{"89": "trump"}`."""
+"""The neuron map: which unit stands for which concept or concepts, `{"89": ["trump", "politician"], "355": "puppies"}`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from InterpScore.tables.files import read_json_object
 
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 
+Concepts = tuple[str, ...]
+"""Those of one neuron, mostly one."""
+
 
 def normalised(concept: str) -> str:
     """A concept as it is compared: case, surrounding space and how accents are coded do not matter."""
     return unicodedata.normalize("NFC", " ".join(concept.split())).casefold()
 
 
-def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> dict[str, str]:
+def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> dict[str, Concepts]:
     """Read and check a neuron map.
 
     Args:
-        neuron_map: a path to a JSON object, or a mapping, from neuron to concept.
+        neuron_map: a path to a JSON object, or a mapping, from neuron to concept or to a list of concepts.
 
     Returns:
-        Neuron (as text, as in the column `activation_<neuron>`) → concept, in the order given.
+        Neuron (as text, as in the column `activation_<neuron>`) → its concepts, in the order given.
 
     Raises:
-        InputError: not JSON, not an object, empty, a neuron twice, a concept that is no word.
+        InputError: not JSON, not an object, empty, a neuron or a concept of one twice, a concept that is no word.
 
-    >>> read_neuron_map({89: "cat", 156: " dog "})
-    {'89': 'cat', '156': 'dog'}
+    >>> read_neuron_map({89: ["cat", "tiger"], 156: " dog "})
+    {'89': ('cat', 'tiger'), '156': ('dog',)}
     """
     if not isinstance(neuron_map, Mapping | str | os.PathLike):
         raise InputError(f"the neuron map: found {type(neuron_map).__name__}; expected {EXPECTED} or the path of one")
@@ -45,24 +48,31 @@ def _is_one_line(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
-def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
-    concepts: dict[str, str] = {}
+def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Concepts]:
+    concepts: dict[str, Concepts] = {}
     problems: list[Problem] = []
-    for key, concept in pairs:
+    for key, value in pairs:
         neuron = str(key).strip()
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        words = [concept.strip() if isinstance(concept, str) else "" for concept in several]
         if not neuron:
             problems.append(Problem(source, "a neuron without a name", "its number, as in activation_<number>"))
         elif neuron in concepts:
             problems.append(Problem(source, f"neuron {neuron} stands more than once", "each neuron once"))
-        elif not isinstance(concept, str) or not concept.strip():
-            problems.append(Problem(source, f"neuron {neuron} has the concept {shown(concept)}", "a word or phrase"))
-        elif not _is_one_line(neuron + concept.strip()):
+        elif not all(words):
             problems.append(
                 Problem(
-                    source, f"neuron {shown(neuron)} has the concept {shown(concept)}", "printable text in one line"
+                    source, f"neuron {neuron} has the concept {shown(several[words.index('')])}", "a word or phrase"
                 )
             )
-        concepts[neuron] = concept.strip() if isinstance(concept, str) else ""
+        elif not words:
+            problems.append(Problem(source, f"neuron {neuron} has no concept", "a word or phrase, or a list of them"))
+        elif len({normalised(word) for word in words}) < len(words):
+            problems.append(Problem(source, f"neuron {neuron} has a concept twice", "each of its concepts once"))
+        elif not _is_one_line(neuron + "".join(words)):
+            found = f"neuron {shown(neuron)} has the concept {shown(', '.join(words))}"
+            problems.append(Problem(source, found, "printable text in one line"))
+        concepts[neuron] = tuple(words)
     if problems:
         raise InputError(problems)
     if not concepts:

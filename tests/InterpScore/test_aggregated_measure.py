@@ -40,7 +40,7 @@ def test_score_is_the_weighted_mean_of_what_is_there(components, weights, on_mis
     assert found == pytest.approx(plain_score(components, weights, on_missing), abs=1e-12, nan_ok=True)
 
 
-def test_default_weights_are_those_of_the_seed():
+def test_default_weights_are_those_of_the_preset_default():
     assert [calculate_interpretability_score(*row) for row in np.eye(4)] == pytest.approx([0.3, 0.3, 0.2, 0.2])
 
 
@@ -101,7 +101,8 @@ def test_bad_weights_are_named_in_the_error(weights):
     with pytest.raises(InputError) as caught:
         calculate_interpretability_score(1, 1, 1, 1, weights=weights)
     assert str(caught.value) == (
-        f"--weights: found {weights!r}; expected four numbers for S, C, R and H, none negative, at least one positive"
+        f"--weights: found {weights!r}; expected four numbers for S, C, R and H, "
+        "or pairs such as S=0.3, none negative, at least one positive"
     )
 
 

@@ -48,10 +48,10 @@ def neuron_map(units):
 
 @published_study
 @pytest.mark.parametrize("neuron", ["355", "363", "297", "967", "1116", "1157"])
-def test_published_protocol_reproduces_the_published_study(neuron):
+def test_preset_published_reproduces_the_published_study(neuron):
     reference = json.loads((STUDY / "interpscore_dev_reference.json").read_text())[neuron]
     table = scored(
-        STUDY / "interpscore_dev.csv", STUDY / "interpscore_dev_neuron_map.json", protocol="published", resamples=0
+        STUDY / "interpscore_dev.csv", STUDY / "interpscore_dev_neuron_map.json", preset="published", resamples=0
     )
     for name, column in (
         ("S", "S"),
@@ -65,7 +65,7 @@ def test_published_protocol_reproduces_the_published_study(neuron):
 
 
 @published_study
-def test_default_protocol_runs_clean_on_the_published_study():
+def test_preset_default_runs_clean_on_the_published_study():
     result = run_interpretability_benchmark(
         STUDY / "interpscore_dev.csv", STUDY / "interpscore_dev_neuron_map.json", resamples=200
     )

@@ -126,7 +126,7 @@ def test_scores_out_of_range_are_named(scores, found):
 
 def test_synthetic_images_count_only_as_published():
     kinds = {4: "synthetic"}
-    counted = [scoring_options(protocol, level_kinds=kinds).counts_in_H(4) for protocol in ("seed", "published")]
+    counted = [scoring_options(preset, level_kinds=kinds).counts_in_H(4) for preset in ("default", "published")]
     assert counted == [False, True]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from InterpScore.errors import InputError
 from InterpScore.labelling import choose_units
-from InterpScore.selectivity import hedges_g, sides
+from InterpScore.helpers import sides
+from InterpScore.selectivity import hedges_g
 
 LABELS = ["cat"] * 4 + ["dog"] * 5 + ["owl"] * 3
 

@@ -87,7 +87,7 @@ def test_score_is_the_formula_level_by_level(seed):
 def test_published_score_is_the_formula_with_pooled_kinds(seed):
     frame = random_study(seed)
     expected = plain_R(frame, PUBLISHED_GROUPS, threshold=1, distinct_clean=False, epsilon=1e-8)
-    assert R_of(frame, protocol="published") == pytest.approx(expected, rel=1e-12)
+    assert R_of(frame, preset="published") == pytest.approx(expected, rel=1e-12)
 
 
 def test_score_of_a_worked_example(small):
@@ -130,12 +130,12 @@ def test_levels_are_groups_of_equal_weight_whatever_their_size():
 def test_published_pools_levels_of_a_kind_into_one_group():
     # benign: mean(1, .5, .5, .5) over level 1 and 2 together; adversarial: .25
     frame = ratings(("cat", 5, 1.0, 1), ("cat", 1, 1.0, 1), *[("cat", 2, 0.5, 1)] * 3, ("cat", 3, 0.25, 1))
-    assert R_of(frame, protocol="published") == pytest.approx((0.625 + 0.25) / 2, abs=1e-7)
+    assert R_of(frame, preset="published") == pytest.approx((0.625 + 0.25) / 2, abs=1e-7)
 
 
 def test_published_leaves_synthetic_images_out():
     frame = ratings(("cat", 5, 1.0, 1), ("cat", 1, 0.5, 1), ("cat", 4, 1.0, 1))
-    assert R_of(frame, protocol="published") == pytest.approx(0.5, abs=1e-7)
+    assert R_of(frame, preset="published") == pytest.approx(0.5, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_published_leaves_synthetic_images_out():
 )
 def test_level_kinds_decide_which_levels_are_pooled(kinds, expected):
     frame = ratings(("cat", 5, 1.0, 1), ("cat", 1, 1.5, 1), ("cat", 2, 0.5, 1))
-    assert R_of(frame, protocol="published", level_kinds=kinds) == pytest.approx(expected, abs=1e-7)
+    assert R_of(frame, preset="published", level_kinds=kinds) == pytest.approx(expected, abs=1e-7)
 
 
 def test_clean_level_can_be_another():
@@ -170,7 +170,7 @@ def test_recognised_is_one_half_and_more(score, counts):
 @pytest.mark.parametrize(("score", "counts"), [(0.5, False), (0.99, False), (1.0, True)])
 def test_published_recognised_is_one_exactly(score, counts):
     frame = ratings(("cat", 5, 2.0, 1), ("cat", 3, 1.0, 1), ("cat", 3, 2.0, score))
-    assert R_of(frame, protocol="published") == pytest.approx(0.75 if counts else 0.5, abs=1e-7)
+    assert R_of(frame, preset="published") == pytest.approx(0.75 if counts else 0.5, abs=1e-7)
 
 
 def test_recognition_of_clean_images_does_not_count(small):
@@ -196,14 +196,14 @@ def test_clean_baseline_is_over_ratings_on_request(small):
 
 
 def test_published_clean_baseline_is_over_ratings(small):
-    assert R_of(small, protocol="published") == pytest.approx(1 / 1.5, abs=1e-7)
+    assert R_of(small, preset="published") == pytest.approx(1 / 1.5, abs=1e-7)
 
 
-@pytest.mark.parametrize("protocol", ["seed", "published"])
-def test_duplicating_every_rating_changes_nothing(protocol):
+@pytest.mark.parametrize("preset", ["default", "published"])
+def test_duplicating_every_rating_changes_nothing(preset):
     frame = random_study(8)
     twice = pd.concat([frame, frame.assign(participant="twin of " + frame.participant)])
-    assert R_of(twice, protocol=protocol) == pytest.approx(R_of(frame, protocol=protocol), rel=1e-12)
+    assert R_of(twice, preset=preset) == pytest.approx(R_of(frame, preset=preset), rel=1e-12)
 
 
 def test_order_of_rows_changes_nothing():
@@ -229,7 +229,7 @@ def test_images_without_activation_are_left_out():
 def test_published_adds_its_epsilon_to_both_sides():
     # r = (3e-8 + 1e-8) / (1e-8 + 1e-8) = 2
     frame = ratings(("cat", 5, 1e-8, 1), ("cat", 3, 3e-8, 1))
-    assert R_of(frame, protocol="published") == pytest.approx(0.5)
+    assert R_of(frame, preset="published") == pytest.approx(0.5)
 
 
 def test_seed_adds_no_epsilon():
@@ -238,7 +238,7 @@ def test_seed_adds_no_epsilon():
 
 
 def test_published_silent_unit_is_perfectly_stable():
-    assert R_of(ratings(("cat", 5, 0.0, 1), ("cat", 3, 0.0, 1)), protocol="published") == 1
+    assert R_of(ratings(("cat", 5, 0.0, 1), ("cat", 3, 0.0, 1)), preset="published") == 1
 
 
 # Missing
@@ -273,7 +273,7 @@ def test_no_perturbed_level_to_count_is_a_reason():
 
 def test_published_score_that_cannot_be_computed_is_zero():
     with pytest.warns(MissingScoreWarning, match="no recognised image"):
-        score = R_of(ratings(("cat", 5, 1.0, 1), ("cat", 3, 1.0, 0)), protocol="published")
+        score = R_of(ratings(("cat", 5, 1.0, 1), ("cat", 3, 1.0, 0)), preset="published")
     assert score == 0
 
 
@@ -295,9 +295,9 @@ def test_unknown_option_is_an_input_error():
 # The core
 
 
-@pytest.mark.parametrize("protocol", ["seed", "published"])
-def test_many_units_at_once_score_as_each_alone(protocol):
-    frame, options = random_study(4), scoring_options(protocol)
+@pytest.mark.parametrize("preset", ["default", "published"])
+def test_many_units_at_once_score_as_each_alone(preset):
+    frame, options = random_study(4), scoring_options(preset)
     scales = np.random.default_rng(0).normal(1, 1, (6, frame.image_filename.nunique()))
     image = frame.image_filename.str.split().str[1].astype(int)
     for u in range(6):
@@ -305,7 +305,7 @@ def test_many_units_at_once_score_as_each_alone(protocol):
     table = load_experiment_table(frame, [str(u) for u in range(6)])
     draw = table.rating_design(options.recognised_at).unit_weights()
     together = robustness(table.activation_UI, table.images_of("cat"), table.level_I, draw, options)[:, 0]
-    alone = [calculate_robustness_score(frame, "cat", f"activation_{u}", protocol=protocol) for u in range(6)]
+    alone = [calculate_robustness_score(frame, "cat", f"activation_{u}", preset=preset) for u in range(6)]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
@@ -391,7 +391,7 @@ def test_published_stand_in_is_named_in_the_warning():
         }
     )
     with pytest.warns(MissingScoreWarning, match="R of act is 0: no recognised image at levels 1, 2, 3"):
-        assert calculate_robustness_score(frame, "cat", "act", protocol="published") == 0
+        assert calculate_robustness_score(frame, "cat", "act", preset="published") == 0
 
 
 def test_unrated_clean_images_are_the_reason_when_ratings_are_analysed():

@@ -11,15 +11,8 @@ from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from InterpScore import calculate_selectivity_score
-from InterpScore.selectivity import (
-    common_language_effect,
-    hedges_factor,
-    hedges_g,
-    mann_whitney_p,
-    ranked_separation,
-    selectivity,
-    sides,
-)
+from InterpScore.helpers import ranked_separation, sides
+from InterpScore.selectivity import common_language_effect, hedges_factor, hedges_g, mann_whitney_p, selectivity
 
 whole = st.integers(-6, 6)
 sample = st.lists(whole, min_size=2, max_size=12)

@@ -246,7 +246,7 @@ def test_a_wrong_option_is_one_line_with_what_was_expected(refused, options, fou
 
 
 CHOICES = {
-    "--protocol": ("mine", "not one of 'seed', 'published'"),
+    "--preset": ("mine", "not one of 'default', 'published'"),
     "--selectivity": ("d", "not one of 'cles', 'auroc', 'auprc'"),
     "--on-missing": ("drop", "not one of 'renormalise', 'nan', 'zero'"),
     "--adjust": ("bonferroni", "not one of 'bh', 'by', 'holm', 'none'"),

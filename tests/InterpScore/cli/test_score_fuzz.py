@@ -268,7 +268,7 @@ OPTIONS = {
     "--seed": ["1", "9" * 30],
     "--unit-of-analysis": ["image", "rating"],
     "--level-kinds": ["3=synthetic", "5=synthetic", "3=clean 4=adversarial"],
-    "--protocol": ["seed", "published"],
+    "--preset": ["default", "published"],
     "--causality": ["", ".", "/"],
 }
 odd_value = cell.filter(lambda text: "\x00" not in text)

@@ -102,13 +102,13 @@ def test_quiet_prints_nothing_and_writes_the_same(scored):
     pd.testing.assert_frame_equal(loud, silent)
 
 
-def test_protocol_published_brings_its_weights_levels_and_conventions(scored):
-    table, signature, printed = scored("--resamples", 0, "--protocol", "published")
+def test_preset_published_brings_its_weights_levels_and_conventions(scored):
+    table, signature, printed = scored("--resamples", 0, "--preset", "published")
     complete = table.loc[["1", "2"]]
     np.testing.assert_allclose(complete["InterpScore"], complete[["S", "C", "R", "H"]].mean(axis=1))
     assert {"ratio_benign", "ratio_adversarial"} <= set(table)
     assert signature["options"]["recognizable_levels"] == [1, 2, 3, 5]
-    assert "protocol published" in printed
+    assert "preset published" in printed
 
 
 def test_selectivity_says_what_S_is(points):
@@ -185,9 +185,9 @@ def test_level_kinds_keep_synthetic_images_out_of_H(points):
 
 
 def test_level_kinds_group_the_levels_of_the_published_R(points):
-    assert "ratio_adversarial" in points("--protocol", "published")
-    assert "ratio_adversarial" not in points("--protocol", "published", "--level-kinds", "3=benign")
-    assert not any("synthetic" in name for name in points("--protocol", "published", "--level-kinds", "3=synthetic"))
+    assert "ratio_adversarial" in points("--preset", "published")
+    assert "ratio_adversarial" not in points("--preset", "published", "--level-kinds", "3=benign")
+    assert not any("synthetic" in name for name in points("--preset", "published", "--level-kinds", "3=synthetic"))
 
 
 def test_causality_adds_measured_effects(points, files, tmp_path, simulated_study):
@@ -262,15 +262,15 @@ OVERRIDES = {
 
 
 @pytest.mark.parametrize("option", OVERRIDES)
-def test_an_explicit_option_overrides_the_protocol_and_nothing_else(scored, option):
+def test_an_explicit_option_overrides_the_preset_and_nothing_else(scored, option):
     value, field, expected = OVERRIDES[option]
-    plain = scored("--resamples", 0, "--protocol", "published")[1]["options"]
-    options = scored("--resamples", 0, "--protocol", "published", option, value)[1]["options"]
+    plain = scored("--resamples", 0, "--preset", "published")[1]["options"]
+    options = scored("--resamples", 0, "--preset", "published", option, value)[1]["options"]
     assert options == {**plain, field: expected}
 
 
-def test_level_kinds_given_leave_the_other_kinds_of_the_protocol(scored):
-    options = scored("--resamples", 0, "--protocol", "published", "--level-kinds", "2=adversarial")[1]["options"]
+def test_level_kinds_given_leave_the_other_kinds_of_the_preset(scored):
+    options = scored("--resamples", 0, "--preset", "published", "--level-kinds", "2=adversarial")[1]["options"]
     kinds = {"2": "adversarial", "3": "adversarial", "4": "synthetic"}
     assert options["level_kinds"] == kinds
 
@@ -332,8 +332,10 @@ def test_the_command_without_arguments_shows_its_help_and_no_error(score, capsys
 
 
 def test_the_help_names_every_option(score):
-    options = "clean-level threshold-percentile recognizable-levels min-p-value human-score-col weights quiet protocol"
-    options += " selectivity on-missing resamples confidence adjust seed unit-of-analysis level-kinds causality"
+    options = "clean-level threshold-percentile recognizable-levels min-p-value human-score-col weights quiet preset"
+    options += (
+        " selectivity on-missing resamples confidence adjust seed unit-of-analysis level-kinds per-concept causality"
+    )
     outcome = score("--help")
     assert outcome.code == 0
     assert [name for name in options.split() if f"--{name}" not in outcome.out] == []

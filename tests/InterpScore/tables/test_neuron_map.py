@@ -18,10 +18,15 @@ def test_the_order_of_the_file_is_kept(tmp_path):
     assert list(read_neuron_map(tmp_path / "m.json")) == ["9", "1", "5"]
 
 
+def test_a_neuron_may_have_several_concepts(tmp_path):
+    (tmp_path / "m.json").write_text('{"89": ["trump", " politician"], "5": ["cat"]}')
+    assert read_neuron_map(tmp_path / "m.json") == {"89": ("trump", "politician"), "5": ("cat",)}
+
+
 @pytest.mark.parametrize("word", ["NA", "null", "nan", "None", "true", "0"])
 def test_a_concept_may_be_a_word_that_looks_like_nothing(tmp_path, word):
     (tmp_path / "m.json").write_text(json.dumps({"1": word}))
-    assert read_neuron_map(tmp_path / "m.json") == {"1": word}
+    assert read_neuron_map(tmp_path / "m.json") == {"1": (word,)}
 
 
 def test_concepts_are_compared_without_case_and_space():
@@ -35,7 +40,10 @@ WRONG = {
     "twice but for space": ('{"1": "cat", " 1 ": "cow"}', ["neuron 1 stands more than once"]),
     "a number for a concept": ('{"1": 5}', ["neuron 1 has the concept '5'; expected a word or phrase"]),
     "null for a concept": ('{"1": null}', ["neuron 1 has the concept 'None'"]),
-    "a list of concepts": ('{"1": ["cat", "dog"]}', ["neuron 1 has the concept"]),
+    "no concept in a list": ('{"1": []}', ["neuron 1 has no concept; expected a word or phrase, or a list of them"]),
+    "a number in a list": ('{"1": ["cat", 5]}', ["neuron 1 has the concept '5'; expected a word or phrase"]),
+    "a list in a list": ('{"1": [["cat"]]}', ["neuron 1 has the concept \"['cat']\"; expected a word or phrase"]),
+    "a concept twice": ('{"1": ["cat", " CAT"]}', ["neuron 1 has a concept twice; expected each of its concepts once"]),
     "a blank concept": ('{"1": "  "}', ["neuron 1 has the concept '  '; expected a word or phrase"]),
     "a neuron without a name": ('{" ": "cat"}', ["a neuron without a name; expected its number"]),
     "empty": ("{}", ['no neuron in it; expected a JSON object such as {"89": "trump"']),

@@ -1,0 +1,100 @@
+"""A metric is one thing: name, weight, formula, chance level, reasons and columns; and the registry that everything loops over.
+
+S, C, R and H are registered beside their formulas; packages add metrics by an entry point of the group
+`interpscore.metrics` (docs/EXTENDING_METRICS.md). Shapes: U units of a block, B draws.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal
+
+from Activation_Extraction.base.errors import first_line
+from InterpScore.errors import InputError
+from InterpScore.helpers import Floats
+
+if TYPE_CHECKING:
+    from InterpScore.resampling import DrawWeights
+    from InterpScore.scoring.blocks import Block
+
+    Values = Callable[[Block, DrawWeights], Floats]
+
+ENTRY_POINT_GROUP = "interpscore.metrics"
+BUILT_IN = ("selectivity", "causality", "robustness", "human_alignment")
+"""Modules of this package that hold a `METRIC`, in the order of the results."""
+PERMUTED_LABELS: Literal["permuted labels"] = "permuted labels"
+RESERVED = ("Neuron", "Layer", "Concept", "InterpScore", "Rank", "Notes", "I")
+"""Names of columns that no metric may take."""
+
+
+@dataclass(frozen=True)
+class SignificanceTest:
+    """A test of every unit; p-values become the column `<metric>_p` and are adjusted over the neurons of a run."""
+
+    p_value: Callable[[Block], Floats]
+    """`(U,)`; NaN where a unit cannot be tested."""
+    claim: str
+    """What a significant unit is, for the notes: "selective"."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One component of the InterpScore."""
+
+    name: str
+    """Its column: a letter or a short identifier."""
+    compute: Values
+    """Its value in [0, 1] for every unit in every draw, `(U, B)`; NaN where it cannot be computed."""
+    why_missing: Callable[[Block, int], str]
+    """The reason for the NaN of one unit of a block, for the notes."""
+    columns: Mapping[str, str]
+    """Column → its documentation: of the metric itself, of `further`, of `statistics` (`<…>` stands for what varies)."""
+    weight: float = 0.0
+    """Its weight where none are given; 0 shows the metric and leaves the InterpScore as it is."""
+    null: Literal["permuted labels"] | Values | None = None
+    """What chance gives: the mean of `compute` over permutations of the concept labels within each level, or a function
+    of the draw; None where there is no chance level. `<metric>_excess` is the value minus this."""
+    further: Mapping[str, Values] = field(default_factory=dict)
+    """Quantities beside the metric that get an interval as well: column → value in every draw."""
+    statistics: Callable[[Block], Mapping[str, Floats]] = lambda block: {}
+    """Supplementary statistics, each `(U,)` or a single number."""
+    caveat: Callable[[Block, int], str] = lambda block, u: ""
+    """What to note of one unit's value; nothing where there is nothing to say."""
+    test: SignificanceTest | None = None
+    draws_with_value: str = "in which it can be computed"
+    """Which resamples an interval is from, noted where more than 1% have no value."""
+
+
+def metrics() -> tuple[Metric, ...]:
+    """Every registered metric, in the order of the columns: S, C, R and H, then those of packages by name.
+
+    Raises:
+        InputError: a package's metric that cannot be loaded or takes the name of another column.
+    """
+    return _registered(tuple(sys.path))
+
+
+@cache
+def _registered(path: tuple[str, ...]) -> tuple[Metric, ...]:
+    """`path` is where packages are looked for; a longer one is looked through again."""
+    found: list[Metric] = [import_module(f"InterpScore.{module}").METRIC for module in BUILT_IN]
+    taken = dict.fromkeys(RESERVED, "the results") | {column: m.name for m in found for column in (m.name, *m.columns)}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP)):
+        source = f"metric {point.name} ({point.value})"
+        try:
+            metric = point.load()
+        except Exception as error:  # any error of another package's code
+            raise InputError(f"{source}: cannot be loaded: {first_line(error)}") from error
+        if not isinstance(metric, Metric) or metric.name != point.name or not point.name.isidentifier():
+            raise InputError(f"{source}: found {metric!r:.60}; expected a Metric whose name is that of its entry point")
+        for column in dict.fromkeys((metric.name, *metric.columns)):
+            if column in taken:
+                raise InputError(f"{source}: its column '{column}' is one of {taken[column]}; expected another name")
+            taken[column] = metric.name
+        found.append(metric)
+    return tuple(found)
