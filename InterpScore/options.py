@@ -1,13 +1,17 @@
-"""Every choice a scoring run can make, the two presets that set their defaults, and their checks."""
+"""Every choice a scoring run can make, what is expected of each, and the two presets that set their defaults."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.base.validation import validated
 from InterpScore.errors import InputError
 from InterpScore.metric import BUILT_IN, metrics
 
@@ -16,11 +20,59 @@ SelectivityName = Literal["cles", "auroc", "auprc"]
 OnMissing = Literal["renormalise", "nan", "zero"]
 Adjustment = Literal["bh", "by", "holm", "none"]
 UnitOfAnalysis = Literal["image", "rating"]
-LevelKind = Literal["clean", "benign", "adversarial", "synthetic"]
-PERTURBED_KINDS = ("benign", "adversarial", "synthetic")
+PerturbedKind = Literal["benign", "adversarial", "synthetic"]
+LevelKind = Literal["clean"] | PerturbedKind
 
 
-@dataclass(frozen=True)
+def _items(value: Any) -> Any:
+    """Text as a command is given it, "3 4 5" or "3,4,5"."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _pairs(value: Any) -> Any:
+    """Text such as "4=synthetic" as a mapping."""
+    items = _items(value)
+    if isinstance(value, str) and any("=" in item for item in items):
+        pairs = [item.partition("=")[::2] for item in items]
+        return dict(pairs) if len(dict(pairs)) == len(pairs) else None
+    return items
+
+
+def _weights(value: Any) -> tuple[float, ...]:
+    """Of every registered metric; the value is those of S, C, R and H, those of all, or some by name."""
+    expected = "four numbers for S, C, R and H, or pairs such as S=0.3, none negative, at least one positive"
+    names, value = [metric.name for metric in metrics()], _pairs(value)
+    try:
+        if not isinstance(value, Mapping):
+            value = dict(zip(names if len(value) == len(names) else names[: len(BUILT_IN)], value, strict=True))
+        weights = {name: float(weight) for name, weight in value.items()}
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
+    for name in weights:
+        if name not in names:
+            raise ValueError(f"weights of {', '.join(names)}, not of {name!r}{did_you_mean(name, names)}")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()) or not any(weights.values()):
+        raise ValueError(expected)
+    return tuple(weights.get(name, 0.0) for name in names)
+
+
+Level = Annotated[int, Field(description="a whole number")]
+Levels = Annotated[
+    tuple[int, ...], BeforeValidator(_items), Field(min_length=1, description="whole numbers, at least one")
+]
+Kinds = Annotated[
+    Mapping[int, PerturbedKind],
+    BeforeValidator(_pairs),
+    Field(description=f"pairs such as 4=synthetic, each kind one of {', '.join(get_args(PerturbedKind))}"),
+]
+Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
+Count = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+Quantile = Annotated[float, Field(gt=0, lt=1, description="a fraction between 0 and 1 (0.95 is the 95th percentile)")]
+Significance = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
+Coverage = Annotated[float, Field(gt=0, lt=1, description="a fraction between 0 and 1, such as 0.95")]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScoringOptions:
     """The options of one scoring run; METRICS.md names the formulas they enter.
 
@@ -28,20 +80,20 @@ class ScoringOptions:
     """
 
     preset: PresetName = "default"
-    clean_level: int = 5
-    threshold_percentile: float = 0.95
-    recognizable_levels: tuple[int, ...] = (3, 4, 5)
-    level_kinds: Mapping[int, LevelKind] = field(default_factory=dict)
-    min_p_value: float = 0.05
+    clean_level: Level = 5
+    threshold_percentile: Quantile = 0.95
+    recognizable_levels: Levels = (3, 4, 5)
+    level_kinds: Kinds = Field(default_factory=dict)
+    min_p_value: Significance = 0.05
     human_score_col: str = "soft_correct"
-    weights: tuple[float, ...] = field(default_factory=lambda: tuple(metric.weight for metric in metrics()))
+    weights: Weights = Field(default_factory=lambda: tuple(metric.weight for metric in metrics()))
     """One for each registered metric, in their order: S, C, R, H, then those of packages."""
     selectivity: SelectivityName = "cles"
     on_missing: OnMissing = "renormalise"
-    resamples: int = 2000
-    confidence: float = 0.95
+    resamples: Count = 2000
+    confidence: Coverage = 0.95
     adjust: Adjustment = "bh"
-    seed: int = 0
+    seed: Count = 0
     unit_of_analysis: UnitOfAnalysis = "image"
     per_concept: bool = False
     """Whether a neuron with several concepts also gets a row for each of them."""
@@ -53,7 +105,7 @@ class ScoringOptions:
     synthetic_counts_in_H: bool = False
     ratio_epsilon: float = 0.0
     """R: added to numerator and denominator of the activation ratio."""
-    fill_missing: Mapping[str, float] = field(default_factory=dict)
+    fill_missing: Mapping[str, float] = Field(default_factory=dict)
     """What stands in for a component that cannot be computed (otherwise NaN)."""
 
     def kind_of(self, level: int) -> LevelKind:
@@ -103,147 +155,29 @@ PRESETS: dict[PresetName, Mapping[str, Any]] = {
     },
 }
 """What each preset sets otherwise than the fields of `ScoringOptions` say."""
-
-
 RENAMED = "the option is now called preset; expected {0}default or {0}published"
 
 
 def scoring_options(preset: str = "default", **explicit: Any) -> ScoringOptions:
     """The options of `preset`, overridden by those given explicitly (`None` is not given).
 
+    Lists may be text, as on the command line. Kinds of levels are added to those of the preset.
+
     Raises:
         InputError: an unknown option or a value outside its range, every one of them named.
 
     >>> scoring_options("published").weights
     (0.25, 0.25, 0.25, 0.25)
-    >>> scoring_options("published", weights={"S": 1}).weights
+    >>> scoring_options("published", weights="S=1").weights
     (1.0, 0.0, 0.0, 0.0)
     """
     given = {name: value for name, value in explicit.items() if value is not None}
     if "protocol" in given:
-        raise InputError(f"protocol: found {given['protocol']!r}; {RENAMED.format('preset=')}")
-    if preset not in PRESETS:
-        raise InputError(f"preset: found {preset!r}; expected one of {', '.join(PRESETS)}")
-    names = [f.name for f in fields(ScoringOptions)]
-    if unknown := [name for name in given if name not in names]:
-        problems = [
-            f"{name}: no such option{did_you_mean(name, names)}; expected a field of ScoringOptions" for name in unknown
-        ]
-        raise InputError(problems)
-    values = {**PRESETS[preset], **given}
-    if isinstance(given.get("level_kinds"), Mapping):
-        values["level_kinds"] = {**PRESETS[preset].get("level_kinds", {}), **given["level_kinds"]}
-    problems = []
-    for name, check in _CHECKS.items():
-        if name in values:
-            try:
-                values[name] = check(values[name])
-            except (TypeError, ValueError) as error:
-                problems.append(f"--{name.replace('_', '-')}: found {given[name]!r}; expected {error}")
-    if problems:
-        raise InputError(problems)
-    chosen = ScoringOptions(preset=preset, **values)
-    if chosen.clean_level in _kinds(given.get("level_kinds", {})):
+        raise InputError(f"protocol: {RENAMED.format('preset=')}")
+    of_preset = next((values for name, values in PRESETS.items() if name == preset), {})
+    chosen = validated(ScoringOptions, {"preset": preset, **of_preset, **given}, None)
+    if "level_kinds" not in given:
+        return chosen
+    if chosen.clean_level in chosen.level_kinds:
         raise InputError(f"--level-kinds: level {chosen.clean_level} is the clean level; expected kinds of the others")
-    return chosen
-
-
-def _number(low: float, high: float, expected: str) -> Any:
-    def check(value: Any) -> float:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise ValueError(expected) from None
-        if not low < number < high:
-            raise ValueError(expected)
-        return number
-
-    return check
-
-
-def _integer(low: int, expected: str) -> Any:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not float(value).is_integer() or int(value) < low:
-            raise ValueError(expected)
-        return int(value)
-
-    def guarded(value: Any) -> int:
-        try:
-            return check(value)
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError(expected) from None
-
-    return guarded
-
-
-def _choice(names: tuple[str, ...]) -> Any:
-    def check(value: Any) -> str:
-        if value not in names:
-            raise ValueError(f"one of {', '.join(names)}")
-        return str(value)
-
-    return check
-
-
-def _weights(value: Any) -> tuple[float, ...]:
-    expected = "four numbers for S, C, R and H, or pairs such as S=0.3, none negative, at least one positive"
-    names = [metric.name for metric in metrics()]
-    try:
-        named = value if isinstance(value, Mapping) else dict(zip(names[: len(BUILT_IN)], value, strict=True))
-        given = {name: float(weight) for name, weight in named.items()}
-    except (TypeError, ValueError):
-        raise ValueError(expected) from None
-    for name in given:
-        if name not in names:
-            raise ValueError(f"weights of {', '.join(names)}, not of {name!r}{did_you_mean(name, names)}")
-    if not all(math.isfinite(weight) and weight >= 0 for weight in given.values()) or not any(given.values()):
-        raise ValueError(expected)
-    return tuple(given.get(name, 0.0) for name in names)
-
-
-def _levels(value: Any) -> tuple[int, ...]:
-    expected = "whole numbers, at least one"
-    check = _integer(-(10**9), expected)
-    try:
-        levels = tuple(check(level) for level in value)
-    except TypeError:
-        raise ValueError(expected) from None
-    if not levels:
-        raise ValueError(expected)
-    return levels
-
-
-def _kinds(value: Any) -> dict[int, str]:
-    expected = f"pairs such as 4=synthetic, each kind one of {', '.join(PERTURBED_KINDS)}"
-    check = _integer(-(10**9), expected)
-    if not isinstance(value, Mapping):
-        raise ValueError(expected)
-    kinds = {check(level): kind for level, kind in value.items()}
-    if any(kind not in PERTURBED_KINDS for kind in kinds.values()):
-        raise ValueError(expected)
-    return kinds
-
-
-def _yes_or_no(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
-_CHECKS: dict[str, Any] = {
-    "clean_level": _integer(-(10**9), "a whole number"),
-    "threshold_percentile": _number(0, 1, "a fraction between 0 and 1 (0.95 is the 95th percentile)"),
-    "recognizable_levels": _levels,
-    "level_kinds": _kinds,
-    "min_p_value": _number(0, 1, "a number between 0 and 1"),
-    "human_score_col": str,
-    "weights": _weights,
-    "selectivity": _choice(get_args(SelectivityName)),
-    "on_missing": _choice(get_args(OnMissing)),
-    "resamples": _integer(0, "a whole number, 0 or more"),
-    "confidence": _number(0, 1, "a fraction between 0 and 1, such as 0.95"),
-    "adjust": _choice(get_args(Adjustment)),
-    "seed": _integer(0, "a whole number, 0 or more"),
-    "unit_of_analysis": _choice(get_args(UnitOfAnalysis)),
-    "per_concept": _yes_or_no,
-}
+    return replace(chosen, level_kinds={**of_preset.get("level_kinds", {}), **chosen.level_kinds})

@@ -133,8 +133,8 @@ def score(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),
             model=model, model_weights=model_weights, device=device, preset=preset, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
-            recognizable_levels=_items(recognizable_levels), level_kinds=_kinds(level_kinds),
-            min_p_value=min_p_value, human_score_col=human_score_col, weights=_weights(weights),
+            recognizable_levels=recognizable_levels, level_kinds=level_kinds,
+            min_p_value=min_p_value, human_score_col=human_score_col, weights=weights,
             selectivity=selectivity, on_missing=on_missing, resamples=resamples, confidence=confidence,
             adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis, per_concept=per_concept,
         )  # fmt: skip
@@ -146,30 +146,6 @@ def score(
 
 def _one_or_several(images: list[str] | None) -> str | list[str] | None:
     return images[0] if images and len(images) == 1 else images
-
-
-def _items(text: str | None) -> list[str] | None:
-    return None if text is None else text.replace(",", " ").split()
-
-
-def _weights(text: str | None) -> list[str] | dict[str, str] | None:
-    """Numbers, or names with numbers."""
-    items = _items(text)
-    if not items or not any("=" in item for item in items):
-        return items
-    pairs = [item.partition("=")[::2] for item in items]
-    if len(dict(pairs)) < len(pairs) or not all(name and weight for name, weight in pairs):
-        raise InputError(f"--weights: found {text!r}; expected pairs such as S=0.3, each name once")
-    return dict(pairs)
-
-
-def _kinds(text: str | None) -> dict[str, str] | None:
-    if text is None:
-        return None
-    pairs = [item.partition("=")[::2] for item in text.replace(",", " ").split()]
-    if not pairs or any(not kind for _, kind in pairs):
-        raise InputError(f"--level-kinds: found {text!r}; expected pairs such as 4=synthetic")
-    return dict(pairs)
 
 
 def _print_ranking(result: BenchmarkResult) -> None:

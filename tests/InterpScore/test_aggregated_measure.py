@@ -101,7 +101,7 @@ def test_bad_weights_are_named_in_the_error(weights):
     with pytest.raises(InputError) as caught:
         calculate_interpretability_score(1, 1, 1, 1, weights=weights)
     assert str(caught.value) == (
-        f"--weights: found {weights!r}; expected four numbers for S, C, R and H, "
+        f"--weights: found {str(weights)!r}; expected four numbers for S, C, R and H, "
         "or pairs such as S=0.3, none negative, at least one positive"
     )
 

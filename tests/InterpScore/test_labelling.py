@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from InterpScore.errors import InputError
-from InterpScore.labelling import choose_units
 from InterpScore.helpers import sides
+from InterpScore.labelling import choose_units
 from InterpScore.selectivity import hedges_g
 
 LABELS = ["cat"] * 4 + ["dog"] * 5 + ["owl"] * 3
