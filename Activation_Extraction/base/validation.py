@@ -102,7 +102,9 @@ def _lines(error: ErrorDetails, schema: Schema, content: object, source: str | N
         place = _place(source, path)
         if kind == "literal_error":
             return [_unknown_key(place, error["input"], _choices(context["expected"]), source)]
-        return [f"{place}: found the key {shown(error['input'])}; expected {node.get('description') or _pydantic_says(error)}"]
+        return [
+            f"{place}: found the key {shown(error['input'])}; expected {node.get('description') or _pydantic_says(error)}"
+        ]
     if kind == "union_tag_not_found":
         return [f"{place}: no key {context['discriminator']}; expected one of {', '.join(_tags(node))}"]
     if kind == "union_tag_invalid":
