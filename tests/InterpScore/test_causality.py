@@ -126,7 +126,7 @@ def test_concept_without_clean_image_gives_nan_and_says_so():
 
 
 def test_absent_activation_column_is_an_input_error():
-    with pytest.raises(InputError, match="no column 'activation_8' \\(did you mean 'activation_7'\\)"):
+    with pytest.raises(InputError, match="no column 'activation_8' \\(did you mean 'activation_7'"):
         calculate_causality_score(table([0.2], [0.4]), 8, "cat", "activation_8")
 
 

@@ -283,12 +283,12 @@ def test_level_without_recognised_image_is_left_out_of_the_mean():
 
 
 def test_absent_activation_column_is_an_input_error():
-    with pytest.raises(InputError, match="no column 'acts' \\(did you mean 'act'\\)"):
+    with pytest.raises(InputError, match="no column 'acts' \\(did you mean 'act'"):
         calculate_robustness_score(ratings(("cat", 5, 1.0, 1)), "cat", "acts")
 
 
 def test_unknown_option_is_an_input_error():
-    with pytest.raises(InputError, match="unknown option levels"):
+    with pytest.raises(InputError, match="no such key '--levels'"):
         R_of(ratings(("cat", 5, 1.0, 1)), levels=[3])
 
 
