@@ -336,6 +336,21 @@ def test_reliability_of_rates_that_do_not_vary_is_nan():
     assert math.isnan(full_design(np.ones((6, 4))).split_half_reliability(np.arange(6)))
 
 
+def test_reliability_is_the_mean_over_splits_stepped_up():
+    generator = np.random.default_rng(20)
+    image_R, participant_R = generator.integers(0, 12, 90), generator.integers(0, 7, 90)
+    score_R = generator.choice([0, 0.5, 1], 90)  # some rate an image twice, some images are rated by one half only
+    design = RatingDesign(image_R, participant_R, score_R, np.zeros(12, int))
+    halves, correlations = np.random.default_rng(5), []
+    for _ in range(30):
+        half_P = halves.permutation(7) % 2
+        rows = pd.DataFrame({"image": image_R, "half": half_P[participant_R], "score": score_R})
+        rates = rows[rows["image"] < 9].pivot_table(index="image", columns="half", values="score").dropna()
+        correlations.append(pearsonr(rates[0], rates[1]).statistic)
+    r = np.mean(correlations)
+    assert design.split_half_reliability(np.arange(9), 30, seed=5) == pytest.approx(2 * r / (1 + r), abs=1e-12)
+
+
 def test_reliability_is_that_of_the_seed():
     design = full_design(np.random.default_rng(19).random((20, 9)) + np.linspace(0, 1, 20)[:, None])
     found = [design.split_half_reliability(np.arange(20), n_splits=3, seed=seed) for seed in (1, 1, 2)]

@@ -1,4 +1,4 @@
-"""Guards neurons with several concepts: the union counts as one, and single concepts are scored beside it on request."""
+"""Guards what metrics are computed on: neurons with several concepts, and draws in which labels are permuted."""
 
 import json
 
@@ -7,6 +7,12 @@ import pandas as pd
 import pytest
 
 from InterpScore import calculate_selectivity_score, run_interpretability_benchmark
+from InterpScore.options import scoring_options
+from InterpScore.resampling import permuted_labels
+from InterpScore.robustness import METRIC as ROBUSTNESS
+from InterpScore.scoring.blocks import Row, Study, blocks_of
+from InterpScore.selectivity import METRIC as SELECTIVITY
+from InterpScore.tables.experiment_table import load_experiment_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::InterpScore.errors.TableWarning")
 MAP = {"2": "dog", "1": ["cat", "dog"], "3": "NA"}
@@ -99,3 +105,47 @@ def test_the_command_reads_several_concepts_and_counts_neurons_once(files, score
     ranked = written.loc[written["Rank"] != "", ["Neuron", "Concept"]].to_numpy().tolist()
     assert sorted(ranked) == [["1", "cat | dog"], ["2", "dog"], ["3", "NA"]]
     assert len(written) == 5
+
+
+# --- permuted labels ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def permuted(simulated_study):
+    """A block of neuron 1, some of whose activations are missing, and four permutations of its labels."""
+    holes = simulated_study.copy()
+    missing = holes["image_filename"].isin(["cat_level5_1.png", "dog_level3_2.png", "NA_level4_1.png"])
+    holes.loc[missing, "activation_1"] = np.nan
+    study = Study(load_experiment_table(holes, ["1"]), scoring_options())
+    (block,) = blocks_of(study, [Row("1", ("cat",))])
+    (draws,) = permuted_labels(study.sample, study.table.level_I, 4, seed=3)
+    return block, draws
+
+
+def test_selectivity_of_permuted_labels_is_that_of_the_labels_as_permuted(permuted):
+    block, draws = permuted
+    a_I, clean_I = block.table.activation_UI[0], block.table.level_I == 5
+    shows_I, expected = block.table.images_of("cat"), []
+    measured_I = np.isfinite(a_I)
+    for order_I in draws.label_of_IB.T:
+        # A label of an image without an activation goes along, and counts on neither side.
+        on, off = (clean_I & measured_I & (side & measured_I)[order_I] for side in (shows_I, ~shows_I))
+        expected.append(calculate_selectivity_score(a_I[on], a_I[off]))
+    np.testing.assert_allclose(SELECTIVITY.compute(block, draws)[0], expected)
+
+
+def test_robustness_of_permuted_labels_takes_the_ratings_along(permuted):
+    block, draws = permuted
+    table, a_I = block.table, block.table.activation_UI[0]
+    measured_I, shows_I = np.isfinite(a_I), table.images_of("cat")
+    recognised_I = np.bincount(table.image_R, table.score_R >= 0.5, len(a_I))
+    expected = []
+    for order_I in draws.label_of_IB.T:
+        on_I = measured_I & (shows_I & measured_I)[order_I]
+        clean = np.abs(a_I[on_I & (table.level_I == 5)]).mean()
+        ratios = []
+        for level in (3, 4):
+            at_I = on_I & (table.level_I == level)
+            ratios.append(np.average(np.abs(a_I[at_I]), weights=recognised_I[order_I][at_I]) / clean)
+        expected.append(np.mean([min(r, 1 / r) for r in ratios]))
+    np.testing.assert_allclose(ROBUSTNESS.compute(block, draws)[0], expected)
