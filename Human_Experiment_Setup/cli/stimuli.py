@@ -36,7 +36,7 @@ def stimuli() -> None:
 def build(
     images: Annotated[list[str], typer.Argument(help="Clean pictures: folders with a folder a concept, 'globs', image tables with the column concept, tar shards, or hf:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write, or to go on with.")],
-    protocol: Annotated[str, typer.Option("--protocol", "-p", help="A name of `interpscore stimuli protocols`, or a YAML file.")] = "seed",
+    protocol: Annotated[str, typer.Option("--protocol", "-p", help="A name of `interpscore stimuli protocols`, or a YAML file.")] = "default",
     size: Annotated[int | None, typer.Option(help="Pixels a side of every picture of the study.", show_default="the protocol's")] = None,
     split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = 0,
@@ -54,7 +54,7 @@ def build(
 
     [bold]interpscore stimuli build photos/ --protocol noise -o stimuli[/bold]
 
-    [bold]interpscore stimuli build photos/ --protocol seed --neuron-map map.json --layer block_4 --renders renders -o stimuli[/bold]
+    [bold]interpscore stimuli build photos/ --protocol default --neuron-map map.json --layer block_4 --renders renders -o stimuli[/bold]
 
     The folder gets pictures/ (opaque names, one size, pixels alone), images.csv (which is which, and what was measured;
     `interpscore extract` reads it), stimuli.json (what they were made from) and a contact sheet.

@@ -382,8 +382,8 @@ def test_check_measures_strengths_anew(home, stimuli, tmp_path):
 def test_protocols_are_listed_and_printed(stimuli):
     code, out, _ = stimuli("protocols")
     assert code == 0
-    assert re.search(r"^seed +clean, two strengths of noise", out, re.MULTILINE)
-    assert stimuli("protocols", "seed") == (0, (ROOM / "protocols" / "seed.yaml").read_text(), "")
+    assert re.search(r"^default +clean, two strengths of noise", out, re.MULTILINE)
+    assert stimuli("protocols", "default") == (0, (ROOM / "protocols" / "default.yaml").read_text(), "")
     assert stimuli("protocols", "sead")[0] == 2
 
 

@@ -23,12 +23,12 @@ def problems(tmp_path, text):
 
 
 def test_protocols_that_come_along_can_be_read():
-    assert {"seed", "published", "noise", "exemplars"} <= set(available_protocols())
+    assert {"default", "published", "noise", "exemplars"} <= set(available_protocols())
     for name in available_protocols():
         assert read_protocol(name).name == name
 
 
-@pytest.mark.parametrize("name", ["seed", "published"])
+@pytest.mark.parametrize("name", ["default", "published"])
 def test_five_levels_have_the_kinds_of_the_study(name):
     kinds = {number: level.kind for number, level in read_protocol(name).levels.items()}
     assert kinds == {5: "clean", 1: "benign", 2: "benign", 3: "adversarial", 4: "synthetic"}
@@ -47,7 +47,7 @@ def test_the_clean_level_comes_first_whatever_its_number(tmp_path):
 
 
 def test_everything_said_is_in_the_dictionary_defaults_included():
-    said = read_protocol("seed").as_dict()["levels"]["3"]
+    said = read_protocol("default").as_dict()["levels"]["3"]
     assert said["kind"] == "adversarial"
     assert said["prompt"] == AdversarialLevel("unit", "linf", 8).prompt
 
@@ -98,8 +98,8 @@ def test_values_that_a_level_cannot_hold_are_told(tmp_path, level, line):
 
 
 def test_an_unknown_protocol_is_told_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match=r"protocol: found 'sead' \(did you mean 'seed'\?\)"):
-        read_protocol("sead")
+    with pytest.raises(InputError, match=r"protocol: found 'defalt' \(did you mean 'default'\?\)"):
+        read_protocol("defalt")
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such file"):
         read_protocol(tmp_path / "nowhere.yaml")
 
