@@ -151,8 +151,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 def _node(data: memoryview) -> Node:
     try:
         message = NODE.FromString(data)
-    except DecodeError as error:
-        raise MalformedError(f"a node that cannot be parsed: {str(error).rpartition(': ')[2]}") from None
+    except DecodeError:
+        raise MalformedError("a node that cannot be parsed") from None
     if not NODE_NAME.fullmatch(message.name):
         raise MalformedError(f"a node named {shown(message.name)}, which TensorFlow does not allow")
     try:

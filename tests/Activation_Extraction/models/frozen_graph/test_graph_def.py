@@ -103,7 +103,7 @@ def test_an_integer_that_fills_a_huge_tensor_takes_no_memory():
 @pytest.mark.parametrize(
     ("message", "what"),
     [
-        (tensor_message(np.zeros(3, np.float32))[:-4], "a node that cannot be parsed: Wire format was corrupt"),
+        (tensor_message(np.zeros(3, np.float32))[:-4], "a node that cannot be parsed"),
         (field(1, 1) + field(2, shape_message([3])) + field(4, b"12345678"), "8 bytes of content for 3 elements"),
         (tensor_message(np.zeros(1, np.float32), _5=np.zeros(2, np.float32).tobytes()), "2 values for 1 elements"),
         (tensor_message(np.zeros(2, np.float32), _5=b"12345"), "a node that cannot be parsed"),
@@ -140,7 +140,7 @@ def small_graph():
         (b"PK\x03\x04" + bytes(100), "not a GraphDef|of another kind"),
         (field(4, field(1, 134)), "no node in it"),
         (field(1, field(1, "two words") + field(2, "Relu")), "which TensorFlow does not allow"),
-        (field(1, field(1, b"\xff")), "not a GraphDef: at byte 0 a node that cannot be parsed: .*UTF-8"),
+        (field(1, field(1, b"\xff")), "not a GraphDef: at byte 0 a node that cannot be parsed"),
         (field(1, field(1, "x")) * 2, "a second node 'x'"),
         (field(1, field(1, "x")) + field(9, 1), "damaged: at byte 5 field 9"),
     ],
