@@ -68,7 +68,7 @@ def list_folder(folder: str) -> Listing:
         raise InputError(f"{folder}: no image in this folder{hint}; expected files such as .jpg or .png")
     root = os.path.abspath(folder)
     files = Files(root, names, odd, filled_folders(root, names), were_seen=True)
-    return Listing(_with_concepts(names), files, PurePath(root))
+    return Listing(with_concepts(names, concepts_of(names)), files, PurePath(root))
 
 
 def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
@@ -89,7 +89,9 @@ def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
     names, odd = _as_text(relative())
     if not any(os.path.lexists(path) for path in paths):
         raise InputError(f"{paths[0]}: no such file{f', nor any other of {len(paths)}' if len(paths) > 1 else ''}")
-    return Listing(_with_concepts(names), Files(home, names, odd, filled_folders(home, names)), PurePath(home))
+    return Listing(
+        with_concepts(names, concepts_of(names)), Files(home, names, odd, filled_folders(home, names)), PurePath(home)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +143,11 @@ def holds_something(folder: str) -> bool:
         return False
     except OSError:  # such as no permission to list it
         return True
+
+
+def lost_file(path: str) -> str | None:
+    """What is gone as a whole of a file's path; None where the file is there."""
+    return None if os.path.exists(path) else gone(path)
 
 
 def gone(path: str) -> str:
@@ -217,7 +224,7 @@ def concepts_of(names: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.struct_field(pc.extract_regex(names, r"(?:^|/)(?P<concept>[^/]+)/[^/]*$"), "concept")
 
 
-def _with_concepts(names: pa.ChunkedArray) -> pa.Table:
-    concepts = concepts_of(names)
+def with_concepts(names: pa.ChunkedArray, concepts: pa.ChunkedArray) -> pa.Table:
+    """The table of a listing; without concepts where no image has one."""
     known = {"concept": concepts} if concepts.null_count < len(concepts) else {}
     return pa.table({"image": names, **known})

@@ -18,9 +18,10 @@ from Activation_Extraction.images.listing import (
     Listing,
     concepts_of,
     filled_folders,
-    gone,
     is_image,
+    lost_file,
     lost_folder,
+    with_concepts,
 )
 from Activation_Extraction.images.places import FilePart
 from Activation_Extraction.images.tables import names_of_paths, plain_columns
@@ -60,12 +61,10 @@ def list_tar(path: str) -> Listing:
     if labels:
         beside = [_first(labels.get(_stem(name), {})) for name in parts]
         concepts = pc.coalesce(pa.chunked_array([pa.array(beside, pa.string())]), concepts)
-    known = {"concept": concepts} if concepts.null_count < len(concepts) else {}
     offsets, sizes = (array("q", values) for values in zip(*parts.values(), strict=True))
     where = os.path.abspath(path)
-    return Listing(
-        pa.table({"image": names, **known}), TarMembers(where, offsets, sizes), PurePath(where), is_archive=True
-    )
+    members = TarMembers(where, offsets, sizes)
+    return Listing(with_concepts(names, concepts), members, PurePath(where), is_archive=True)
 
 
 class TarMembers:
@@ -78,7 +77,7 @@ class TarMembers:
         return FilePart(self._path, self._offsets[row], self._sizes[row])
 
     def lost(self, row: int) -> str | None:
-        return None if os.path.exists(self._path) else gone(self._path)
+        return lost_file(self._path)
 
 
 def _members(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:

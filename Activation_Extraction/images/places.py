@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from Activation_Extraction.base.errors import InputError, Problem
 
@@ -46,37 +46,23 @@ def bytes_of(place: FilePart | bytes, name: str) -> bytes:
     if isinstance(place, bytes):
         return place
     try:
-        with open_regular(place.path, name) as file:
+        mode = os.stat(place.path).st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            raise ImageError(name, "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device", AN_IMAGE)
+        with open(place.path, "rb") as file:
             wanted = os.fstat(file.fileno()).st_size if place.size is None else place.size
             if wanted > MAX_BYTES:
                 raise ImageError(name, f"is a file of {wanted:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")
             file.seek(place.offset or 0)
             data = file.read(-1 if place.size is None else place.size)
     except OSError as error:
-        raise unreadable(name, error) from error
+        missing = isinstance(error, FileNotFoundError)
+        found = "no such file" if missing else f"cannot be read ({error.strerror or error})"
+        raise ImageError(name, found, AN_IMAGE) from error
+    except InputError:
+        raise
+    except ValueError as error:  # a zero byte in the name
+        raise ImageError(name, f"is no file name ({error})", AN_IMAGE) from None
     if place.size is not None and len(data) < place.size:
         raise ImageError(name, "the file ends before it does", AN_IMAGE) from EOFError()
     return data
-
-
-def open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
-    """Open a file of bytes, but nothing that could make the reader wait.
-
-    Raises:
-        OSError: what the system says.
-        ImageError: no regular file, or no name of one.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            return open(path, "rb")
-        found = "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device"
-    except ValueError as error:  # a zero byte in the name
-        found = f"is no file name ({error})"
-    raise ImageError(name, found, AN_IMAGE)
-
-
-def unreadable(name: str, error: OSError) -> ImageError:
-    """What to say of an image whose file the system does not open or read."""
-    missing = isinstance(error, FileNotFoundError)
-    return ImageError(name, "no such file" if missing else f"cannot be read ({error.strerror or error})", AN_IMAGE)

@@ -16,13 +16,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
 
-from Activation_Extraction.images.places import AN_IMAGE, ImageError, open_regular, unreadable
+from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError, bytes_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Read with Pillow's decoders of these formats alone; others could start programs (EPS starts Ghostscript)."""
@@ -62,14 +62,9 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
         return _as_shown(_from_array(source, name, max_pixels), name)
     if isinstance(source, Image.Image):
         return _decoded(lambda: source, name, max_pixels)
-    if isinstance(source, bytes):
-        return _from_file(BytesIO(source), name, max_pixels)
-    if isinstance(source, str | os.PathLike):
-        try:
-            with open_regular(source, name) as file:
-                return _from_file(file, name, max_pixels)
-        except OSError as error:
-            raise unreadable(name, error) from None
+    if isinstance(source, bytes | str | os.PathLike):
+        place = source if isinstance(source, bytes) else FilePart(os.fsdecode(source))
+        return _from_bytes(bytes_of(place, name), name, max_pixels)
     raise ImageError(
         name, "cannot be taken for an image", "a path, the bytes of an image file, a PIL image or an array"
     )
@@ -103,18 +98,16 @@ OTHER_FILES = (
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
 
 
-def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    if not (head := file.read(1024)):
+def _from_bytes(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    if not data:
         raise ImageError(name, "is empty (0 bytes)", AN_IMAGE)
     try:
-        picture = _decoded(lambda: Image.open(file, formats=FORMATS), name, max_pixels)
+        picture = _decoded(lambda: Image.open(BytesIO(data), formats=FORMATS), name, max_pixels)
     except UnidentifiedImageError:
-        raise ImageError(name, _kind(head), AN_IMAGE) from None
+        raise ImageError(name, _kind(data[:1024]), AN_IMAGE) from None
     for beginning, is_whole in ((b"\xff\xd8", _jpeg_is_whole), (b"\x89PNG", _png_is_whole)):
-        if head.startswith(beginning):
-            file.seek(0)
-            if not is_whole(file.read()):
-                raise ImageError(name, "cut off or damaged (its end is missing)", f"the whole of {AN_IMAGE}")
+        if data.startswith(beginning) and not is_whole(data):
+            raise ImageError(name, "cut off or damaged (its end is missing)", f"the whole of {AN_IMAGE}")
     return picture
 
 

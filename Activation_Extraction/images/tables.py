@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
-from Activation_Extraction.images.listing import Files, Listing, Places, filled_folders, gone
+from Activation_Extraction.images.listing import Files, Listing, Places, filled_folders, lost_file
 from Activation_Extraction.images.places import FilePart
 
 TABLES = (".csv", ".parquet", ".pq")
@@ -209,7 +209,7 @@ class PackedRows:
         return FilePart(os.path.join(self._root, record.get("path") or "")) if data is None else bytes(data)
 
     def lost(self, row: int) -> str | None:
-        return None if os.path.exists(self._path) else gone(self._path)
+        return lost_file(self._path)
 
     def _record(self, row: int) -> dict[str, Any] | None:
         if not self._first <= row < self._end:
