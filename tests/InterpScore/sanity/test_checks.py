@@ -15,7 +15,6 @@ from InterpScore.sanity import network as sanity_network
 from InterpScore.sanity import simulated as sanity_simulated
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
 
-
 FEWER = {"check_null_p_values": 8, "check_dose": 4}
 """Simulated studies of checks that tell right from wrong with few; the slow tests take a tenth of the simulations."""
 
