@@ -98,8 +98,8 @@ def test_each_flag_is_raised_by_what_it_stands_for(judge, natural, drawn):
 
 
 def test_natural_images_are_rarely_flagged_for_how_they_look(judge, natural, drawn):
-    flags = [flag for pixels in drawn for flag in quality(judge, natural, pixels).flags]
-    assert sum(flag in ("grey", "saturated", "noisy") for flag in flags) <= 3
+    flags = [flag for pixels in drawn[:20] for flag in quality(judge, natural, pixels).flags]
+    assert sum(flag in ("grey", "saturated", "noisy") for flag in flags) <= 2
     assert set(flags) <= set(FLAGS)
 
 

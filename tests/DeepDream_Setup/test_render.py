@@ -45,7 +45,7 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
     penalty = 40.0
     x, _ = optimise(
         network, Pixel(), channel(1) - penalty * l2_to_grey(), torch.full((1, 3, 8, 8), 0.5), Transforms(),
-        np.full((600, 1, DRAWS), 0.5), learning_rate=0.2,
+        np.full((300, 1, DRAWS), 0.5), learning_rate=0.2,
     )  # fmt: skip
     # d/dx of w·(x - .5)/.25 - penalty · mean((x - .5)²) is 0 at x = .5 + w/.25 · n/(2 · penalty), within 0 and 1.
     w = model.module.conv.weight[1]
@@ -56,7 +56,7 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_image_is_the_same_alone_and_among_64(clip_mini, precision):
-    recipe = Recipe(steps=4, transforms=VIEWS)
+    recipe = Recipe(steps=2, transforms=VIEWS)
     among = rendered(clip_mini, "0:64", recipe, "block_4", precision=precision)
     alone = rendered(clip_mini, "41", recipe, "block_4", precision=precision)
     assert np.abs(pixels(among[41:42]) / 255 - pixels(alone) / 255).max() <= 1e-4

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,27 @@ def extract(capfd):
     return extracted
 
 
+@pytest.fixture(scope="module")
+def plain(folder, tmp_path_factory):
+    """A store of the pictures, made with no option but those that every test gives."""
+    path = tmp_path_factory.mktemp("plain") / "a.zarr"
+    arguments = [
+        str(folder),
+        "-o",
+        str(path),
+        "--layer",
+        "block_4",
+        "--model",
+        "clip-mini",
+        "--batch-size",
+        "2",
+        "--quiet",
+    ]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        run(extract_app, arguments)
+    return ActivationStore.open(path)
+
+
 def identity(path):
     return ActivationStore.open(path).identity
 
@@ -55,14 +77,12 @@ def test_a_folder_becomes_a_store_and_the_end_says_what_it_holds(folder, extract
     assert store.images["concept"].tolist() == ["a"] * 3 + ["b"] * 3
 
 
-def test_rows_are_what_the_list_extractor_gives(folder, extract, tmp_path):
+def test_rows_are_what_the_list_extractor_gives(folder, plain):
     from Activation_Extraction import extract_layer_activations
 
-    extract(folder, "-o", tmp_path / "a.zarr")
-    store = ActivationStore.open(tmp_path / "a.zarr")
-    paths = [folder / name for name in store.images["image"]]
+    paths = [folder / name for name in plain.images["image"]]
     truth = extract_layer_activations(paths, "block_4", load_model("clip-mini")).values
-    np.testing.assert_allclose(store.units("block_4", range(512)), truth, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(plain.units("block_4", range(512)), truth, rtol=1e-4, atol=1e-5)
 
 
 def test_broken_images_are_listed_and_the_exit_code_is_1(folder, extract, tmp_path):
@@ -91,12 +111,11 @@ def test_quiet_prints_nothing(folder, extract, tmp_path):
         ("--weights", "random", "weights", "random, seed 0"),
     ],
 )
-def test_options_take_effect_and_are_recorded(folder, extract, tmp_path, option, value, key, recorded):
-    extract(folder, "-o", tmp_path / "plain.zarr")
+def test_options_take_effect_and_are_recorded(folder, extract, plain, tmp_path, option, value, key, recorded):
     code, _, err = extract(folder, "-o", tmp_path / "a.zarr", option, value)
     assert code == 0, err
     assert identity(tmp_path / "a.zarr")[key] == recorded
-    plain, other = ActivationStore.open(tmp_path / "plain.zarr"), ActivationStore.open(tmp_path / "a.zarr")
+    other = ActivationStore.open(tmp_path / "a.zarr")
     if key == "top_k":
         assert other.statistics("layer4").top_image_UK.shape == (512, 3)
     elif key == "shard_rows":
@@ -135,19 +154,16 @@ def test_split_and_images_root_choose_rows_and_places(folder, extract, tmp_path)
     assert ActivationStore.open(tmp_path / "a.zarr").images["image"].tolist() == ["b/1.png"]
 
 
-def test_export_writes_arrays_and_image_table(folder, extract, tmp_path):
-    code, out, _ = extract(folder, "-o", tmp_path / "a.zarr", "--export", tmp_path / "x.npz")
+def test_export_writes_arrays_and_image_table(folder, extract, plain, tmp_path):
+    code, out, _ = extract(folder, "-o", plain.path, "--export", tmp_path / "x.npz")
     assert (code, "Exported" in out) == (0, True)
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
-        np.testing.assert_array_equal(
-            arrays["layer4"], ActivationStore.open(tmp_path / "a.zarr").rows("layer4", range(6))
-        )
+        np.testing.assert_array_equal(arrays["layer4"], plain.rows("layer4", range(6)))
     assert pd.read_csv(tmp_path / "x.csv")["image"].tolist()[0] == "a/0.png"
 
 
-def test_verify_hashes_the_store_and_the_images_and_repair_mends_it(folder, extract, tmp_path):
-    store = tmp_path / "a.zarr"
-    extract(folder, "-o", store)
+def test_verify_hashes_the_store_and_the_images_and_repair_mends_it(folder, extract, plain, tmp_path):
+    store = shutil.copytree(plain.path, tmp_path / "a.zarr")
     assert extract(folder, "-o", store, "--verify") == (
         0, f"{store}: complete; all hashes right, and those of 6 images\n", "",
     )  # fmt: skip

@@ -359,6 +359,7 @@ PLACES = {
     "writing": "os.fsync",
     "moving into place": "os.replace",
 }
+SLOW_PLACES = [pytest.param(place, marks=pytest.mark.slow) for place in ("resampling", "writing")]
 
 
 @pytest.fixture
@@ -377,12 +378,12 @@ def stopped(files, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*SLOW_PLACES, "moving into place"])
 def test_a_run_that_is_killed_leaves_the_old_results(stopped, place):
     assert stopped("SIGKILL", place).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*SLOW_PLACES, "moving into place"])
 def test_ctrl_c_ends_without_traceback_and_leaves_the_old_results(stopped, place, tmp_path):
     done = stopped("SIGINT", place)
     assert (done.returncode, done.stderr.strip()) == (130, "")

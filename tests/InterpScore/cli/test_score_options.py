@@ -230,16 +230,23 @@ LISTS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-@pytest.mark.parametrize("option", LISTS)
-@pytest.mark.parametrize("place", ["before", "after"])
-def test_a_list_may_be_quoted_or_not_before_or_after_the_files(files, score, option, spelling, place):
-    field, items, expected = LISTS[option]
-    written = [option, *(part.format(*items) for part in spelling)]
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+def test_a_list_may_be_quoted_or_not_before_or_after_the_files(files, score, spelling, place):
+    written = [[option, *(part.format(*items) for part in spelling)] for option, (_, items, _) in LISTS.items()]
+    first, second, third = written if place != "after" else written[::-1]
     paths = [*files.paths, "--resamples", 0]
-    outcome = score(*written, *paths) if place == "before" else score(*paths, *written)
+    # Another list is the one right in front of the files each time.
+    arguments = {
+        "before": [*third, *second, *first, *paths],
+        "between": [*first, *third, *second, *paths[:2], "--resamples", 0, *paths[2:3]],
+        "after": [*first, *second, *third, *paths],
+    }
+    outcome = score(*arguments[place])
     assert (outcome.code, outcome.err) == (0, "")
     signature = json.loads(files.results.with_suffix(".json").read_text())["signature"]
-    assert signature["options"][field] == expected
+    assert {field: signature["options"][field] for field, *_ in LISTS.values()} == {
+        field: expected for field, _, expected in LISTS.values()
+    }
 
 
 def test_a_list_with_an_equals_sign_is_read(scored):

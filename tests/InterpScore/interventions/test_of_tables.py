@@ -72,13 +72,18 @@ def benchmark(*arguments, **options):
         return run_interpretability_benchmark(*arguments, resamples=0, **options)
 
 
+@pytest.fixture(scope="module")
+def measured(table, folder):
+    """The table scored with effects that are measured on the way."""
+    return benchmark(table, MAP, images=folder, model="clip-mini")
+
+
 def raw(image, unit):
     return float(image.effects([ablate(), amplify()])[0][:, unit].mean())
 
 
-def test_benchmark_measures_every_neuron_on_every_clean_image(table, folder, by_image):
-    result = benchmark(table, MAP, images=folder, model="clip-mini")
-    scores = result.table.set_index("Neuron")
+def test_benchmark_measures_every_neuron_on_every_clean_image(measured, by_image):
+    scores = measured.table.set_index("Neuron")
     for unit, concept in MAP.items():
         mine = [raw(by_image[f"{concept}_{k}.png"], int(unit)) for k in range(3)]
         rest = [raw(by_image[f"{other}_{k}.png"], int(unit)) for other in CONCEPTS if other != concept for k in range(3)]  # fmt: skip
@@ -86,13 +91,13 @@ def test_benchmark_measures_every_neuron_on_every_clean_image(table, folder, by_
         assert scores.loc[unit, "C"] == pytest.approx(1 - math.exp(-np.mean(mine)), rel=1e-4)
         assert scores.loc[unit, "C_specific"] == pytest.approx(np.mean(mine) - np.mean(rest), rel=1e-3, abs=1e-6)
         assert scores.loc[unit, "n_C_images"] == 3
-    (origin,) = result.signature["causality"]
+    (origin,) = measured.signature["causality"]
     assert (origin["model"], origin["layer"], origin["units"]) == ("clip-mini", "layer4", "all")
     assert origin["weights_sha256"] == load_model("clip-mini").provenance["weights_sha256"]
 
 
-def test_percentile_is_the_share_of_units_as_active_that_do_less(table, folder, by_image):
-    scores = benchmark(table, MAP, images=folder, model="clip-mini").table.set_index("Neuron")
+def test_percentile_is_the_share_of_units_as_active_that_do_less(measured, by_image):
+    scores = measured.table.set_index("Neuron")
     mine = [by_image[f"fire_{k}.png"] for k in range(3)]
     raw_V = torch.stack([image.effects([ablate(), amplify()])[0].mean(0) for image in mine]).mean(0).numpy()
     activation_V = torch.stack([image.activation_UP.mean(1) for image in mine]).mean(0).numpy()
@@ -147,7 +152,7 @@ def test_activations_of_another_network_are_noticed(table, folder):
     assert any("the table's activations do not go with those" in line for line in result.warnings)
 
 
-def test_file_of_effects_scores_as_measuring_them_does(table, folder, tmp_path):
+def test_file_of_effects_scores_as_measuring_them_does(table, folder, measured, tmp_path):
     model = load_model("clip-mini")
     names = sorted(path.name for path in folder.glob("*/*.png"))
     concepts = [name.split("_")[0] for name in names]
@@ -155,7 +160,6 @@ def test_file_of_effects_scores_as_measuring_them_does(table, folder, tmp_path):
     kinds = ("ablation", "amplification", "scale_0.5", "mean_ablation", "resample_ablation")
     measure_to_file(tmp_path / "e.parquet", names, paths, LayerInterventions(model, "block_4"), kinds, concepts)
     from_file = benchmark(table, MAP, causality=tmp_path / "e.parquet")
-    measured = benchmark(table, MAP, images=folder, model="clip-mini")
     columns = ["Neuron", "C", "C_specific", "C_toward", "C_percentile", "n_C_images", "InterpScore"]
     pd.testing.assert_frame_equal(from_file.table[columns], measured.table[columns], rtol=1e-4)
     frame = pd.read_parquet(tmp_path / "e.parquet").set_index("image_filename")
@@ -176,12 +180,11 @@ def test_file_that_was_changed_after_it_was_written_is_refused(table, folder, tm
         benchmark(table, MAP, causality=tmp_path / "e.parquet")
 
 
-def test_store_names_model_and_layer(table, folder, tmp_path):
+def test_store_names_model_and_layer(table, folder, measured, tmp_path):
     extract_full_layer_activations(str(folder), ["block_4"], tmp_path / "a.zarr", "clip-mini", progress=False)
     plain = table.drop(columns=[f"activation_{unit}" for unit in MAP])
     result = benchmark(plain, MAP, stores=tmp_path / "a.zarr", images=folder)
-    wanted = benchmark(table, MAP, images=folder, model="clip-mini")
-    assert result.table["C"].tolist() == pytest.approx(wanted.table["C"].tolist(), rel=1e-5)
+    assert result.table["C"].tolist() == pytest.approx(measured.table["C"].tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +238,8 @@ def of_fire(table, folder):
     )
 
 
-def test_score_of_one_neuron_is_that_of_the_benchmark(of_fire, table, folder):
-    row = benchmark(table, {"185": "fire"}, images=folder, model="clip-mini").table.iloc[0]
+def test_score_of_one_neuron_is_that_of_the_benchmark(of_fire, measured):
+    row = measured.table.set_index("Neuron").loc["185"]
     assert float(of_fire) == pytest.approx(row["C"], rel=1e-6)
     for name in ("specific", "toward", "percentile"):
         assert getattr(of_fire, name) == pytest.approx(row[f"C_{name}"], rel=1e-6)

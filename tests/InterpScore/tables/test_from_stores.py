@@ -101,7 +101,7 @@ def without_layer(result):
 
 
 @given(st.randoms(use_true_random=False), st.data())
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_duplicates_and_folders_give_the_scores_of_columns(measured, neurons, columns_of, random, data):
     frame, images, a_NU = measured
     order = data.draw(st.permutations(range(len(images)))) + random.sample(range(len(images)), 5)
