@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 
 import numpy as np
-import torch
 import xarray as xr
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from numpy.typing import NDArray
 from torch import Tensor
 
-from Activation_Extraction.backends.batch_sizes import check_batch_size, largest_batch
-from Activation_Extraction.backends.plain_network import PlainNetwork, running
-from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
-from Activation_Extraction.clip_helpers import ImageError, ImageSource, listed, read_images
+from Activation_Extraction.backends.runner import prepare_runner
+from Activation_Extraction.base.errors import InputError, UnreadableImageWarning, listed_up_to
+from Activation_Extraction.base.progress import image_progress
+from Activation_Extraction.clip_helpers import ImageSource, listed, preparation, read_images
 from Activation_Extraction.images.reading import name_of
 from Activation_Extraction.models.registry import Model, load_model
-from Activation_Extraction.models.surgery.pooling import check_pooling
-
-BATCH_SIZE = 16
-"""Images at a time, unless a memory limit asks for fewer."""
 
 _SHOWN_ERRORS = 5
 
@@ -88,13 +81,13 @@ def extract_layer_activations(
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
         preprocessing: "clip" (scale and centre crop), "published" (squash, as the 2025 study), "own" (a network's own
             function, where it has one) or None: what the model was trained with.
-        batch_size: images at a time; None takes 16, or fewer where the model's memory limit asks for it.
-        progress: show a bar on a terminal when there is more than one batch.
+        batch_size: images at a time; None takes 8, or fewer where the model's memory limit asks for it.
+        progress: show progress on standard error when there is more than one batch.
 
     Returns:
         float32, dimensions (image, unit); with pooling "none" also y and x, or token. Coordinates: `image` its name,
         `unit` its number, `error` why an image could not be read (else ""), whose row is NaN. Attributes: model,
-        weights and their hash, layer, pooling, preprocessing, precision, versions.
+        weights and their hash, layer, pooling, preprocessing, backend, precision, versions.
 
     Raises:
         InputError: no images, none readable, an unknown layer, pooling or preset, or a layer whose output has no units.
@@ -115,99 +108,61 @@ def _extracted(
     batch_size: int | None,
     progress: bool,
 ) -> xr.DataArray:
-    name = model.layers.resolve(layer)
-    check_pooling(pooling)
     preset = model.image_input.preset if preprocessing is None else preprocessing
+    preparation(model.image_input, preset)  # refuses an unknown one before the network is prepared
     sources = list(listed(images))
     if not sources:
         raise InputError("images: none given; expected at least one")
-    size = _size(batch_size, model)
-    network = PlainNetwork(model, [name], pooling)
+    runner = prepare_runner(
+        model, [layer], pooling=pooling, backend="eager", batch_size=batch_size, images=len(sources)
+    )
+    ((name, shape),) = runner.shapes.items()
+    values = np.full((len(sources), *shape), np.nan, np.float32)
+    errors = [""] * len(sources)
     prepared = read_images(sources, model.image_input, preset)
-    rows: list[Tensor | None] = []
-    errors: list[str] = []
-    with _bar(len(sources), shown=progress and len(sources) > size) as advance:
-        for batch in _batches(prepared, size):
-            good = [image for image in batch if isinstance(image, Tensor)]
-            kept = iter(_run(network, model, good))
-            rows += [next(kept) if isinstance(image, Tensor) else None for image in batch]
-            errors += [str(image) if isinstance(image, ImageError) else "" for image in batch]
-            advance(len(batch))
+    batch = np.zeros((runner.batch_size, *model.example().shape[1:]), np.float32)
+    with image_progress("Extracting", len(sources), shown=progress and len(sources) > len(batch)) as advance:
+        for start in range(0, len(sources), len(batch)):
+            good: list[int] = []
+            for i, image in enumerate(islice(prepared, len(batch))):
+                if isinstance(image, Tensor):
+                    batch[len(good)] = image
+                    good.append(start + i)
+                else:
+                    errors[start + i] = str(image)
+            if good:
+                values[good] = runner(batch)[name][: len(good)]
+            advance(min(len(batch), len(sources) - start))
     unreadable = [error for error in errors if error]
     if len(unreadable) == len(sources):
         raise InputError(unreadable)
     if unreadable:
-        warnings.warn(UnreadableImageWarning(_summary(unreadable, len(sources))), stacklevel=3)
+        told = "; ".join(listed_up_to(unreadable, _SHOWN_ERRORS))
+        message = f"{len(unreadable)} of {len(sources)} images not read, their rows are NaN: {told}"
+        warnings.warn(UnreadableImageWarning(message), stacklevel=3)
     names = [name_of(source, i) for i, source in enumerate(sources)]
     attributes = {
         **{f"model_{key}": value for key, value in model.provenance.items()},
+        **runner.provenance,
         "model": model.name,
         "layer": name,
         "pooling": pooling,
         "preprocessing": preset,
         "input": f"{model.image_input.height}x{model.image_input.width}",
-        "precision": "float32",
         "device": str(model.device),
         "interpscore": version("interpscore"),
     }
-    return _labelled(rows, names, errors, attributes)
-
-
-# Running ------------------------------------------------------------------------------------------------------------
-
-
-def _run(network: PlainNetwork, model: Model, images: Sequence[Tensor]) -> Iterable[Tensor]:
-    """What is kept of a layer for each image, on the CPU."""
-    if not images:
-        return ()
-    with running(model):
-        (kept,) = network(torch.stack(list(images)).to(model.device))
-        return kept.cpu()  # type: ignore[no-any-return]
-
-
-def _size(wanted: int | None, model: Model) -> int:
-    if wanted is not None:
-        return check_batch_size(wanted)
-    return BATCH_SIZE if model.memory_limit is None else min(BATCH_SIZE, largest_batch(model))
-
-
-def _batches(items: Iterable[Tensor | ImageError], size: int) -> Iterator[list[Tensor | ImageError]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-@contextmanager
-def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
-        task = bar.add_task("Extracting", total=total)
-        yield lambda count: bar.advance(task, count)
-
-
-# The result ---------------------------------------------------------------------------------------------------------
+    return _labelled(values, names, errors, attributes)
 
 
 def _labelled(
-    rows: Sequence[Tensor | None], names: Sequence[str], errors: Sequence[str], attributes: Mapping[str, str]
+    values: NDArray[np.float32], names: Sequence[str], errors: Sequence[str], attributes: Mapping[str, str]
 ) -> xr.DataArray:
-    shape = next(row.shape for row in rows if row is not None)
-    values = np.full((len(rows), *shape), np.nan, np.float32)
-    for i, row in enumerate(rows):
-        if row is not None:
-            values[i] = row.numpy()
-    positions = {1: (), 2: ("token",), 3: ("y", "x")}[len(shape)]
+    positions = {2: (), 3: ("token",), 4: ("y", "x")}[values.ndim]
     return xr.DataArray(
         values,
         dims=("image", "unit", *positions),
-        coords={"image": list(names), "unit": np.arange(shape[0]), "error": ("image", list(errors))},
+        coords={"image": list(names), "unit": np.arange(values.shape[1]), "error": ("image", list(errors))},
         name="activation",
         attrs=dict(attributes),
     )
-
-
-def _summary(unreadable: Sequence[str], count: int) -> str:
-    more = f"; and {len(unreadable) - _SHOWN_ERRORS} more" if len(unreadable) > _SHOWN_ERRORS else ""
-    return f"{len(unreadable)} of {count} images not read, their rows are NaN: {'; '.join(unreadable[:_SHOWN_ERRORS])}{more}"

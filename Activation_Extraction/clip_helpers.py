@@ -32,7 +32,7 @@ __all__ = [
     "ImageInput",
     "ImageSource",
     "listed",
-    "normalised",
+    "network_input",
     "preparation",
     "prepare",
     "read_image",
@@ -128,24 +128,24 @@ def read_images(
     return each()
 
 
-def normalised(pixels_NHWC: Tensor, image_input: ImageInput) -> Tensor:
-    """What a network takes of a batch that a preset arranged, made on its device; as `prepare`, to the last bit.
+def network_input(pixels_NHWC: Tensor, image_input: ImageInput, white: Literal[1, 255] = 255) -> Tensor:
+    """What a network takes of a batch of pixels that have its size, made on their device; gradients pass.
 
     Args:
-        pixels_NHWC: uint8, N × H × W × C. A batch in floats is what a network's own transform made, and stays as it is.
+        pixels_NHWC: whole numbers or floats, N × H × W × C.
+        white: the largest value of a pixel.
 
     Returns:
-        float32, N × C × H × W (the channels stay last in memory), or N × H × W × C for the layout NHWC.
+        float32, N × C × H × W (in memory as the pixels lie there), or N × H × W × C for the layout NHWC.
     """
-    if pixels_NHWC.is_floating_point():
-        return pixels_NHWC
-    x_NHWC = pixels_NHWC.to(torch.float32)
+    x_NHWC = pixels_NHWC.float()
     # Divisors are tensors on the device: CUDA would multiply with the inverse of a plain number.
-    if image_input.value_range == "0-1":
-        x_NHWC /= x_NHWC.new_tensor([255])
+    if image_input.value_range == "0-1" and white == 255:
+        x_NHWC = x_NHWC / x_NHWC.new_tensor(255)
+    elif image_input.value_range == "0-255" and white == 1:
+        x_NHWC = 255 * x_NHWC
     if image_input.mean is not None and image_input.std is not None:
-        x_NHWC -= x_NHWC.new_tensor(image_input.mean)
-        x_NHWC /= x_NHWC.new_tensor(image_input.std)
+        x_NHWC = (x_NHWC - x_NHWC.new_tensor(image_input.mean)) / x_NHWC.new_tensor(image_input.std)
     return x_NHWC.permute(0, 3, 1, 2) if image_input.layout == "NCHW" else x_NHWC
 
 
@@ -183,13 +183,7 @@ OWN = "own"
 
 
 def _tensor(pixels_HWC: NDArray[np.uint8], image_input: ImageInput) -> Tensor:
-    x_HWC = pixels_HWC.astype(np.float32)  # in NumPy: torch would wake all its threads for so little
-    if image_input.value_range == "0-1":
-        x_HWC /= 255
-    if image_input.mean is not None and image_input.std is not None:
-        x_HWC -= np.array(image_input.mean, np.float32)
-        x_HWC /= np.array(image_input.std, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(x_HWC.transpose(2, 0, 1)) if image_input.layout == "NCHW" else x_HWC)
+    return network_input(torch.from_numpy(pixels_HWC[None].copy()), image_input)[0].contiguous()
 
 
 def _checked(x: Tensor, image_input: ImageInput, source: str) -> Tensor:

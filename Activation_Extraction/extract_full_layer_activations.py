@@ -18,11 +18,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from time import monotonic
+from typing import Literal
 
 import numpy as np
 import torch
 
-from Activation_Extraction.backends.runner import Runner, prepare_runner
+from Activation_Extraction.backends.runner import AUTO, Runner, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.clip_helpers import preparation
@@ -33,10 +34,6 @@ from Activation_Extraction.models.resources import devices_named
 from Activation_Extraction.store.files import Shard
 from Activation_Extraction.store.reader import ActivationStore
 from Activation_Extraction.store.writer import StoreWriter, recorded_identity
-
-FEW_IMAGES, FEW_BATCH = 64, 8
-"""Fewer images than the first are run in batches of the second, unmeasured."""
-
 
 VERSIONS = ("torch", "library")
 """Of a model's provenance, what tells versions of libraries: part of a store's history, not of its identity."""
@@ -70,12 +67,12 @@ def extract_full_layer_activations(
     weights: str | os.PathLike[str] | None = None,
     pooling: str = "mean",
     preprocessing: str | None = None,
-    backend: str = "eager",
+    backend: str = AUTO,
     precision: str = "fp32",
     devices: str | None = None,
     threads: int | None = None,
     memory_limit: int | str | None = None,
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
     workers: int | None = None,
     top_k: int | None = None,
     shard_rows: int | None = None,
@@ -91,11 +88,12 @@ def extract_full_layer_activations(
         weights, threads, memory_limit: see `load_model`; for a model by name.
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
         preprocessing: "clip", "published", "own", or None: what the model was trained with.
-        backend, precision: how the network is run, see `prepare_runner`; "eager" and "fp32" are exact.
+        backend, precision: how the network is run, see `prepare_runner`; "auto" takes what the store was begun with,
+            else OpenVINO where it is installed and runs this network on a CPU, else "eager".
         devices: "cpu", "cuda" (every GPU), or a list such as "cuda:0,cuda:1"; each computes shards of its own. GPUs are
             written for but were never tested. None: the model's own, else the CPU.
-        batch_size: images at a time on each device; None takes what the store was begun with, else the fastest of a
-            short trial.
+        batch_size: images at a time on each device; None takes what the store was begun with, else 8 or what the memory
+            limit has room for; "auto" what the store was begun with, else the fastest of a short trial.
         workers: decoding processes of all devices together; None takes one a processor.
         top_k: images kept for each unit; None takes 100.
         shard_rows: images in a shard, the unit of work; None chooses by the size of a row.
@@ -124,9 +122,9 @@ def extract_full_layer_activations(
         "preprocessing": preset,
         "input": f"{first.image_input.height}x{first.image_input.width}",
         "pooling": pooling,
-        "backend": backend,
+        "backend": None if backend == AUTO else backend,
         "precision": precision,
-        "batch_size": batch_size,
+        "batch_size": None if batch_size == AUTO else batch_size,
     }
     asked = {
         **identity, "layers": names, "images": image_list.fingerprint, "rows": len(image_list),
@@ -135,11 +133,12 @@ def extract_full_layer_activations(
     recorded = recorded_identity(output, asked)  # a store of something else is refused before anything is prepared
     if recorded is not None and (store := ActivationStore.open(output)).is_complete:
         return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"])
-    size = batch_size if recorded is None else recorded["batch_size"]
-    runners = _runners(replicas, names, pooling, backend, precision, size or _size_for_few(image_list))
+    if recorded is not None:
+        backend, batch_size = recorded["backend"], recorded["batch_size"]
+    runners = _runners(replicas, names, pooling, backend, precision, batch_size, len(image_list))
     with StoreWriter(
         output,
-        {**identity, "batch_size": runners[0].batch_size},
+        {**identity, "backend": runners[0].provenance["backend"], "batch_size": runners[0].batch_size},
         image_list,
         runners[0].shapes,
         aliases={alias: name for name in names for alias in first.layers.aliases_of(name)},
@@ -166,17 +165,27 @@ def extract_full_layer_activations(
 
 
 def _runners(
-    replicas: Sequence[Model], layers: Sequence[str], pooling: str, backend: str, precision: str, size: int | None
+    replicas: Sequence[Model],
+    layers: Sequence[str],
+    pooling: str,
+    backend: str,
+    precision: str,
+    batch_size: int | Literal["auto"] | None,
+    images: int,
 ) -> list[Runner]:
-    """What runs the model on each device; a batch size that is to be measured is measured on the first."""
+    """What runs the model on each device; the first one's backend and batch size are those of all."""
+    if backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
+        backend = "eager"
     runners: list[Runner] = []
     for replica in replicas:
-        batch_size = runners[0].batch_size if runners else size
+        if runners:
+            backend, batch_size = runners[0].provenance["backend"], runners[0].batch_size
         runners.append(
             prepare_runner(
-                replica, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size
+                replica, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size,
+                images=images,
             )
-        )
+        )  # fmt: skip
     return runners
 
 
@@ -198,11 +207,6 @@ def _replicas(
     if unused := [name for name, value in given.items() if value is not None]:
         raise InputError(f"{unused[0]}: found with a model that is loaded already; expected them with a model's name")
     return [model]
-
-
-def _size_for_few(images: ImageSet) -> int | None:
-    """A batch size where measuring would take longer than the work; None asks for a measurement."""
-    return min(FEW_BATCH, len(images)) if len(images) < FEW_IMAGES else None
 
 
 def _unreadable(store: ActivationStore) -> list[str]:

@@ -22,8 +22,8 @@ _SHOWN_UNITS = 12
 @dream_app.callback(invoke_without_command=True)
 def dream(
     context: typer.Context,
-    layer: Annotated[str | None, typer.Option(help="A layer, in either scheme; `interpscore models layers` lists them.", rich_help_panel=NETWORK)] = None,
-    units: Annotated[str, typer.Option(help="Such as 5,12 or 0:64 (64 is not part of it); : is all; 5+9 is one image for both.", rich_help_panel=NETWORK)] = ":",
+    layer: Annotated[str | None, typer.Option(help="A layer, in either scheme; `interpscore models layers` lists them.", show_default="what --units names", rich_help_panel=NETWORK)] = None,
+    units: Annotated[str, typer.Option(help="Such as 5,12 or 0:64 (64 is not part of it); : is all; 5+9 is one image for both; layer4.5:89 names the layer, too.", rich_help_panel=NETWORK)] = ":",
     model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     recipe: Annotated[str, typer.Option(help="microscope (fast, for whole layers), study (four starts), paper (facets, 4,096 steps), or a YAML file.")] = "microscope",
@@ -33,7 +33,7 @@ def dream(
     facet: Annotated[list[str] | None, typer.Option(help="Of the labels, only these become facets; repeat it.", show_default="every label", rich_help_panel=PICTURES)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <model>/<layer>/<unit>/*.png and the manifest.")] = Path("renders"),
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
-    precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Of the network while images grow; they are always measured in fp32.", show_default="bf16 where the processor has it", rich_help_panel=RUNNING)] = None,
+    precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Of the network while images grow; they are always measured in fp32.", show_default="bf16 where the device has it", rich_help_panel=RUNNING)] = None,
     device: Annotated[str, typer.Option(help="Such as cpu or cuda:1.", rich_help_panel=RUNNING)] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of the network.", show_default="all", rich_help_panel=RUNNING)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -50,8 +50,6 @@ def dream(
 
     if context.invoked_subcommand is not None:
         return
-    if layer is None:
-        raise InputError("--layer: none given; expected one (`interpscore models layers` lists them)")
     if facet and not facet_images:
         raise InputError("--facet: found without --facet-images; expected both")
     from DeepDream_Setup.session import Request, run_session

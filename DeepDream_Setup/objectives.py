@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.models.units import Unit
 
 Units: TypeAlias = "int | Sequence[int]"
 """A unit for all images, or one for each."""
@@ -89,6 +90,14 @@ def channel(units: Units, layer: str | None = None) -> Objective:
 def neuron(units: Units, layer: str | None = None) -> Objective:
     """Activation of a unit at the centre of its map; otherwise as `channel`."""
     return _of_layer(lambda a: centre(_maps(a, units)), layer)
+
+
+def directions(units: Sequence[Unit], count: int) -> Tensor:
+    """Each unit as a direction of a layer with that many units, `(len(units), count)`: 1 at each of its channels."""
+    vectors = torch.zeros(len(units), count)
+    for row, unit in enumerate(units):
+        vectors[row, list(unit.channels)] = 1
+    return vectors
 
 
 def direction(vectors: Tensor, layer: str | None = None) -> Objective:

@@ -10,7 +10,6 @@ Shapes: N images of a tile, C = 3 colours, S pixels a side, U units.
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
+from Activation_Extraction.models.units import Unit
 from DeepDream_Setup.facets import FacetProbes, facet
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import (
@@ -32,6 +32,7 @@ from DeepDream_Setup.objectives import (
     centre_direction,
     cosine_direction,
     direction,
+    directions,
     diversity,
     l2_to_grey,
     layer_energy,
@@ -41,7 +42,6 @@ from DeepDream_Setup.parametrization import Fourier, ImageStatistics, Maco, Para
 from DeepDream_Setup.recipes import Recipe
 from DeepDream_Setup.starts import start_named
 from DeepDream_Setup.transforms import DRAWS, Transforms, resample
-from DeepDream_Setup.units import Unit, directions
 
 TILE = 8
 """Images that are optimised together, however many there are to make: large networks are fastest with about as many."""
@@ -89,10 +89,10 @@ def render_units(
     Args:
         model: the network; it is left as it is, and no hook stays behind.
         layer: in either scheme.
-        units: `parse_units` makes them.
+        units: `models.units.parse_units` makes them.
         recipe: `read_recipe` reads it.
         seed: of all that is random.
-        precision: "fp32" or "bf16"; see `best_precision`.
+        precision: "fp32" or "bf16"; see `models.resources.best_precision`.
         statistics: of natural images at the size that is rendered; MACO needs them.
         probes: of facets; a unit gets an image for each, and the recipe's objective weighs them.
         advance: called after each step of a tile with the number of its images.
@@ -184,14 +184,6 @@ def optimise(
             stepped()
     with torch.no_grad():
         return parametrization.image(parameters), torch.stack(values)
-
-
-def best_precision(device: torch.device) -> str:
-    """ "bf16" where the device computes it in hardware, else "fp32"."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    supported = platform.machine() in ("x86_64", "AMD64") and torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if supported else "fp32"
 
 
 def _parametrization(recipe: Recipe, size: int, statistics: ImageStatistics | None) -> Parametrization:

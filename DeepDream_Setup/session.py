@@ -19,16 +19,18 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import image_progress
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
+from Activation_Extraction.models.resources import best_precision, check_precision
+from Activation_Extraction.models.units import layer_of_units, parse_units
 from DeepDream_Setup.facets import FacetProbes, train_probes
 from DeepDream_Setup.manifest import Renders
 from DeepDream_Setup.natural import labels_of_set, pixels_of_set
+from DeepDream_Setup.objectives import directions
 from DeepDream_Setup.parametrization import ImageStatistics, image_statistics
 from DeepDream_Setup.quality import VIEWS, Judge, NaturalImages, Quality, as_images, batches_of
 from DeepDream_Setup.recipes import Recipe, read_recipe
-from DeepDream_Setup.render import Render, best_precision, render_units, stream_of
+from DeepDream_Setup.render import Render, render_units, stream_of
 from DeepDream_Setup.starts import start_named
 from DeepDream_Setup.transforms import DRAWS, plainly, resample
-from DeepDream_Setup.units import directions, parse_units
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Request:
     """What was asked for, as the options of the command have it."""
 
     model: str
-    layer: str
+    layer: str | None
     units: str
     recipe: str
     output: Path
@@ -82,7 +84,11 @@ def run_session(request: Request, *, progress: bool = True) -> Report:
         found = "facet images without a term facet in it" if facet_set else "a term facet without --facet-images"
         raise InputError(f"recipe {request.recipe}, objective: found {found}; expected both or neither")
     model = load_model(request.model, weights=request.weights, device=request.device, threads=request.threads)
-    layer, precision = model.layers.resolve(request.layer), request.precision or best_precision(model.device)
+    layer = layer_of_units(request.units, request.layer, model.layers.resolve)
+    if layer is None:
+        raise InputError("layer: none given; expected one (`interpscore models layers` lists them)")
+    precision = request.precision or best_precision(model.device)
+    check_precision(precision, model.device)
     judge = Judge(model, layer, recipe.reading)
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)

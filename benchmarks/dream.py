@@ -27,12 +27,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from Activation_Extraction import Model, load_model
-from DeepDream_Setup.network import PRECISIONS, CutNetwork
+from Activation_Extraction.models.resources import PRECISIONS, best_precision
+from Activation_Extraction.models.units import parse_units
+from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.parametrization import Fourier
 from DeepDream_Setup.recipes import Recipe
-from DeepDream_Setup.render import TILE, best_precision, render_units
+from DeepDream_Setup.render import TILE, render_units
 from DeepDream_Setup.transforms import Transforms
-from DeepDream_Setup.units import parse_units
 
 MODEL, LAYER, UNITS = "clip-rn50x4", "layer4.5", 2560
 USUAL = "usual loop"

@@ -21,10 +21,13 @@ import pandas as pd
 from PIL import Image
 from scipy.stats import kendalltau, rankdata
 
-from Activation_Extraction import Model, extract_layer_activations, load_model
-from Activation_Extraction.backends.runner import BACKENDS, PRECISIONS, prepare_runner
+from Activation_Extraction import Model, load_model
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
+from Activation_Extraction.backends.runner import BACKENDS, prepare_runner
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.clip_helpers import prepare
 from Activation_Extraction.images.presets import pixels_of
+from Activation_Extraction.models.resources import PRECISIONS
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.labelling import choose_units
 from InterpScore.sanity.simulation import simulate_ratings
@@ -62,13 +65,15 @@ def compared(name: str, images: pd.DataFrame, paths: list[Path], demo: ModuleTyp
     """Two rows for each way to run a network, one for each neuron map."""
     layer, weights = NETWORKS[name]
     model = load_model(name, weights=weights)
-    plain_IU = extract_layer_activations(paths, layer, model, progress=False).values
+    plain, x_I = PlainNetwork(model, [layer], "mean"), (prepare(path, model.image_input)[None] for path in paths)
+    with running(model):
+        plain_IU = np.concatenate([plain(x)[0].numpy() for x in x_I])
     selection_I = (images["split"] == "selection").to_numpy()
     alive_U = np.flatnonzero((plain_IU > 0).mean(0) >= ALIVE)
     maps = neuron_maps(images["concept"][selection_I].to_numpy(), plain_IU[selection_I], alive_U)
     images, plain_IU = images[~selection_I].reset_index(drop=True), plain_IU[~selection_I]
     paths = [path for path, selected in zip(paths, selection_I, strict=True) if not selected]
-    plain = {units: scores(images, plain_IU, neuron_map, demo) for units, neuron_map in maps.items()}
+    scored = {units: scores(images, plain_IU, neuron_map, demo) for units, neuron_map in maps.items()}
     rows = []
     for backend in BACKENDS:
         for precision in PRECISIONS:
@@ -80,7 +85,7 @@ def compared(name: str, images: pd.DataFrame, paths: list[Path], demo: ModuleTyp
             common = {"network": name, "what": f"{backend} {precision}"}
             common |= errors(found_IU[:, alive_U], plain_IU[:, alive_U])
             for units, neuron_map in maps.items():
-                changed = changes(scores(images, found_IU, neuron_map, demo), plain[units])
+                changed = changes(scores(images, found_IU, neuron_map, demo), scored[units])
                 rows.append({**common, "units": units, **changed})
     return rows
 

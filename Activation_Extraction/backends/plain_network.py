@@ -22,12 +22,13 @@ class PlainNetwork(nn.Module):
         model: what to run.
         layers: canonical names.
         pooling: of `POOLINGS`.
+        on_the_way: gives each layer's whole map as later layers read it, in place of a pooled copy.
     """
 
-    def __init__(self, model: Model, layers: Sequence[str], pooling: str) -> None:
+    def __init__(self, model: Model, layers: Sequence[str], pooling: str, *, on_the_way: bool = False) -> None:
         super().__init__()
         self.image_tower = model.image_tower
-        self.pooling = pooling
+        self.pooling, self.on_the_way = pooling, on_the_way
         self.axes = dict.fromkeys(layers, 1)
         """Layer → which axis of its output holds the units; right after the first run."""
         self._model = model
@@ -38,12 +39,14 @@ class PlainNetwork(nn.Module):
         Raises:
             InputError: the output of a layer has no axis of units.
         """
-        reduce = {layer: self._pooled(layer, len(x)) for layer in self.axes}
-        with trace(self.image_tower, self.axes, reduce=reduce) as retained:
+        keep = {layer: self._keep(layer, len(x)) for layer in self.axes}
+        # What is reduced is no longer on the way.
+        with trace(self.image_tower, self.axes, reduce=None if self.on_the_way else keep) as retained:
             retained.run(x)
-        return tuple(retained[layer] for layer in self.axes)
+        found = (retained[layer] for layer in self.axes)
+        return tuple(keep[layer](a) for layer, a in zip(self.axes, found)) if self.on_the_way else tuple(found)
 
-    def _pooled(self, layer: str, images: int) -> Callable[[Tensor], Tensor]:
+    def _keep(self, layer: str, images: int) -> Callable[[Tensor], Tensor]:
         def keep(a: Tensor) -> Tensor:
             axis = self._model.layers.unit_axis(layer, a.shape)
             if axis is None or a.ndim < 2 or len(a) != images:
@@ -52,6 +55,8 @@ class PlainNetwork(nn.Module):
                     "expected one with an axis of units (`interpscore models layers` lists them)"
                 )
             self.axes[layer] = axis
+            if self.on_the_way:
+                return a if axis == 1 else a.movedim(axis, 1)  # even a view of the same shape would be off the way
             return pooled(a, axis, self.pooling)
 
         return keep

@@ -5,9 +5,9 @@
 
 | backend    | what runs |
 |------------|-----------|
-| `eager`    | the network, rewritten (`models/rewrite.py`) where it can be traced symbolically, else as it is |
-| `compiled` | the rewritten network through `torch.compile`; needs a C++ compiler |
-| `openvino` | the network converted to OpenVINO, on the CPU; needs `interpscore[openvino]` |
+| `eager`    | what `backends.preparation` makes of the network |
+| `openvino` | the same converted to OpenVINO, on the CPU; needs `interpscore[openvino]` |
+| `auto`     | `openvino` where it is installed and runs this network, else `eager` |
 
 Each in `fp32`, as exact as the network itself, or in `bf16`: convolutions and matrix products in bfloat16. What runs
 has been compared with the network itself, on a picture of noise, before it is used.
@@ -15,37 +15,26 @@ has been compared with the network itself, on a picture of noise, before it is u
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor
 
-from Activation_Extraction.backends.batch_sizes import check_batch_size, fastest, largest_batch, remember, remembered
+from Activation_Extraction.backends.batch_sizes import BATCH_SIZE, SIZES, check_batch_size, fastest, largest_batch
 from Activation_Extraction.backends.openvino_network import converted, import_openvino
-from Activation_Extraction.backends.plain_network import PlainNetwork, running
-from Activation_Extraction.base.errors import InputError, first_line, shown
-from Activation_Extraction.clip_helpers import normalised
+from Activation_Extraction.backends.plain_network import running
+from Activation_Extraction.backends.preparation import CLOSE, EXACT, PreparedNetwork, distance, noise, prepare_network
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.clip_helpers import network_input
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.resources import device_description, weight_bytes
-from Activation_Extraction.models.surgery.pooling import check_pooling
-from Activation_Extraction.models.surgery.rewrite import NotTraceableError, in_bfloat16, join_relus, rewritten
+from Activation_Extraction.models.resources import weight_bytes
 
-PRECISIONS = ("fp32", "bf16")
-
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Images at a time that are tried."""
-
-FEW_SIZES = (1, 8, 64)
-"""The same for backends that prepare the network anew for each size."""
-
-EXACT, CLOSE = 1e-4, 0.1
-"""How far what runs may be from the network itself, in lengths of a layer's activations: in fp32, in bf16."""
+BACKENDS = ("eager", "openvino")
+AUTO = "auto"
 
 Network = Callable[[Tensor], Sequence[Tensor]]
 """A batch as the image tower takes it → what is kept of each layer."""
@@ -73,7 +62,7 @@ class Runner:
         """What is kept of each layer on a batch.
 
         Args:
-            pixels_NHWC: uint8, as a preset arranged them; or floats, as the model's own transform made them.
+            pixels_NHWC: uint8, as a preset arranged them; or floats, as the network itself takes them.
 
         Returns:
             Canonical name of a layer → float32, (image, …) with the rest as in `shapes`.
@@ -89,173 +78,102 @@ def prepare_runner(
     layers: Iterable[str],
     *,
     pooling: str = "mean",
-    backend: str = "eager",
+    backend: str = AUTO,
     precision: str = "fp32",
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
+    images: int = BATCH_SIZE,
 ) -> Runner:
     """Make what runs a model up to some of its layers, and check that it does. The model is left as it is.
 
-    No other thread may run a network meanwhile: while one is traced, torch's modules do not compute.
-
     Args:
         model: what to run, on its device, with its threads and its memory limit.
-        layers: names of layers; all are kept in one run.
-        pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
-        backend: of `BACKENDS`.
-        precision: of `PRECISIONS`; "fp32" leaves the weights in the precision that they have.
-        batch_size: images at a time; None takes a few seconds to find out which size is fastest, once on a machine.
+        layers, pooling, precision: see `prepare_network`; all layers are kept in one run.
+        backend: of `BACKENDS`, or "auto": the provenance tells which it became.
+        batch_size: images at a time; None takes `BATCH_SIZE`, or what the memory limit has room for; "auto" takes a few
+            seconds to find out which size is fastest.
+        images: that are to be run; a batch of a size that was not asked for is no larger.
 
     Raises:
-        InputError: an unknown layer, pooling, backend or precision; a layer without units; a backend that is not
-            installed, or that cannot run this network, or not closely enough.
+        InputError: what `prepare_network` raises; an unknown backend or one that is not installed, or that cannot run this
+            network, or not closely enough; no batch size, or a memory limit without room for one image.
     """
-    names = list(dict.fromkeys(model.layers.resolve(layer) for layer in layers))
-    if not names:
-        raise InputError("layers: none given; expected at least one")
-    check_pooling(pooling)
-    _check_choice("backend", backend, list(BACKENDS))
-    _check_choice("precision", precision, PRECISIONS)
-    plain = PlainNetwork(model, names, pooling)
-    noise_NHWC = _noise(model, 1)
-    with running(model):
-        reference = plain(_network_input(noise_NHWC, model))
-        prepared = BACKENDS[backend](model, plain, reference, precision)
-
-    def build(size: int) -> Runner:
-        with running(model):
-            network = prepared.build(size)
-        shapes = {layer: tuple(value.shape[1:]) for layer, value in zip(names, reference)}
-        runner = Runner(model, size, shapes, {"backend": backend, **prepared.provenance}, network)
-        _check_close(runner, reference, backend, precision)
-        return runner
-
-    if batch_size is not None:
-        return build(check_batch_size(batch_size))
-    largest = largest_batch(model, prepared.weights, sum(value.nbytes for value in reference))
-    sizes = [size for size in prepared.sizes if size <= largest]
-    conditions = {
-        "model": model.name,
-        "parameters": sum(parameter.numel() for parameter in model.image_tower.parameters()),
-        "image": list(noise_NHWC.shape[1:]),
-        "layers": {layer: list(value.shape[1:]) for layer, value in zip(names, reference)},
-        "backend": {"backend": backend, **prepared.provenance},
-        "device": device_description(model.device),
-        "threads": torch.get_num_threads() if model.threads is None else model.threads,
-    }
-    if (size := remembered(conditions, sizes)) is not None:
-        return build(size)
-    best = fastest(
-        sizes, build, lambda runner: runner(np.broadcast_to(noise_NHWC, (runner.batch_size, *noise_NHWC.shape[1:])))
-    )
-    remember(conditions, best.batch_size)
-    return best
+    if backend not in (*BACKENDS, AUTO):
+        raise InputError(f"backend: found {shown(backend)}; expected {', '.join(BACKENDS)} or {AUTO}")
+    prepared = prepare_network(model, layers, pooling, precision)
+    if backend != "eager":
+        try:
+            return _runner(_openvino(prepared, precision), precision, batch_size, images)
+        except InputError:
+            if backend != AUTO:
+                raise
+    return _runner(_eager(prepared), precision, batch_size, images)
 
 
 # Backends -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A network that is still to be built for a batch size."""
+class _Backend:
+    """A network that is still to be built for a batch size.
 
+    Attributes:
+        form, versions: of what runs, for the provenance.
+        weights: bytes of copies of the model's weights.
+    """
+
+    name: str
+    prepared: PreparedNetwork
     build: Callable[[int], Network]
-    provenance: Mapping[str, str]
-    weights: int = 0
-    """Bytes of copies of the model's weights."""
-    sizes: Sequence[int] = SIZES
+    form: str
+    versions: Mapping[str, str]
+    weights: int
 
 
-def _eager(model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str) -> _Prepared:
-    provenance = {"precision": _precision_of(model, precision), "torch": torch.__version__}
-    try:
-        network, form = _rewritten(model, plain, reference, precision, join=model.device.type == "cpu")
-    except NotTraceableError:
-        as_it_is = _cast(plain, model, precision)
-        return _Prepared(lambda size: as_it_is, {"network": "as it is", **provenance})
-    cast = _cast(network, model, precision)
-    return _Prepared(lambda size: cast, {"network": form, **provenance}, weight_bytes(network))
+def _eager(prepared: PreparedNetwork) -> _Backend:
+    weights = 0 if prepared.network is prepared.plain else weight_bytes(prepared.network)
+    return _Backend("eager", prepared, lambda size: prepared, prepared.form, {"torch": torch.__version__}, weights)
 
 
-def _compiled(model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str) -> _Prepared:
-    try:
-        network, form = _rewritten(model, plain, reference, precision)
-    except NotTraceableError as error:
-        raise InputError(
-            f"backend compiled: {model.name} cannot be traced symbolically ({error}); expected backend eager or openvino"
-        ) from None
-
-    def build(size: int) -> Network:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of torch about its own modules
-                compiled = _cast(torch.compile(network, dynamic=False), model, precision)
-                compiled(_network_input(_noise(model, size), model))
-        except RuntimeError as error:
-            raise InputError(
-                f"backend compiled: torch.compile fails ({first_line(error)}); expected a C++ compiler, such as g++"
-            ) from None
-        return compiled
-
-    provenance = {"network": form, "precision": _precision_of(model, precision), "torch": torch.__version__}
-    return _Prepared(build, provenance, weight_bytes(network), FEW_SIZES)
-
-
-def _openvino(model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str) -> _Prepared:
-    version = import_openvino().__version__
+def _openvino(prepared: PreparedNetwork, precision: str) -> _Backend:
+    openvino, model = import_openvino(), prepared.model
     if model.device.type != "cpu":
         raise InputError(f"backend openvino: found device {model.device}; expected cpu")
 
     def build(size: int) -> Network:
-        return converted(plain, _network_input(_noise(model, size), model), precision, model.threads)
+        return converted(prepared.plain, _network_input(noise(model, size), model), precision, model.threads)
 
-    provenance = {"network": "converted", "precision": _precision_of(model, precision), "openvino": version}
-    return _Prepared(build, provenance, weight_bytes(plain), FEW_SIZES)
-
-
-BACKENDS: Mapping[str, Callable[[Model, PlainNetwork, Sequence[Tensor], str], _Prepared]] = {
-    "eager": _eager,
-    "compiled": _compiled,
-    "openvino": _openvino,
-}
+    versions = {"openvino": openvino.__version__}
+    return _Backend("openvino", prepared, build, "converted", versions, weight_bytes(prepared.plain))
 
 
-def _rewritten(
-    model: Model, plain: PlainNetwork, reference: Sequence[Tensor], precision: str, join: bool = False
-) -> tuple[fx.GraphModule, str]:
-    """The rewritten network and what was done to it; compared in the model's own precision before it is reduced."""
-    network, folded = rewritten(plain.image_tower, plain.axes, plain.pooling)
-    form = f"rewritten, {folded} BatchNorms folded"
-    x = _network_input(_noise(model, 1), model)
-    if (why := _departure(network, x, reference)) is not None:
-        raise NotTraceableError(why)
-    if join:
-        joint = copy.deepcopy(network)
-        joined = join_relus(joint)
-        if joined and _departure(joint, x, reference) is None:
-            network, form = joint, f"{form}, {joined} ReLUs joined"
-    if precision == "bf16":
-        in_bfloat16(network)
-    return network, form
+def _runner(backend: _Backend, precision: str, batch_size: int | Literal["auto"] | None, images: int) -> Runner:
+    prepared, model = backend.prepared, backend.prepared.model
+    shapes = {layer: tuple(value.shape[1:]) for layer, value in zip(prepared.layers, prepared.reference)}
+    provenance = {
+        "backend": backend.name, "network": backend.form, "precision": _precision_of(model, precision), **backend.versions,
+    }  # fmt: skip
 
+    def build(size: int) -> Runner:
+        with running(model):
+            runner = Runner(model, size, shapes, provenance, backend.build(size))
+        found = runner(noise(model, size)).values()
+        difference = distance([torch.from_numpy(value) for value in found], prepared.reference)
+        limit = EXACT if precision == "fp32" else CLOSE
+        if not difference <= limit:
+            raise InputError(
+                f"backend {backend.name} in {precision}: activations of {model.name} differ by {difference:.2g} from "
+                f"those of the network itself; expected at most {limit:g}: take backend eager in fp32"
+            )
+        return runner
 
-def _departure(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor]) -> str | None:
-    """Why a rewritten network is not the network itself; None where it is."""
-    try:
-        difference = _difference(network.forward(x), reference)  # as a call, it would print what goes wrong
-    except Exception as error:  # whatever a network's own code raises where it was traced wrongly
-        return first_line(error)
-    return None if difference <= EXACT else f"the traced network differs by {difference:.1e}"
-
-
-def _cast(network: Network, model: Model, precision: str) -> Network:
-    if precision == "fp32":
-        return network
-
-    def in_bf16(x: Tensor) -> Sequence[Tensor]:
-        with torch.autocast(model.device.type, torch.bfloat16, cache_enabled=False):
-            return network(x)
-
-    return in_bf16
+    if batch_size is not None and batch_size != AUTO:
+        return build(check_batch_size(batch_size))
+    kept = sum(value.nbytes for value in prepared.reference)
+    largest = min(largest_batch(model, backend.weights, kept), max(images, 1))
+    if batch_size is None:
+        return build(min(BATCH_SIZE, largest))
+    sizes = [size for size in SIZES if size <= largest]
+    return fastest(sizes, build, lambda runner: runner(noise(model, runner.batch_size)))
 
 
 # Running ------------------------------------------------------------------------------------------------------------
@@ -265,31 +183,7 @@ def _network_input(pixels_NHWC: NDArray[Any], model: Model) -> Tensor:
     pixels = torch.from_numpy(pixels_NHWC if pixels_NHWC.flags.writeable else pixels_NHWC.copy())
     if model.device.type == "cuda":
         pixels = pixels.pin_memory().to(model.device, non_blocking=True)
-    return normalised(pixels, model.image_input)
-
-
-def _noise(model: Model, images: int) -> NDArray[np.uint8]:
-    """Different pictures of noise, the last of which does not depend on how many there are."""
-    shape = (model.image_input.height, model.image_input.width, 3)
-    pixels_HWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    return np.stack([np.roll(pixels_HWC, i, axis=1) for i in reversed(range(images))])
-
-
-def _check_close(runner: Runner, reference: Sequence[Tensor], backend: str, precision: str) -> None:
-    found = runner(_noise(runner.model, runner.batch_size))
-    difference = _difference([torch.from_numpy(value) for value in found.values()], reference)
-    limit = EXACT if precision == "fp32" else CLOSE
-    if not difference <= limit:
-        raise InputError(
-            f"backend {backend} in {precision}: activations of {runner.model.name} differ by {difference:.2g} from those "
-            f"of the network itself; expected at most {limit:g}: take backend eager in fp32"
-        )
-
-
-def _difference(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
-    """How far the last image of a batch is from the same image alone, in lengths of the latter; the worst layer's."""
-    pairs = [(a[-1].double().cpu(), b[0].double().cpu()) for a, b in zip(found, reference)]
-    return float(torch.stack([(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in pairs]).max())  # NaN stays NaN
+    return pixels if pixels.is_floating_point() else network_input(pixels, model.image_input)
 
 
 def _precision_of(model: Model, precision: str) -> str:
@@ -297,8 +191,3 @@ def _precision_of(model: Model, precision: str) -> str:
         return "bfloat16"
     kinds = {str(p.dtype).removeprefix("torch.") for p in model.image_tower.parameters() if p.is_floating_point()}
     return ", ".join(sorted(kinds)) or "float32"
-
-
-def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{what}: found {shown(value)}; expected {', '.join(choices[:-1])} or {choices[-1]}")

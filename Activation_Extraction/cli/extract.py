@@ -34,10 +34,10 @@ def extract(
     preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip scales and crops, published squashes, own is the network's.", show_default="what the network was trained with", rich_help_panel=NETWORK)] = None,
     split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
-    backend: Annotated[Literal["eager", "compiled", "openvino"], typer.Option(help="What runs the network; openvino is the fastest on Intel and AMD processors (pip install 'interpscore\\[openvino]').", rich_help_panel=RUNNING)] = "eager",
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast where the processor has it, within about 1%.", rich_help_panel=RUNNING)] = "fp32",
+    backend: Annotated[Literal["auto", "eager", "openvino"], typer.Option(help="What runs the network: PyTorch (eager), or OpenVINO, the fastest on processors (pip install 'interpscore\\[openvino]'); auto takes what the store was begun with, else openvino where it is installed and runs this network, else eager.", rich_help_panel=RUNNING)] = "auto",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast where the processor has it, within about 1%; elsewhere it is refused.", rich_help_panel=RUNNING)] = "fp32",
     devices: Annotated[str, typer.Option(help="cpu, cuda (every GPU), or a list such as cuda:0,cuda:1.", rich_help_panel=RUNNING)] = "cpu",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time.", show_default="the fastest of a short trial", rich_help_panel=RUNNING)] = None,
+    batch_size: Annotated[str | None, typer.Option(help="Images at a time, or auto: the fastest of a short trial.", show_default="8, or what --memory-limit has room for", rich_help_panel=RUNNING)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of the network.", show_default="all", rich_help_panel=RUNNING)] = None,
     memory_limit: Annotated[str | None, typer.Option(help="For weights and batches on each device, such as '4 GB'.", show_default="none", rich_help_panel=RUNNING)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode images.", show_default="as many as there are processors", rich_help_panel=RUNNING)] = None,
@@ -74,7 +74,8 @@ def extract(
             check_writable(path)
     report = _extracted(
         chosen, layer, output, model, weights=weights, pooling=pooling, preprocessing=preprocessing, backend=backend,
-        precision=precision, devices=devices, threads=threads, memory_limit=memory_limit, batch_size=batch_size,
+        precision=precision, devices=devices, threads=threads, memory_limit=memory_limit,
+        batch_size=int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
         workers=workers, top_k=top_k, shard_rows=shard_rows, progress=not quiet,
     )  # fmt: skip
     exported = export_npz(report.store, export) if export is not None else ()
@@ -135,7 +136,10 @@ def _print_report(report: ExtractionReport, exported: list[str]) -> None:
     print(f"{store.path}: {len(store):,} images × {layers}, {size / 1e6:,.1f} MB")
     if report.computed:
         speed = report.computed / report.seconds
-        print(f"{report.computed:,} images computed at {speed:,.1f} images/s, {report.batch_size} at a time")
+        print(
+            f"{report.computed:,} images computed at {speed:,.1f} images/s, {report.batch_size} at a time, "
+            f"by {store.identity['backend']} in {store.identity['precision']}"
+        )
     else:
         print("was complete already; nothing computed")
     for layer in store.layers:

@@ -2,7 +2,7 @@
 
     with Decoders(images, model.image_input, batch_size=16) as decoders:
         for batch in decoders.batches([range(0, 16), range(16, 20)]):
-            x = normalised(torch.from_numpy(batch.pixels_NHWC), model.image_input)
+            x = network_input(torch.from_numpy(batch.pixels_NHWC), model.image_input)
 
 A broken image is a row of zeros with its reason. A folder or disk that has gone away stops the run instead.
 """

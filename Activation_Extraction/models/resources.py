@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError, shown
+
+PRECISIONS = ("fp32", "bf16")
+"""Of convolutions and matrix products; sums are made in fp32."""
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -51,10 +55,44 @@ def device_named(name: str | torch.device) -> torch.device:
 
 
 def device_description(device: torch.device) -> str:
-    """Which hardware a device is, for a measurement that holds on the like of it only."""
+    """Which hardware a device is, for messages and for measurements that apply to the like of it only."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} processors"
+
+
+@cache
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 in hardware; elsewhere it is emulated, hundreds of times slower, or fails."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine() in ("x86_64", "AMD64") and not torch.cpu._is_avx512_bf16_supported():
+        return False
+    ones = torch.ones(1, 8, 8, 8, dtype=torch.bfloat16, device=device)
+    try:  # oneDNN refuses by its own reading of the processor, which may differ from torch's
+        torch.mkldnn_convolution(ones, ones, None, (0, 0), (1, 1), (1, 1), 1)
+    except RuntimeError:
+        return False
+    return True
+
+
+def best_precision(device: torch.device) -> str:
+    """ "bf16" where the device computes it in hardware, else "fp32"."""
+    return "bf16" if computes_bfloat16(device) else "fp32"
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse what is no precision, or not one of the device.
+
+    Raises:
+        InputError: says which to take.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: found {shown(precision)}; expected {' or '.join(PRECISIONS)}")
+    if precision == "bf16" and not computes_bfloat16(device):
+        raise InputError(
+            f"precision bf16: this device ({device_description(device)}) has no fast bfloat16; expected precision fp32"
+        )
 
 
 def devices_named(names: str) -> list[torch.device]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
+from Activation_Extraction.backends.preparation import PreparedNetwork, prepare_network
 from Activation_Extraction.base.errors import InputError, UnreadableImageWarning, shown
 from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.models.registry import Model
@@ -51,6 +52,11 @@ class Network:
     @cached_property
     def _reading(self) -> NetworkReading:
         return NetworkReading(self.model.image_input, self.preset, self._side)
+
+    @cached_property
+    def _network(self) -> PreparedNetwork:
+        assert self.layer is not None
+        return prepare_network(self.model, [self.layer], "mean", gradients=True)
 
     @property
     def layer_names(self) -> list[str]:
@@ -113,8 +119,7 @@ class Network:
 
         def make() -> Score:
             if level.target == "unit":
-                assert self.layer is not None
-                return unit_activation(self.model, self.layer, units[concept])
+                return unit_activation(self._network, units[concept])
             texts = [level.prompt.replace("{}", each) for each in concepts]
             return class_log_odds(self.model, texts, list(concepts).index(concept))
 

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from Activation_Extraction.backends.preparation import PreparedNetwork
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.clip_helpers import ImageInput, network_input
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.trace import trace
 
 Score = Callable[[Tensor], Tensor]
 """A batch as the image tower takes it → a number for each picture, `(N,)`."""
@@ -57,28 +57,19 @@ class NetworkReading:
         """What the image tower takes, of pictures in levels from 0 to 255."""
         x_NCSW = _whole_levels(pixels_NCSS @ self._columns_WS.T.to(pixels_NCSS))
         x_NCHW = _whole_levels(self._rows_HS.to(pixels_NCSS) @ x_NCSW)
-        if self._input.value_range == "0-1":
-            x_NCHW = x_NCHW / 255
-        if self._input.mean is not None and self._input.std is not None:
-            mean, std = (x_NCHW.new_tensor(values)[:, None, None] for values in (self._input.mean, self._input.std))
-            x_NCHW = (x_NCHW - mean) / std
-        return x_NCHW if self._input.layout == "NCHW" else x_NCHW.permute(0, 2, 3, 1)
+        return network_input(x_NCHW.movedim(1, -1), self._input)
 
 
-def unit_activation(model: Model, layer: str, unit: int) -> Score:
+def unit_activation(network: PreparedNetwork, unit: int) -> Score:
     """The activation of a unit, its mean over positions, as extraction gives it.
 
     Args:
-        layer: its canonical name.
+        network: its layer, prepared with pooling "mean" for gradients.
     """
 
     def score(x: Tensor) -> Tensor:
-        with trace(model.image_tower, layer) as retained:
-            retained.run(x)
-        a = retained[layer]
-        axis = model.layers.unit_axis(layer, a.shape)
-        assert axis is not None
-        return a.select(axis, unit).flatten(1).mean(1) if a.ndim > 2 else a[:, unit]
+        (a_NU,) = network(x)
+        return a_NU[:, unit]
 
     return score
 

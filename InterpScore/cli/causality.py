@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,8 +29,8 @@ def causality(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .parquet file to write, or to go on with; its origin goes to a .json beside it.")],
     images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
     model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
-    layer: Annotated[str | None, typer.Option(help="The layer whose units are changed, in either scheme.", show_default="what feeds a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
-    units: Annotated[str | None, typer.Option(help='Some of its units, "89 355 1000:1100"; for a layer that feeds the attention pool all of them cost little more.', show_default="all", rich_help_panel=NETWORK)] = None,
+    layer: Annotated[str | None, typer.Option(help="The layer whose units are changed, in either scheme.", show_default="what --units names, else what feeds a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
+    units: Annotated[str, typer.Option(help="Some of its units, such as 5,12 or 0:64 (64 is not part of it); : is all; layer4.5:89 names the layer, too. For a layer that feeds the attention pool all of them cost little more.", rich_help_panel=NETWORK)] = ":",
     also: Annotated[str | None, typer.Option(help='More interventions than ablation (× 0) and amplification (× 2): factors, mean, resample, such as "0.5 5 mean".', rich_help_panel=NETWORK)] = None,
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=NETWORK)] = "cpu",
@@ -56,8 +55,10 @@ def causality(
     from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.images.sets import image_set
     from Activation_Extraction.models.registry import load_model
+    from Activation_Extraction.models.units import layer_of_units
     from InterpScore.interventions.files import measure_to_file
-    from InterpScore.interventions.measurement import ImagesOfSet, prepare_layer
+    from InterpScore.interventions.layer import unit_count
+    from InterpScore.interventions.measurement import ImagesOfSet, default_layer, prepare_layer
     from InterpScore.tables.effects import EFFECTS
     from InterpScore.tables.experiment_table import clean_images_of
     from InterpScore.tables.image_names import rows_of_images
@@ -78,7 +79,8 @@ def causality(
         names = [name for name, row in zip(concept_of, row_I, strict=True) if row >= 0]
         concepts = [concept_of[name] for name in names]
     network = load_model(model, weights=weights, device=device)
-    prepared = prepare_layer(network, layer, _units(units))
+    layer = layer_of_units(units, layer, network.layers.resolve) or default_layer(network)
+    prepared = prepare_layer(network, layer, _units(units, unit_count(network, layer)))
     try:
         with ExitStack() as shown:
 
@@ -121,19 +123,16 @@ def _finite(text: str) -> float:
     return number
 
 
-def _units(text: str | None) -> list[int] | None:
-    """The units that "89 355 1000:1100" names, each once; the end of a range is not among them."""
-    if text is None:
-        return None
-    units: list[int] = []
-    for item in text.replace(",", " ").split():
-        match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", item, re.ASCII)
-        if match is None or (match[2] and int(match[1]) >= int(match[2])):
-            raise InputError(f"--units: found {item!r}; expected numbers and ranges such as 89 1000:1100")
-        units += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
-    if not units:
-        raise InputError("--units: none given; expected numbers and ranges such as 89 1000:1100")
-    return list(dict.fromkeys(units))
+def _units(text: str, count: int) -> list[int] | None:
+    """The units that a text names; None where it names all, `:`."""
+    from Activation_Extraction.models.units import parse_units
+
+    units = parse_units(text, count)
+    if joint := [unit.name for unit in units if len(unit.channels) > 1]:
+        raise InputError(
+            f"units: found '{joint[0]}'; expected single units, on which interventions are made one at a time"
+        )
+    return None if text.strip() == ":" else [unit.channels[0] for unit in units]
 
 
 def _print_report(report: MeasurementReport, lost: int) -> None:

@@ -213,7 +213,7 @@ def test_many_unreadable_images_are_counted_and_the_first_named(tiny, folder):
         found = extract_layer_activations(paths, "head", tiny)
     message = str(warned[0].message)
     assert message.startswith("8 of 9 images not read, their rows are NaN: gone0.png: no such file; expected")
-    assert message.endswith("; and 3 more")
+    assert message.endswith("; … and 3 more")
     assert "gone4.png" in message
     assert "gone5.png" not in message
     assert np.isnan(found.values).any(axis=1).tolist() == [False] + [True] * 8
@@ -340,11 +340,11 @@ def test_memory_limit_makes_batches_smaller_and_rows_stay(registered, folder, ti
     handle = tiny.module.register_forward_pre_hook(note)
     paths = [folder / name for name in GOOD * 3]
     free = extract_activations(paths, "head", "tiny-net")
-    assert (max(sizes), len(sizes)) == (12, 1)
+    assert sizes[-2:] == [8, 8]  # the second is filled up
     sizes.clear()
     tight = extract_activations(paths, "head", "tiny-net", memory_limit=40_000)
     handle.remove()
-    assert (sum(sizes), max(sizes) < 12) == (12, True)
+    assert max(sizes) < 8
     close(tight.values, free.values)
     with pytest.raises(InputError, match=r"tiny-net: one image needs about .* bytes"):
         extract_activations(paths, "head", "tiny-net", memory_limit=6_000)

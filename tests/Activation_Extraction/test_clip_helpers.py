@@ -19,7 +19,7 @@ from Activation_Extraction.clip_helpers import (
     PRESETS,
     ImageError,
     ImageInput,
-    normalised,
+    network_input,
     preparation,
     prepare,
     read_images,
@@ -214,16 +214,22 @@ def test_batch_of_pixels_becomes_what_prepare_makes_of_each_to_the_last_bit(coun
     ]
     pixels_NHWC = np.array([pixels_of(image, preset, 17, 16) for image in images[:count]], np.uint8)
     kept = pixels_NHWC.copy()
-    x = normalised(torch.from_numpy(pixels_NHWC.reshape(count, 17, 16, 3)), image_input)
+    x = network_input(torch.from_numpy(pixels_NHWC.reshape(count, 17, 16, 3)), image_input)
     assert (x.dtype, x.shape) == (torch.float32, (count, 3, 17, 16) if layout == "NCHW" else (count, 17, 16, 3))
     for row, image in zip(x, images, strict=False):
         assert torch.equal(row, prepare(image, image_input, preset))
     np.testing.assert_array_equal(pixels_NHWC, kept)
 
 
-def test_batch_that_a_transform_made_stays_as_it_is():
-    x = torch.rand(2, 3, 4, 4)
-    assert normalised(x, ImageInput(4, CLIP_MEAN, CLIP_STD)) is x
+@pytest.mark.parametrize("image_input", [CLIP, GRAPH])
+def test_gradients_reach_pixels_of_either_range_and_memory_stays_as_it_lies(image_input):
+    levels = torch.randint(0, 256, (2, 3, 4, 5), generator=torch.Generator().manual_seed(0)).float().requires_grad_()
+    x = network_input(levels.movedim(1, -1), image_input)
+    torch.testing.assert_close(network_input((levels / 255).movedim(1, -1), image_input, white=1), x)
+    assert (x if image_input.layout == "NCHW" else x.movedim(-1, 1)).is_contiguous()
+    x.sum().backward()
+    slope = torch.tensor([1.0, 1, 1]) if image_input is GRAPH else 1 / (255 * torch.tensor(CLIP_STD))
+    torch.testing.assert_close(levels.grad, slope[:, None, None].expand(2, 3, 4, 5))
 
 
 # Rows ---------------------------------------------------------------------------------------------------------------

@@ -9,10 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from Activation_Extraction.base.commands import run
+from Activation_Extraction.models import resources
 from DeepDream_Setup.cli import dream_app, summary
+from tests.bfloat16 import needs_bfloat16
 
 RECIPE = "steps: 3\nsize: 32\ntransforms: {jitter: 3}\n"
 
@@ -112,18 +115,17 @@ def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recip
     ("options", "key", "recorded"),
     [
         (["--seed", "5"], "seed", 5),
-        (["--precision", "fp32"], "precision", "fp32"),
-        (["--precision", "bf16"], "precision", "bf16"),
+        pytest.param(["--precision", "bf16"], "precision", "bf16", marks=needs_bfloat16),
         (["--weights", "random"], "provenance", "random, seed 0"),
         (["--start", "gradient"], "recipe", "gradient"),
     ],
 )
 def test_options_take_effect_and_are_recorded(dream, tmp_path, options, key, recorded):
-    other = "fp32" if recorded == "bf16" else "bf16"
-    dream("--units", "7", "--precision", other, out=tmp_path / "plain")
-    code, _, err = dream("--units", "7", *(["--precision", other] if key != "precision" else []), *options)
+    dream("--units", "7", "--precision", "fp32", out=tmp_path / "plain")
+    code, _, err = dream("--units", "7", *(["--precision", "fp32"] if key != "precision" else []), *options)
     assert code == 0, err
     assert str(recorded) in str(manifest(tmp_path)[key])
+    assert manifest(tmp_path, "plain")["precision"] == "fp32"
     (image,) = (tmp_path / "renders").rglob("*.png")
     (plain,) = (tmp_path / "plain").rglob("*.png")
     assert np.abs(np.asarray(Image.open(image)).astype(int) - np.asarray(Image.open(plain))).max() > 0
@@ -220,6 +222,7 @@ def test_help_teaches(capfd):
             "recipe: found 'microscop' (did you mean 'microscope'?); expected one of microscope, paper, study, or a YAML file",
         ),
         (["--start", "gray"], "start: found 'gray'; expected fourier, grey"),
+        (["--units", "layer3.1:5"], "units: found units of layer4 and of layer3.1; expected units of one layer"),
         (["--facet", "face"], "--facet: found without --facet-images; expected both"),
         (["--images", "nowhere"], "nowhere: no such file or folder"),
         (["--recipe", "paper"], "objective: found a term facet without --facet-images; expected both or neither"),
@@ -230,6 +233,23 @@ def test_wrong_input_is_one_line_and_exit_code_2(dream, options, message):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
     assert message in err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_bf16_that_the_processor_has_not_is_one_line(dream, monkeypatch, is_there):
+    """Whether that is known beforehand, or only an operation that fails tells."""
+
+    def refused(self, x):
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("mkldnn_convolution: bf16 path needs the cpu support avx512bw")
+        return super(torch.fx.GraphModule, self).__call__(x)
+
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: is_there)
+    monkeypatch.setattr(torch.fx.GraphModule, "__call__", refused)
+    code, out, err = dream("--units", "0", "--precision", "bf16")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: precision bf16: ")
+    assert err.endswith("expected precision fp32\n")
 
 
 def test_misspelt_key_of_a_recipe_is_one_line_with_the_nearest(dream, tmp_path):

@@ -9,12 +9,12 @@ from sklearn.metrics import roc_auc_score
 
 from Activation_Extraction import extract_layer_activations
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from Activation_Extraction.models.units import parse_units
 from DeepDream_Setup.facets import facet, train_probes
 from DeepDream_Setup.objectives import Seen, channel
 from DeepDream_Setup.recipes import Recipe
 from DeepDream_Setup.render import render_units
 from DeepDream_Setup.transforms import Transforms
-from DeepDream_Setup.units import parse_units
 from InterpScore import InputError
 
 FACETS = ["fire", "letters", "tree"]

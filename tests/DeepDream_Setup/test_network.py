@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from Activation_Extraction.models import resources
 from DeepDream_Setup.network import CutNetwork, rescuing_relu
 from InterpScore import InputError
+from tests.bfloat16 import needs_bfloat16
 
 
 def hooks_of(module):
@@ -69,6 +71,7 @@ def test_untraceable_network_is_left_without_hooks(by_value):
     assert (hooks_of(by_value.module), by_value.module.heads_run) == (0, runs)
 
 
+@needs_bfloat16
 def test_bf16_is_close_and_is_not_fp32(clip_mini):
     x = images(2, 96)
     exact, close = (CutNetwork(clip_mini, ["block_4"], p)(x)["layer4"] for p in ("fp32", "bf16"))
@@ -119,6 +122,13 @@ def test_images_of_255_and_channels_last_are_made_for_networks_that_take_them(sm
     model = replace(small, module=tower, image_tower=tower, image_input=wanted_input, layers=LayerNames(tower))
     found = CutNetwork(model, ["inner.relu2"])(images())["inner.relu2"]
     torch.testing.assert_close(found, plain(small, images(), "relu2"), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_images_through_fp32_where_bf16_would_lose_the_way(by_value, monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: True)
+    found = CutNetwork(by_value, ["relu2", "relu1"], "bf16")(images().requires_grad_())
+    torch.testing.assert_close(found["relu2"], plain(by_value, images(), "relu2"))
+    torch.autograd.grad(found["relu2"].sum(), found["relu1"])
 
 
 def test_rescue_reaches_dead_units_in_their_images_alone(small):

@@ -8,9 +8,10 @@ import torch
 
 from Activation_Extraction import extract_layer_activations
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from Activation_Extraction.models.units import parse_units
+from DeepDream_Setup.objectives import directions
 from DeepDream_Setup.quality import FLAGS, VIEWS, Judge, batches_of, image_numbers, spectrum_slope
 from DeepDream_Setup.transforms import DRAWS, Transforms
-from DeepDream_Setup.units import directions, parse_units
 
 STILL = np.full((VIEWS, 1, DRAWS), 0.5)
 

@@ -4,7 +4,6 @@ import pytest
 
 from DeepDream_Setup.recipes import Recipe, known_recipes, read_recipe
 from DeepDream_Setup.transforms import Transforms
-from DeepDream_Setup.units import parse_units
 from InterpScore import InputError
 
 
@@ -80,14 +79,3 @@ def test_unknown_recipe_is_told_with_those_there_are():
         match=r"recipe: found 'microscop' .did you mean 'microscope'.*; expected one of microscope, paper, study, or a",
     ):
         read_recipe("microscop")
-
-
-def test_units_are_numbers_ranges_and_joint_units():
-    assert [u.name for u in parse_units("3, 0:2,5+1,1", 6)] == ["3", "0", "1", "5+1"]
-    assert len(parse_units(":", 6)) == 6
-
-
-@pytest.mark.parametrize("text", ["6", "0:7", "3:3", "a", "", "1+", "1+9", "-1"])
-def test_units_that_are_none_are_refused(text):
-    with pytest.raises(InputError, match=r"^units: found .*; expected "):
-        parse_units(text, 6)

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from Activation_Extraction.models.units import parse_units
 from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import channel, l2_to_grey
 from DeepDream_Setup.parametrization import Pixel, image_statistics
 from DeepDream_Setup.recipes import Recipe
-from DeepDream_Setup.render import best_precision, optimise, render_units
+from DeepDream_Setup.render import optimise, render_units
 from DeepDream_Setup.transforms import DRAWS, Transforms
-from DeepDream_Setup.units import parse_units
 from InterpScore import InputError
+from tests.bfloat16 import needs_bfloat16
 
 from .conftest import model_of
 
@@ -54,7 +55,7 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
     assert float((x[0] - wanted).abs().max()) < 0.02
 
 
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=[pytest.mark.slow, needs_bfloat16])])
 def test_image_is_the_same_alone_and_among_64(clip_mini, precision):
     recipe = Recipe(steps=2, transforms=VIEWS)
     among = rendered(clip_mini, "0:64", recipe, "block_4", precision=precision)
@@ -152,13 +153,6 @@ def test_maco_takes_the_spectrum_of_natural_images_and_asks_for_it(small):
     assert np.abs(np.diff(of_smooth, axis=1)).mean() < 0.5 * np.abs(np.diff(of_rough, axis=1)).mean()
     with pytest.raises(InputError, match="parametrization maco: found no images"):
         rendered(small, "1", recipe)
-
-
-def test_precision_is_chosen_by_what_the_processor_has(monkeypatch):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    for there, wanted in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
-        assert best_precision(torch.device("cpu")) == wanted
 
 
 def test_facet_term_and_probes_go_together(small):

@@ -1,9 +1,9 @@
 """A network rewritten for one purpose: some of its layers, pooled, and nothing that they do not need.
 
 The network is traced symbolically; what no layer asked for depends on is dropped, and each BatchNorm that is all that
-reads a convolution becomes part of it; `join_relus` does the like with the ReLUs, on processors. What cannot be traced
+reads a convolution becomes part of it; `fuse_conv_relu` does the like with ReLUs, on processors. What cannot be traced
 so (control flow that depends on values, outputs that are no tensors) is refused here, and what is traced wrongly shows
-in a comparison with the network itself, so `backends` makes one before it uses a rewritten network.
+in a comparison with the network itself, so `backends.preparation` makes one before it uses a rewritten network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import copy
 import inspect
 import operator
 from collections.abc import Callable, Collection, Mapping
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ RELUS = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUMS = (Sum, operator.add, operator.iadd, torch.add, "add", "add_")
 
 _tracing = Lock()
-"""Symbolic tracing replaces `nn.Module.__call__` for as long as it takes."""
+"""Symbolic tracing replaces methods of `nn.Module` for as long as it takes."""
 
 
 class NotTraceableError(Exception):
@@ -75,6 +75,20 @@ def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[
     return network, folded
 
 
+def kept_nodes(network: fx.GraphModule) -> list[Any]:
+    """The nodes of a rewritten network that give the layers, in order."""
+    (output,) = network.graph.find_nodes(op="output")
+    kept: Any = output.args[0]
+    return list(kept)
+
+
+def route_through_kept(network: fx.GraphModule) -> None:
+    """Let what follows a layer read what is kept of it, which must be its whole map, so that gradients pass there."""
+    for kept in kept_nodes(network):
+        kept.args[0].replace_all_uses_with(kept, delete_user_cb=lambda user, kept=kept: user is not kept)
+    network.recompile()
+
+
 class _Recorder(fx.Tracer):
     """Traces a network, and pools the outputs of some layers right where they return: before anything changes them."""
 
@@ -84,6 +98,7 @@ class _Recorder(fx.Tracer):
         self._axes = {split_call(name, self._layers)[0]: axis for name, axis in kept.items()}
         self._pooling = pooling
         self._calls: dict[str, list[fx.Node]] = {}
+        self._thread = get_ident()  # networks that other threads run meanwhile are theirs
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return super().is_leaf_module(m, module_qualified_name) or next(m.children(), None) is None
@@ -91,6 +106,8 @@ class _Recorder(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        if get_ident() != self._thread:
+            return forward(*args, **kwargs)
         output = super().call_module(m, forward, args, kwargs)
         name = self.path_of_module(m)
         if name in self._axes:
@@ -99,6 +116,10 @@ class _Recorder(fx.Tracer):
             kept = self.create_proxy("call_function", pooled, (output, self._axes[name], self._pooling), {})
             self._calls.setdefault(name, []).append(kept.node)
         return output
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        mine = get_ident() == self._thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
 
     def node_of(self, address: str, tower: nn.Module) -> fx.Node:
         name, call = split_call(address, self._layers)
@@ -151,8 +172,8 @@ def _fused(convolution: Any, norm: Any) -> nn.Module:
     return fused
 
 
-def join_relus(network: fx.GraphModule) -> int:
-    """Let each ReLU that is all that reads a convolution, or a convolution plus something, be computed with it.
+def fuse_conv_relu(network: fx.GraphModule) -> int:
+    """Fuse each ReLU with the convolution, or the convolution plus something, that it alone reads; for inference only.
 
     One pass over memory in place of two or three, on a processor. A map that is overwritten in place at the wrong
     moment is not noticed here.
@@ -163,7 +184,7 @@ def join_relus(network: fx.GraphModule) -> int:
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not available or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return 0
-    joined = 0
+    fused = 0
     for relu in list(network.graph.nodes):
         if not _is_one_of(RELUS, relu, network) or not relu.args:
             continue
@@ -177,20 +198,20 @@ def join_relus(network: fx.GraphModule) -> int:
         convolution: Any = network.get_submodule(last.target)
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             continue
-        name = f"joined_{joined}"
-        network.add_submodule(name, ConvolutionReLU(convolution))
+        name = f"fused_{fused}"
+        network.add_submodule(name, FusedConvReLU(convolution))
         with network.graph.inserting_before(relu):
             node = network.graph.call_module(name, (*last.args, *([] if addend is None else [addend])))
         relu.replace_all_uses_with(node)
         for replaced in dict.fromkeys([relu, relu.args[0], last]):
             network.graph.erase_node(replaced)
-        joined += 1
+        fused += 1
     network.delete_all_unused_submodules()
     network.recompile()
-    return joined
+    return fused
 
 
-class ConvolutionReLU(nn.Module):
+class FusedConvReLU(nn.Module):
     """The ReLU of a convolution, or of its sum with something of its shape, by oneDNN; for inference only."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -222,5 +243,5 @@ def _is_one_of(kinds: Collection[object], node: object, network: fx.GraphModule)
 def in_bfloat16(network: nn.Module) -> None:
     """Convert the weights that autocast would convert in every run."""
     for module in network.modules():
-        if type(module) in (*CONVOLUTIONS, ConvolutionReLU, nn.Linear):
+        if type(module) in (*CONVOLUTIONS, FusedConvReLU, nn.Linear):
             module.to(torch.bfloat16)

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from Activation_Extraction.activation_extractor import BATCH_SIZE, extract_layer_activations
+from Activation_Extraction.activation_extractor import extract_layer_activations
 from Activation_Extraction.backends import batch_sizes
-from Activation_Extraction.backends import runner as backends
-from Activation_Extraction.backends.batch_sizes import fastest, largest_batch, remember, remembered
-from Activation_Extraction.backends.runner import prepare_runner
+from Activation_Extraction.backends.batch_sizes import BATCH_SIZE, fastest, largest_batch
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.registry import load_model
 
@@ -50,7 +46,7 @@ def test_batches_of_extraction_shrink_with_the_memory_limit(weights, room, size)
     handle = model.image_tower.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     extract_layer_activations([np.zeros((96, 96, 3), np.uint8)] * (size + 1), "layer1", model)
     handle.remove()
-    assert seen[-2:] == [size, 1]  # before them, shapes were found
+    assert seen[-2:] == [size, size]  # the second is filled up
 
 
 @dataclass(frozen=True)
@@ -73,23 +69,13 @@ def searched(monkeypatch, images_per_second):
 @pytest.mark.parametrize(
     ("speeds", "chosen", "tried"),
     [
-        ({1: 10, 2: 12, 4: 14, 8: 13, 16: 12, 32: 99}, 4, [1, 2, 4, 8]),  # 16 would take more than a second
-        ({1: 100, 2: 120, 4: 140, 8: 130, 16: 120, 32: 999}, 4, [1, 2, 4, 8, 16]),  # two in a row are slower
-        ({1: 100, 2: 101, 4: 102, 8: 110}, 1, [1, 2, 4]),  # too little is gained
-        ({1: 100, 2: 90, 4: 140}, 4, [1, 2, 4]),  # one that is slower is forgiven
-        ({1: 0.1, 2: 9}, 1, [1]),  # however long one image takes
+        ({1: 10, 2: 12, 4: 14, 8: 13, 16: 99}, 4, [1, 2, 4, 8]),
+        ({1: 100, 2: 101, 4: 140}, 1, [1, 2]),  # too little is gained
         ({8: 5}, 8, [8]),
     ],
 )
-def test_search_takes_the_smallest_size_that_is_fast_and_ends_early(monkeypatch, speeds, chosen, tried):
+def test_search_ends_where_a_larger_batch_is_no_faster(monkeypatch, speeds, chosen, tried):
     assert searched(monkeypatch, speeds) == (chosen, tried)
-
-
-@given(st.dictionaries(st.integers(1, 64), st.floats(1e3, 1e4), min_size=1))
-def test_search_takes_what_it_tried_that_is_within_3_percent_of_the_fastest_it_tried(speeds):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        chosen, tried = searched(monkeypatch, speeds)
-    assert speeds[chosen] * 1.03**2 >= max(speeds[size] for size in tried)
 
 
 def test_size_is_timed_by_its_fastest_run(monkeypatch):
@@ -100,40 +86,3 @@ def test_size_is_timed_by_its_fastest_run(monkeypatch):
         clock[0] += next(steps)
 
     assert batch_sizes._seconds(work) == pytest.approx(0.1)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def test_size_is_remembered_for_the_same_conditions_only(cache):
-    assert remembered({"model": "a", "threads": 2}, [1, 2, 4]) is None
-    remember({"model": "a", "threads": 2}, 4)
-    assert remembered({"threads": 2, "model": "a"}, [1, 2, 4]) == 4
-    assert remembered({"model": "a", "threads": 1}, [1, 2, 4]) is None
-    assert remembered({"model": "a", "threads": 2}, [1, 2]) is None  # no longer fits
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"batch_size": "4"}', '{"batch_size": 4'])
-def test_note_that_is_no_note_is_passed_over(cache, content):
-    remember({}, 4)
-    (note,) = cache.rglob("*.json")
-    note.write_text(content)
-    assert remembered({}, [4]) is None
-
-
-def test_cache_that_cannot_be_written_is_no_matter(cache):
-    cache.write_text("no folder")
-    remember({}, 4)
-    assert remembered({}, [4]) is None
-
-
-def test_second_run_takes_the_size_of_the_first_without_a_search(cache, monkeypatch):
-    model = load_model("clip-mini", weights="random")
-    first = prepare_runner(model, ["layer1"]).batch_size
-    monkeypatch.setattr(backends, "fastest", None)
-    assert prepare_runner(model, ["layer1"]).batch_size == first
-    with pytest.raises(TypeError):
-        prepare_runner(model, ["layer2"])

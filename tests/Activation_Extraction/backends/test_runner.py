@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
-from shutil import which
 
 import numpy as np
 import pytest
@@ -15,24 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from Activation_Extraction.activation_extractor import extract_layer_activations
-from Activation_Extraction.backends.runner import BACKENDS, PRECISIONS, SIZES, prepare_runner
+from Activation_Extraction.backends import runner as backends
+from Activation_Extraction.backends.batch_sizes import BATCH_SIZE, SIZES
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
+from Activation_Extraction.backends.runner import BACKENDS, prepare_runner
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.clip_helpers import ImageInput, network_input
+from Activation_Extraction.models import resources
 from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.models.registry import load_model
+from tests.bfloat16 import EVERY_PRECISION
 
-needs = {
-    "eager": [],
-    "compiled": [
-        pytest.mark.slow,
-        pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler"),
-    ],
-    "openvino": [pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")],
-}
-EVERY_BACKEND = [pytest.param(name, marks=needs[name]) for name in BACKENDS]
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+EVERY_BACKEND = [pytest.param(name, marks=needs_openvino if name == "openvino" else ()) for name in BACKENDS]
 LAYERS = ["layer2.0.conv2", "layer3", "layer4.0.add", "layer4"]
-SHALLOW = ["layer1.0.conv2", "layer1"]  # each kernel is a minute of a C++ compiler's time on a small machine
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +46,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def runner(model):
-    return prepare_runner(model, ["layer4"], batch_size=5)
+    return prepare_runner(model, ["layer4"], backend="eager", batch_size=5)
 
 
 def pixels(count, model, seed=0):
@@ -59,9 +54,12 @@ def pixels(count, model, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def expected(images, layer, model, **options):
-    sources = [Image.fromarray(image) for image in images]
-    return extract_layer_activations(sources, layer, model, progress=False, **options).values
+def expected(images, layer, model, pooling="mean"):
+    """By the network itself, one image at a time."""
+    plain = PlainNetwork(model, [layer], pooling)
+    with running(model):
+        rows = [plain(network_input(torch.from_numpy(image[None]), model.image_input))[0] for image in images]
+    return torch.cat(rows).numpy()
 
 
 def distance(found, reference):
@@ -73,15 +71,14 @@ def distance(found, reference):
 # What runs is the network ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", EVERY_PRECISION)
 @pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_every_backend_gives_the_activations_of_the_network(model, backend, precision):
-    layers = SHALLOW if backend == "compiled" else LAYERS
-    runner = prepare_runner(model, layers, backend=backend, precision=precision, batch_size=3)
+    runner = prepare_runner(model, LAYERS, backend=backend, precision=precision, batch_size=3)
     images = pixels(3, model)
     found = runner(images)
-    assert list(found) == layers
-    for layer in layers:
+    assert list(found) == LAYERS
+    for layer in LAYERS:
         reference = expected(images, layer, model)
         assert found[layer].dtype == np.float32
         assert found[layer].shape[1:] == runner.shapes[layer]
@@ -101,14 +98,14 @@ def test_layers_of_clip_are_those_of_the_network_to_1e_5(name, weights, every):
     layers = [layer.name for layer in network.layers.listing(network.example()) if layer.units is not None][::every]
     reference = {layer: expected(images, layer, network) for layer in layers}
     for asked in [layers, *([layer] for layer in layers[::8])]:
-        found = prepare_runner(network, asked, batch_size=1)(images)
+        found = prepare_runner(network, asked, backend="eager", batch_size=1)(images)
         for layer in asked:
             assert distance(found[layer], reference[layer]) <= 1e-5, layer
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "none"])
 def test_each_pooling_is_that_of_extraction(model, pooling):
-    runner = prepare_runner(model, ["layer3", "layer4.0.relu1"], pooling=pooling, batch_size=2)
+    runner = prepare_runner(model, ["layer3", "layer4.0.relu1"], pooling=pooling, backend="eager", batch_size=2)
     images = pixels(2, model)
     for layer, found in runner(images).items():
         reference = expected(images, layer, model, pooling=pooling)
@@ -118,39 +115,62 @@ def test_each_pooling_is_that_of_extraction(model, pooling):
 
 
 def test_layers_are_known_by_any_of_their_names_and_kept_once(model):
-    runner = prepare_runner(model, ["block_4", "image_block_3/1/Relu_2", "layer4"], batch_size=1)
+    runner = prepare_runner(model, ["block_4", "image_block_3/1/Relu_2", "layer4"], backend="eager", batch_size=1)
     assert list(runner.shapes) == ["layer4", "layer3.1"]
 
 
-def test_model_is_left_as_it_is(model):
+@pytest.mark.parametrize("precision", EVERY_PRECISION)
+def test_model_is_left_as_it_is(model, precision):
     before = copy.deepcopy(model.module.state_dict())
-    for precision in PRECISIONS:
-        prepare_runner(model, LAYERS, precision=precision, batch_size=2)(pixels(2, model))
+    prepare_runner(model, LAYERS, backend="eager", precision=precision, batch_size=2)(pixels(2, model))
     after = model.module.state_dict()
     assert all(torch.equal(value, after[key]) and value.dtype == after[key].dtype for key, value in before.items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())
 
 
-def test_provenance_tells_what_ran(model):
-    runner = prepare_runner(model, ["layer4"], precision="bf16", batch_size=1)
+def test_provenance_tells_what_ran(model, runner):
     norms, relus = (sum(isinstance(m, k) for m in model.image_tower.modules()) for k in (nn.BatchNorm2d, nn.ReLU))
     assert runner.provenance == {
         "backend": "eager",
-        "network": f"rewritten, {norms} BatchNorms folded, {relus} ReLUs joined",
-        "precision": "bfloat16",
+        "network": f"rewritten, {norms} BatchNorms folded, {relus} ReLUs fused",
+        "precision": "float32",
         "torch": torch.__version__,
     }
-    assert prepare_runner(model, ["layer4"], batch_size=1).provenance["precision"] == "float32"
+
+
+# Which backend ------------------------------------------------------------------------------------------------------
+
+
+@needs_openvino
+def test_auto_takes_openvino_where_it_runs_the_network(model):
+    runner = prepare_runner(model, ["layer1"], batch_size=1)
+    assert (runner.provenance["backend"], runner.provenance["network"]) == ("openvino", "converted")
+
+
+@pytest.mark.parametrize("reason", ["absent", "not convertible", "too far"])
+def test_auto_takes_eager_where_openvino_does_not(model, reason, monkeypatch):
+    def refused(*_):
+        raise InputError("the network cannot be converted")
+
+    if reason == "absent":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    else:
+        monkeypatch.setattr(backends, "import_openvino", lambda: torch)
+        wrong = {"not convertible": refused, "too far": lambda plain, *_: lambda x: [2 * a for a in plain(x)]}
+        monkeypatch.setattr(backends, "converted", wrong[reason])
+    runner = prepare_runner(model, ["layer1"], batch_size=1)
+    assert runner.provenance["backend"] == "eager"
+    images = pixels(1, model)
+    assert distance(runner(images)["layer1"], expected(images, "layer1", model)) <= 1e-5
 
 
 # Rows --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", EVERY_PRECISION)
 @pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_row_depends_neither_on_its_place_nor_on_the_other_rows(model, backend, precision):
-    layers = SHALLOW if backend == "compiled" else ["layer3.1.conv2", "layer4"]
-    runner = prepare_runner(model, layers, backend=backend, precision=precision, batch_size=4)
+    runner = prepare_runner(model, ["layer3.1.conv2", "layer4"], backend=backend, precision=precision, batch_size=4)
     image, others = pixels(1, model, seed=5)[0], pixels(4, model, seed=6)
     rows = []
     for place in range(4):
@@ -170,7 +190,7 @@ def test_any_order_of_images_gives_the_same_rows(model, runner, order):
 
 def test_same_rows_whatever_thread_runs_them_and_however_often_it_is_prepared(model, runner):
     images, found = pixels(5, model), []
-    again = prepare_runner(model, ["layer4"], batch_size=5)
+    again = prepare_runner(model, ["layer4"], backend="eager", batch_size=5)
     threads = [threading.Thread(target=lambda r=r: found.append(r(images)["layer4"])) for r in (runner, again)]
     for thread in threads:
         thread.start()
@@ -238,8 +258,8 @@ def adapted(network, **options):
         return from_module(network(), INPUT, name="a network", **options)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("backend", [pytest.param("eager"), *EVERY_BACKEND[2:]])
+@pytest.mark.parametrize("precision", EVERY_PRECISION)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize(("network", "layers"), [(Branching, ["norm", "tokens"]), (Deceptive, ["conv"])])
 def test_network_that_cannot_be_traced_symbolically_runs_as_it_is(network, layers, backend, precision):
     model = adapted(network)
@@ -248,23 +268,6 @@ def test_network_that_cannot_be_traced_symbolically_runs_as_it_is(network, layer
     assert runner.provenance["network"] == ("as it is" if backend == "eager" else "converted")
     for layer, found in runner(images).items():
         assert distance(found, expected(images, layer, model)) <= (1e-6 if precision == "fp32" else 0.03)
-
-
-def test_network_that_cannot_be_traced_symbolically_cannot_be_compiled():
-    with pytest.raises(
-        InputError, match=r"^backend compiled: a network cannot be traced symbolically \(.*control flow.*\); expected"
-    ):
-        prepare_runner(adapted(Branching), ["norm"], backend="compiled", batch_size=1)
-
-
-def test_bf16_that_is_too_far_from_the_network_is_refused():
-    model = adapted(Far)
-    prepare_runner(model, ["far"], batch_size=1)
-    with pytest.raises(
-        InputError,
-        match=r"^backend eager in bf16: activations of a network differ by \d.*from those of the network itself",
-    ):
-        prepare_runner(model, ["far"], precision="bf16", batch_size=1)
 
 
 def test_floats_of_a_model_s_own_transform_go_in_as_they_are():
@@ -276,13 +279,14 @@ def test_floats_of_a_model_s_own_transform_go_in_as_they_are():
         model = from_module(Branching(), transform, name="own")
     image = Image.fromarray(pixels(1, model)[0])
     floats = np.stack([transform(image).numpy(), np.zeros((3, 12, 12), np.float32)])
-    found = prepare_runner(model, ["tokens"], batch_size=2)(floats)["tokens"]
-    assert distance(found[:1], extract_layer_activations([image], "tokens", model).values) <= 1e-6
+    found = prepare_runner(model, ["tokens"], backend="eager", batch_size=2)(floats)["tokens"]
+    with torch.no_grad():
+        assert distance(found[:1], model.module(torch.from_numpy(floats[:1])).mean(1).numpy()) <= 1e-6
 
 
 def test_weights_in_half_precision_are_recorded_as_what_they_are():
     model = adapted(lambda: nn.Sequential(ToHalf(), nn.Conv2d(3, 4, 1).half()))
-    runner = prepare_runner(model, ["1"], batch_size=1)
+    runner = prepare_runner(model, ["1"], backend="eager", batch_size=1)
     assert runner.provenance["precision"] == "float16"
     assert runner(pixels(1, model))["1"].dtype == np.float32
 
@@ -292,22 +296,80 @@ class ToHalf(nn.Module):
         return x.half()
 
 
-# What is measured -----------------------------------------------------------------------------------------------------
+# Batch sizes ----------------------------------------------------------------------------------------------------------
 
 
-def test_batch_size_is_measured_unless_it_is_given(model):
-    assert prepare_runner(model, ["layer1.0.bn1"], batch_size=3).batch_size == 3
-    assert prepare_runner(model, ["layer1.0.bn1"]).batch_size in SIZES
+@pytest.mark.parametrize(("asked", "images", "size"), [(None, 100, BATCH_SIZE), (None, 3, 3), (3, 100, 3), (20, 3, 20)])
+def test_batch_size_is_fixed_and_no_larger_than_there_are_images_unless_it_is_given(model, asked, images, size):
+    found = prepare_runner(model, ["layer1.0.bn1"], backend="eager", batch_size=asked, images=images)
+    assert found.batch_size == size
 
 
-def test_measured_batch_size_is_within_the_memory_limit():
+def test_batch_size_is_measured_where_that_is_asked_for(model, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(backends, "fastest", lambda given, build, run: sizes.extend(given) or build(given[1]))
+    runner = prepare_runner(model, ["layer1.0.bn1"], backend="eager", batch_size="auto", images=10)
+    assert (sizes, runner.batch_size) == ([size for size in SIZES if size <= 10], 2)
+
+
+def test_batch_size_is_within_the_memory_limit():
     weights = sum(t.nbytes for t in load_model("clip-mini", weights="random").module.state_dict().values())
     one = 6 * 4 * 16 * 48 * 48
-    limited = load_model("clip-mini", weights="random", memory_limit=weights + 2 * one)
-    assert prepare_runner(limited, ["layer1.0.bn1"]).batch_size <= 2
+    limited = load_model("clip-mini", weights="random", memory_limit=weights + 2 * one + one // 2)
+    assert prepare_runner(limited, ["layer1.0.bn1"], backend="eager").batch_size == 2
     with pytest.raises(InputError, match="one image needs about"):
-        # The rewritten network has weights of its own.
-        prepare_runner(limited, ["layer4"])
+        prepare_runner(limited, ["layer4"], backend="eager")  # whose rewritten network has weights of its own
+
+
+# bfloat16 ---------------------------------------------------------------------------------------------------------------
+
+
+class Refusing(nn.Module):
+    """Fails as oneDNN does where a processor lacks an instruction."""
+
+    def forward(self, x):
+        if x.dtype == torch.bfloat16:
+            raise RuntimeError("bf16 path needs the cpu support avx512bw\nand more")
+        return x
+
+
+@pytest.mark.parametrize("backend", ["eager", "openvino", "auto"])
+def test_precision_that_the_device_has_not_is_refused_with_the_one_to_take(backend, monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: False)
+    with pytest.raises(
+        InputError, match=r"^precision bf16: this device \(cpu .*\) has no fast bfloat16; expected precision fp32$"
+    ):
+        prepare_runner(adapted(Branching), ["tokens"], backend=backend, precision="bf16", batch_size=1)
+
+
+def test_precision_that_the_device_has_is_taken(monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: True)
+    model = adapted(Branching)
+    runner = prepare_runner(model, ["tokens"], backend="eager", precision="bf16", batch_size=1)
+    images = pixels(1, model)
+    found, reference = runner(images)["tokens"], expected(images, "tokens", model)
+    assert runner.provenance["precision"] == "bfloat16"
+    assert 0 < distance(found, reference) <= 0.03
+
+
+def test_operation_that_the_device_has_not_after_all_is_one_line(monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: True)
+    with pytest.raises(
+        InputError,
+        match=r"^precision bf16: a network does not run in it here \(bf16 path needs .*avx512bw\); expected precision fp32$",
+    ):
+        model = adapted(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), Refusing()))
+        prepare_runner(model, ["1"], backend="eager", precision="bf16", batch_size=1)
+
+
+def test_bf16_that_is_too_far_from_the_network_is_refused(monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: True)
+    model = adapted(Far)
+    prepare_runner(model, ["far"], backend="eager", batch_size=1)
+    with pytest.raises(
+        InputError, match=r"^precision bf16: activations of a network differ by \d.*from those of the network itself"
+    ):
+        prepare_runner(model, ["far"], backend="eager", precision="bf16", batch_size=1)
 
 
 # What goes wrong --------------------------------------------------------------------------------------------------------
@@ -319,9 +381,9 @@ def test_measured_batch_size_is_within_the_memory_limit():
         ({"layers": []}, "layers: none given; expected at least one"),
         ({"layers": ["layer9"]}, "no layer 'layer9'"),
         ({"pooling": "meen"}, r"pooling: found 'meen'; expected mean, max or none \(did you mean 'mean'\?\)"),
-        ({"backend": "tensorrt"}, "backend: found 'tensorrt'; expected eager, compiled or openvino"),
+        ({"backend": "tensorrt"}, "backend: found 'tensorrt'; expected eager, openvino or auto"),
         ({"precision": "fp16"}, "precision: found 'fp16'; expected fp32 or bf16"),
-        ({"batch_size": 0}, "batch_size: found '0'; expected a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size: found '0'; expected a whole number of at least 1, or auto"),
         ({"batch_size": 2.5}, "batch_size: found '2.5'; expected a whole number of at least 1"),
     ],
 )
@@ -338,7 +400,7 @@ def test_layer_without_units_is_refused(model):
     with pytest.raises(
         InputError, match=r"layer '0' of a network: output of shape \(\) for 1 images; expected one with an axis"
     ):
-        prepare_runner(adapted(lambda: nn.Sequential(Total())), ["0"], batch_size=1)
+        prepare_runner(adapted(lambda: nn.Sequential(Total())), ["0"], backend="eager", batch_size=1)
 
 
 def test_absent_openvino_is_one_line_that_says_how_to_get_it(model, monkeypatch):
@@ -360,20 +422,3 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")], "
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[] True", "")
-
-
-def test_absent_compiler_is_one_line():
-    script = """
-from Activation_Extraction.backends.runner import prepare_runner
-from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.models.registry import load_model
-try:
-    prepare_runner(load_model("clip-mini"), ["layer1.0.bn1"], backend="compiled", batch_size=1)
-except InputError as error:
-    print(error)
-"""
-    environment = {"PATH": "/nowhere", "CXX": "/nowhere/g++", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    (line,) = done.stdout.splitlines()
-    assert line.startswith("backend compiled: torch.compile fails (")
-    assert "C++ compiler" in line

@@ -3,16 +3,21 @@
 import json
 import re
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.cli.extract import extract_app
+from Activation_Extraction.models import resources
 from Activation_Extraction.models.registry import load_model
+from Activation_Extraction.models.surgery.rewrite import FusedConvReLU
 from Activation_Extraction.store.reader import ActivationStore
+from tests.bfloat16 import needs_bfloat16
 
 PICTURES = 6
 
@@ -31,10 +36,11 @@ def folder(tmp_path_factory):
 def extract(capfd):
     """Runs the command; gives exit code, standard output and standard error."""
 
-    def extracted(*arguments, layers=("block_4",)):
+    def extracted(*arguments, layers=("block_4",), backend="eager"):
         options = [part for layer in layers for part in ("--layer", layer)]
+        options += ["--model", "clip-mini", "--batch-size", "2", "--backend", backend]
         with pytest.raises(SystemExit) as left:
-            run(extract_app, [*map(str, arguments), *options, "--model", "clip-mini", "--batch-size", "2"])
+            run(extract_app, [*options, *map(str, arguments)])
         out, err = capfd.readouterr()
         return left.value.code or 0, out, err
 
@@ -45,20 +51,9 @@ def extract(capfd):
 def plain(folder, tmp_path_factory):
     """A store of the pictures, made with no option but those that every test gives."""
     path = tmp_path_factory.mktemp("plain") / "a.zarr"
-    arguments = [
-        str(folder),
-        "-o",
-        str(path),
-        "--layer",
-        "block_4",
-        "--model",
-        "clip-mini",
-        "--batch-size",
-        "2",
-        "--quiet",
-    ]
+    options = "--layer block_4 --model clip-mini --batch-size 2 --backend eager --quiet"
     with pytest.raises(SystemExit, match=r"^0$"):
-        run(extract_app, arguments)
+        run(extract_app, [str(folder), "-o", str(path), *options.split()])
     return ActivationStore.open(path)
 
 
@@ -105,7 +100,7 @@ def test_quiet_prints_nothing(folder, extract, tmp_path):
     [
         ("--pooling", "max", "pooling", "max"),
         ("--preprocessing", "published", "preprocessing", "published"),
-        ("--precision", "bf16", "precision", "bf16"),
+        pytest.param("--precision", "bf16", "precision", "bf16", marks=needs_bfloat16),
         ("--top-k", "3", "top_k", 3),
         ("--shard-rows", "5", "shard_rows", 5),
         ("--weights", "random", "weights", "random, seed 0"),
@@ -124,11 +119,50 @@ def test_options_take_effect_and_are_recorded(folder, extract, plain, tmp_path, 
         assert not np.array_equal(plain.rows("layer4", [0]), other.rows("layer4", [0]))
 
 
-def test_backend_is_recorded(folder, extract, tmp_path):
-    pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    code, _, err = extract(folder, "-o", tmp_path / "a.zarr", "--backend", "openvino")
+def test_auto_records_what_it_became_and_takes_what_a_store_was_begun_with(folder, extract, tmp_path):
+    there = find_spec("openvino") is not None
+    code, out, err = extract(folder, "-o", tmp_path / "a.zarr", backend="auto")
     assert code == 0, err
-    assert identity(tmp_path / "a.zarr")["backend"] == "openvino"
+    became = "openvino" if there else "eager"
+    assert identity(tmp_path / "a.zarr")["backend"] == became
+    assert f"by {became} in fp32" in out
+    extract(folder, "-o", tmp_path / "b.zarr")
+    next((tmp_path / "b.zarr" / "manifest").iterdir()).unlink()  # the store is unfinished now
+    (tmp_path / "b.zarr" / "complete.json").unlink()
+    code, out, err = extract(folder, "-o", tmp_path / "b.zarr", backend="auto")
+    assert (code, "6 images computed" in out, "by eager in fp32" in out) == (0, True, True), err
+
+
+def test_batch_size_is_8_or_what_was_asked_for_or_measured(folder, extract, tmp_path):
+    for asked, wanted in (("4", {4}), ("auto", {1, 2, 4})):
+        code, _, err = extract(folder, "-o", tmp_path / f"{asked}.zarr", "--batch-size", asked)
+        assert code == 0, err
+        assert identity(tmp_path / f"{asked}.zarr")["batch_size"] in wanted
+    for wrong in ("0", "some"):
+        code, _, err = extract(folder, "-o", tmp_path / "a.zarr", "--batch-size", wrong)
+        assert (code, err) == (
+            2,
+            f"error: batch_size: found '{wrong}'; expected a whole number of at least 1, or auto\n",
+        )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_bf16_that_the_processor_has_not_is_one_line(folder, extract, tmp_path, monkeypatch, is_there):
+    """Whether that is known beforehand, or only a convolution that fails tells."""
+
+    def refused(self, x_NCHW, addend_NCHW=None):
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("mkldnn_convolution: bf16 path needs the cpu support avx512bw")
+        return fused(self, x_NCHW, addend_NCHW)
+
+    fused = FusedConvReLU.forward
+    monkeypatch.setattr(FusedConvReLU, "forward", refused)
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: is_there)
+    code, out, err = extract(folder, "-o", tmp_path / "a.zarr", "--precision", "bf16")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: precision bf16: ")
+    assert err.endswith("expected precision fp32\n")
+    assert not (tmp_path / "a.zarr").exists()
 
 
 def test_threads_workers_and_devices_are_used(folder, extract, tmp_path):

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError
-from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, normalised, read_images
+from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, network_input, read_images
 from Activation_Extraction.decoding import process as decoding_process
 from Activation_Extraction.decoding.decoders import Decoders, default_workers
 from Activation_Extraction.images.places import FilePart, ImageError
@@ -88,7 +88,7 @@ def check_row(row, data, name, image_input=CLIP, preset=None):
         assert not pixels.any()
     else:
         assert error == ""
-        assert torch.equal(normalised(torch.from_numpy(pixels[None]), image_input)[0], expected)
+        assert torch.equal(network_input(torch.from_numpy(pixels[None]), image_input)[0], expected)
 
 
 def children(pid=None):

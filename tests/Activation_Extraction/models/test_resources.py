@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.models import resources
 from Activation_Extraction.models.resources import (
+    best_precision,
     check_fits,
+    check_precision,
+    computes_bfloat16,
     device_named,
     limited_threads,
     parse_bytes,
@@ -100,3 +104,38 @@ def test_weights_that_just_fit_pass_and_a_byte_less_is_refused(tmp_path):
         check_fits(network, 399, "net")
     with pytest.raises(InputError, match=r"weights.bin: the weights take 400 bytes; the memory limit is 399$"):
         check_fits(file, 399)
+
+
+@pytest.mark.parametrize(
+    ("machine", "has_flag", "convolves", "wanted"),
+    [
+        ("x86_64", True, True, True),
+        ("x86_64", True, False, False),  # oneDNN reads the processor in its own way
+        ("AMD64", False, True, False),  # emulated
+        ("aarch64", False, True, True),
+        ("aarch64", False, False, False),
+    ],
+)
+def test_bfloat16_is_what_the_processor_and_a_convolution_say(machine, has_flag, convolves, wanted, monkeypatch):
+    def convolution(*_):
+        if not convolves:
+            raise RuntimeError("mkldnn_convolution: bf16 path needs the cpu support avx512bw")
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_flag)
+    monkeypatch.setattr(torch, "mkldnn_convolution", convolution)
+    assert computes_bfloat16.__wrapped__(torch.device("cpu")) is wanted
+
+
+@pytest.mark.parametrize(("is_there", "best"), [(True, "bf16"), (False, "fp32")])
+def test_precision_is_that_of_the_device(is_there, best, monkeypatch):
+    monkeypatch.setattr(resources, "computes_bfloat16", lambda device: is_there)
+    cpu = torch.device("cpu")
+    assert best_precision(cpu) == best
+    for precision in {"fp32", best}:
+        check_precision(precision, cpu)
+    with pytest.raises(InputError, match="precision: found 'fp8'; expected fp32 or bf16"):
+        check_precision("fp8", cpu)
+    if not is_there:
+        with pytest.raises(InputError, match=r"^precision bf16: this device \(cpu .*; expected precision fp32$"):
+            check_precision("bf16", cpu)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from Activation_Extraction.backends.preparation import prepare_network
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import PRESETS, ImageInput, prepare
 from Activation_Extraction.models.registry import load_model
@@ -115,7 +116,7 @@ def test_a_preset_that_gradients_cannot_pass_is_refused():
 def test_the_network_is_left_as_it_was(target):
     model = load_model("clip-mini", threads=1)
     score = (
-        unit_activation(model, "layer4", 185)
+        unit_activation(prepare_network(model, ["layer4"], "mean", gradients=True), 185)
         if target == "unit"
         else class_log_odds(model, ["a picture of fire", "a picture of a tree"], 0)
     )

@@ -209,7 +209,7 @@ def test_command_measures_every_unit_of_the_layer_before_the_pool(measured, draw
 
 
 def test_layer_units_and_also_reach_the_file(measured):
-    frame, about, _ = measured("--layer", "layer3.1", "--units", "3 7:9", "--also", "0.5, mean resample 2")
+    frame, about, _ = measured("--units", "layer3.1:3 7:9", "--also", "0.5, mean resample 2")
     kinds = ("ablation", "amplification", "scale_0.5", "mean_ablation", "resample_ablation")
     assert {name for name in frame if "effect" in name} == {f"{kind}_effect_{u}" for kind in (*kinds, "toward") for u in (3, 7, 8)}  # fmt: skip
     assert (about["layer"], about["units"]) == ("layer3.1", [3, 7, 8])
@@ -261,9 +261,14 @@ def test_quiet_prints_nothing(measured):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--units", "512"), "unit 512: layer 'layer4' of clip-mini has units 0 to 511"),
-        (("--units", "5:5"), "--units: found '5:5'; expected numbers and ranges such as 89 1000:1100"),
-        (("--units", " "), "--units: none given"),
+        (("--units", "512"), "units: found 512; expected 0 to 511, the units of the layer"),
+        (("--units", "5:5"), "units: found '5:5'; expected a range within 0:512"),
+        (("--units", " "), "units: found ''; expected numbers, ranges"),
+        (("--units", "5+9"), "units: found '5+9'; expected single units"),
+        (
+            ("--layer", "block_4", "--units", "layer3:5"),
+            "units: found units of layer4 and of layer3; expected units of one layer",
+        ),
         (("--also", "most"), "--also: found 'most'; expected factors such as 0.5, mean, resample"),
         (("--also", "nan"), "--also: found 'nan'; expected factors such as 0.5, mean, resample"),
         (("--layer", "block_9"), "no layer 'block_9'"),

@@ -1,6 +1,7 @@
 """Guards the rewriting of networks: the same activations, BatchNorm folded only where that is exact, the rest cut off."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from torch.nn import functional as F
 
 from Activation_Extraction.models.surgery.pooling import POOLINGS, pooled
 from Activation_Extraction.models.surgery.rewrite import (
-    ConvolutionReLU,
+    FusedConvReLU,
     NotTraceableError,
+    fuse_conv_relu,
     in_bfloat16,
-    join_relus,
     rewritten,
 )
 from Activation_Extraction.models.trace import trace
+from tests.bfloat16 import needs_bfloat16
 
 
 class Block(nn.Module):
@@ -261,16 +263,50 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("network", "layer", "reason"),
     [
-        (Branching(), "conv", "control flow"),
-        (Several(), "conv", "conv runs 2 times"),
-        (Several(), "conv#3", "conv#3 is not reached"),
-        (Several(), "spare", "spare is not reached"),
-        (Several(), "pair", "pair returns tuple"),
+        (Branching, "conv", "control flow"),
+        (Several, "conv", "conv runs 2 times"),
+        (Several, "conv#3", "conv#3 is not reached"),
+        (Several, "spare", "spare is not reached"),
+        (Several, "pair", "pair returns tuple"),
     ],
 )
 def test_what_cannot_be_told_by_tracing_is_refused_with_the_reason(network, layer, reason):
     with pytest.raises(NotTraceableError, match=reason):
-        rewritten(network.eval(), {layer: 1}, "mean")
+        rewritten(network().eval(), {layer: 1}, "mean")
+
+
+class InTwoThreads(nn.Module):
+    """While its forward is traced, another thread runs its parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.by_hand = nn.Conv2d(3, 4, 1), ByHand()
+        self.found = []
+
+    def forward(self, x):
+        image = torch.ones(1, 4, 2, 2)
+        thread = threading.Thread(target=lambda: self.found.append(self.by_hand(image)))
+        thread.start()
+        thread.join()
+        return self.by_hand(self.conv(x))
+
+
+class ByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2, 4, 1, 1), 0.5))
+        self.inner = nn.Identity()
+
+    def forward(self, x):
+        return F.conv2d(self.inner(x), self.weight)
+
+
+def test_what_other_threads_run_meanwhile_is_not_traced(x):
+    network = InTwoThreads().eval().requires_grad_(False)
+    rewrite, _ = rewritten(network, {"by_hand": 1}, "mean")
+    (found,) = network.found
+    assert torch.equal(found, torch.full((1, 2, 2, 2), 2.0))
+    torch.testing.assert_close(rewrite(x)[0], network(x).mean((2, 3)))
 
 
 def test_network_with_hooks_is_refused_as_they_may_change_what_it_gives(network):
@@ -282,29 +318,29 @@ def test_network_with_hooks_is_refused_as_they_may_change_what_it_gives(network)
         handle.remove()
 
 
-# ReLUs that are computed with a convolution ------------------------------------------------------------------------
+# ReLUs that are fused with a convolution ------------------------------------------------------------------------
 
 
 def joint(network, layers, x, pooling="mean"):
-    """What the network gives with ReLUs joined, beside what it gives itself; and how many were."""
+    """What the network gives with ReLUs fused, beside what it gives itself; and how many were."""
     rewrite, _ = rewritten(network, dict.fromkeys(layers, 1), pooling)
-    joined = join_relus(rewrite)
-    assert joined == sum(type(module) is ConvolutionReLU for module in rewrite.modules())
+    fused = fuse_conv_relu(rewrite)
+    assert fused == sum(type(module) is FusedConvReLU for module in rewrite.modules())
     with torch.inference_mode():
         found = rewrite(x)
     for a, b in zip(found, plain(network, layers, x, pooling)):
         assert (a - b).norm() <= 1e-6 * b.norm()
-    return joined
+    return fused
 
 
 @settings(max_examples=12)
 @given(layers=st.lists(st.sampled_from(LAYERS), min_size=1, unique=True), pooling=st.sampled_from(POOLINGS))
-def test_joined_relus_change_no_layer(network, x, layers, pooling):
+def test_fused_relus_change_no_layer(network, x, layers, pooling):
     joint(network, layers, x, pooling)
 
 
 @pytest.mark.parametrize(
-    ("layers", "joined"),
+    ("layers", "fused"),
     [
         (["head"], 4),
         (["blocks.0.bn1"], 0),
@@ -313,8 +349,8 @@ def test_joined_relus_change_no_layer(network, x, layers, pooling):
         (["head", "blocks.0.relu#1", "blocks.0.relu#2"], 4),
     ],
 )
-def test_relu_is_joined_unless_what_goes_into_it_is_asked_for(network, x, layers, joined):
-    assert joint(network, layers, x) == joined
+def test_relu_is_fused_unless_what_goes_into_it_is_asked_for(network, x, layers, fused):
+    assert joint(network, layers, x) == fused
 
 
 class Head(nn.Module):
@@ -330,7 +366,7 @@ class Head(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("after", "joined"),
+    ("after", "fused"),
     [
         (lambda y, x: F.relu(y), 1),
         (lambda y, x: torch.relu(y), 1),
@@ -349,13 +385,13 @@ class Head(nn.Module):
         (lambda y, x: F.relu(y + y), 0),
     ],
 )
-def test_only_a_relu_right_after_a_convolution_is_joined(after, joined):
+def test_only_a_relu_right_after_a_convolution_is_fused(after, fused):
     network = with_statistics(Head(after, padding=1))
-    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 6, 5)) == joined
+    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 6, 5)) == fused
 
 
 @pytest.mark.parametrize(
-    ("geometry", "joined"),
+    ("geometry", "fused"),
     [
         ({"stride": 2, "padding": (0, 1)}, 1),
         ({"dilation": 2, "groups": 2, "bias": False}, 1),
@@ -363,14 +399,15 @@ def test_only_a_relu_right_after_a_convolution_is_joined(after, joined):
         ({"padding": 1, "padding_mode": "reflect"}, 0),
     ],
 )
-def test_geometry_of_the_convolution_is_kept(geometry, joined):
+def test_geometry_of_the_convolution_is_kept(geometry, fused):
     network = with_statistics(Head(lambda y, x: F.relu(y), **geometry))
-    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 7, 9)) == joined
+    assert joint(nn.Sequential(network), ["0"], torch.randn(2, 4, 7, 9)) == fused
 
 
-def test_joined_relus_run_in_bfloat16(network, x):
+@needs_bfloat16
+def test_fused_relus_run_in_bfloat16(network, x):
     rewrite, _ = rewritten(network, {"blocks": 1}, "mean")
-    join_relus(rewrite)
+    fuse_conv_relu(rewrite)
     in_bfloat16(rewrite)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         (found,) = rewrite(x)

@@ -1,0 +1,164 @@
+"""A model up to some of its layers, prepared to run: cut, BatchNorm folded, weights frozen, checked against the model.
+
+    network = prepare_network(load_model("clip-rn50x4"), ["layer4.5"], "mean")
+    (a_NU,) = network(x)                    # x: a batch as the image tower takes it
+
+A network that cannot be traced symbolically runs as it is, through hooks that are gone after each run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from Activation_Extraction.backends.plain_network import PlainNetwork, running
+from Activation_Extraction.base.errors import InputError, first_line
+from Activation_Extraction.clip_helpers import network_input
+from Activation_Extraction.models.registry import Model
+from Activation_Extraction.models.resources import check_precision
+from Activation_Extraction.models.surgery.pooling import check_pooling
+from Activation_Extraction.models.surgery.rewrite import (
+    NotTraceableError,
+    fuse_conv_relu,
+    in_bfloat16,
+    rewritten,
+    route_through_kept,
+)
+
+EXACT, CLOSE = 1e-4, 0.1
+"""How far what runs may be from the model itself, relative to the norm of a layer's activations: in fp32, in bf16."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNetwork:
+    """What `prepare_network` made of a model, as a function of a batch.
+
+    Attributes:
+        layers: canonical names, each once, in the order in which they were asked for.
+        plain: the model itself, through hooks; reference: what it gives for `noise(model, 1)`.
+        network: what runs: an `fx.GraphModule`, or `plain` where the model cannot be traced.
+        form: what was done to it, in words.
+        is_reduced: whether convolutions and matrix products run in bfloat16.
+    """
+
+    model: Model
+    layers: tuple[str, ...]
+    plain: PlainNetwork
+    reference: tuple[Tensor, ...]
+    network: nn.Module
+    form: str
+    is_reduced: bool
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of each layer, float32, for a batch as the image tower takes it."""
+        if self.model.image_input.layout == "NCHW":
+            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.is_reduced, cache_enabled=False):
+            return tuple(a.float() for a in self.network(x))
+
+
+def prepare_network(
+    model: Model, layers: Iterable[str], pooling: str = "none", precision: str = "fp32", *, gradients: bool = False
+) -> PreparedNetwork:
+    """Make a network that gives some layers of a model and nothing else; the model is left as it is.
+
+    Args:
+        layers: names of layers.
+        pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
+        precision: "fp32" leaves the weights in the precision that they have; "bf16" runs convolutions and matrix
+            products in bfloat16, except in a network that cannot be traced where gradients at several layers are
+            wanted.
+        gradients: are to reach the images; of several layers, each map then lies on the way to later ones, so gradients
+            at it can be asked for. Weights never get any.
+
+    Raises:
+        InputError: an unknown layer, pooling or precision; a layer without units; a precision that the device has not,
+            or that is too far from the model itself; with `gradients`, several layers whose units lie on a later axis.
+    """
+    names = tuple(dict.fromkeys(model.layers.resolve(layer) for layer in layers))
+    if not names:
+        raise InputError("layers: none given; expected at least one")
+    check_pooling(pooling)
+    check_precision(precision, model.device)
+    on_the_way = gradients and len(names) > 1
+    assert pooling == "none" or not on_the_way, "what is pooled lies on the way to nothing"
+    plain = PlainNetwork(model, names, pooling, on_the_way=on_the_way)
+    x = network_input(torch.from_numpy(noise(model, 1)).to(model.device), model.image_input)
+    with running(model):
+        reference = plain(x)
+    if on_the_way and set(plain.axes.values()) != {1}:
+        raise InputError(f"layers {', '.join(names)}: found units on a later axis; expected maps, (N, unit, y, x)")
+    network, form = _traced(plain, model, x, reference, gradients) or (plain, "as it is")
+    reduced = precision == "bf16" and not (on_the_way and network is plain)
+    if reduced and network is not plain:
+        in_bfloat16(network)
+    prepared = PreparedNetwork(model, names, plain, reference, network, form, reduced)
+    return _checked_in_bf16(prepared, x) if reduced else prepared
+
+
+def _traced(
+    plain: PlainNetwork, model: Model, x: Tensor, reference: Sequence[Tensor], gradients: bool
+) -> tuple[nn.Module, str] | None:
+    """The rewritten network and what was done to it; None where it cannot be traced, or does something else then."""
+    try:
+        network, folded = rewritten(plain.image_tower, plain.axes, plain.pooling)
+    except NotTraceableError:
+        return None
+    if plain.on_the_way:
+        route_through_kept(network)
+    network.requires_grad_(False)
+    form = f"rewritten, {folded} BatchNorms folded"
+    if not _gives(network, x, reference, model):
+        return None
+    if gradients or model.device.type != "cpu":
+        return network, form
+    fused_network = fx.GraphModule(network, copy.deepcopy(network.graph))  # with the same weights
+    fused = fuse_conv_relu(fused_network)
+    if fused and _gives(fused_network, x, reference, model):
+        return fused_network, f"{form}, {fused} ReLUs fused"
+    return network, form
+
+
+def _gives(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor], model: Model) -> bool:
+    """Whether a rewritten network gives what the model itself does."""
+    try:
+        with running(model):
+            return distance(network.forward(x), reference) <= EXACT  # a call would print what goes wrong
+    except Exception:  # whatever a network's own code raises where it was traced wrongly
+        return False
+
+
+def _checked_in_bf16(prepared: PreparedNetwork, x: Tensor) -> PreparedNetwork:
+    name = prepared.model.name
+    try:
+        with running(prepared.model):
+            difference = distance(prepared(x), prepared.reference)
+    except RuntimeError as error:  # an operation that the processor lacks
+        raise InputError(
+            f"precision bf16: {name} does not run in it here ({first_line(error)}); expected precision fp32"
+        ) from None
+    if not difference <= CLOSE:
+        raise InputError(
+            f"precision bf16: activations of {name} differ by {difference:.2g} from those of the network itself; "
+            f"expected at most {CLOSE:g}: take precision fp32"
+        )
+    return prepared
+
+
+def distance(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
+    """How far the last image of a batch is from the same image alone, relative to its norm; the worst layer's."""
+    pairs = [(a[-1].double().cpu(), b[0].double().cpu()) for a, b in zip(found, reference)]
+    return float(torch.stack([(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in pairs]).max())  # NaN stays NaN
+
+
+def noise(model: Model, images: int) -> NDArray[np.uint8]:
+    """Different pictures of noise, the last of which does not depend on how many there are."""
+    shape = (model.image_input.height, model.image_input.width, 3)
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return np.stack([np.roll(pixels_HWC, i, axis=1) for i in reversed(range(images))])
