@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from Activation_Extraction import Model, load_model
-from Activation_Extraction.models.clip_mini.train import normalised, zero_shot_accuracy
+from Activation_Extraction.clip_helpers import network_input
+from Activation_Extraction.models.clip_mini.train import INPUT, zero_shot_accuracy
 from Activation_Extraction.models.clip_mini.world.scenes import (
     COLOURS,
     CONCEPTS,
@@ -53,7 +54,9 @@ def scene_outcomes(model: Model) -> dict[str, list[bool]]:
     with torch.inference_mode():
         for i in range(SCENES):
             scene = draw_scene(Random(f"card2/{i}"))
-            image = model.encode_image(normalised(torch.from_numpy(np.asarray(scene.render(96)).copy())[None]))
+            image = model.encode_image(
+                network_input(torch.from_numpy(np.asarray(scene.render(96)).copy())[None], INPUT)
+            )
             nearest = [CONCEPTS[k] for k in (image @ texts.T)[0].argsort(descending=True)[:2]]
             if len(scene.things) == 2:
                 found = set(nearest) & set(scene.things)

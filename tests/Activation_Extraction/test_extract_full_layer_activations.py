@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,9 @@ class Whole(nn.Module):
         return self.second(self.relu(self.first(x_NCHW)))
 
 
-MODEL = from_module(Whole(), ImageInput(SIDE, value_range="0-255", preset="published"), name="whole")
+@cache
+def whole():
+    return from_module(Whole(), ImageInput(SIDE, value_range="0-255", preset="published"), name="whole")
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +72,15 @@ def expected(paths, layer="second"):
             rows.append(np.full(5 if layer == "second" else 9, np.nan))
             continue
         x_NCHW = torch.from_numpy(np.asarray(Image.open(path)).transpose(2, 0, 1)[None].astype(np.float32))
-        a = MODEL.module.first(x_NCHW)
-        a = MODEL.module.second(a.relu()) if layer == "second" else a
+        a = whole().module.first(x_NCHW)
+        a = whole().module.second(a.relu()) if layer == "second" else a
         rows.append(a.double().mean((0, 2, 3)).numpy())
     return np.array(rows)
 
 
 def extract(images, output, layers=("second",), **options):
-    options = {"batch_size": 4, "shard_rows": 8, "workers": 1, "progress": False, **options}
-    return extract_full_layer_activations(images, list(layers), output, MODEL, **options)
+    options = {"backend": "eager", "batch_size": 4, "shard_rows": 8, "workers": 1, "progress": False, **options}
+    return extract_full_layer_activations(images, list(layers), output, whole(), **options)
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -152,7 +155,7 @@ def test_two_devices_give_the_bytes_of_one(folder, tmp_path, monkeypatch):
     """With two replicas on the processor: shards are handed out, and are committed in any order."""
     one = extract(folder, tmp_path / "one.zarr", shard_rows=2)
     monkeypatch.setattr(
-        sys.modules[extract_full_layer_activations.__module__], "_replicas", lambda *given: [MODEL, MODEL]
+        sys.modules[extract_full_layer_activations.__module__], "_replicas", lambda *given: [whole(), whole()]
     )
     two = extract(folder, tmp_path / "two.zarr", shard_rows=2)
     assert same_bytes(one.store.path, two.store.path)
@@ -226,9 +229,9 @@ def test_a_store_of_other_images_is_refused(folder, tmp_path):
 
 def test_a_store_of_another_network_is_refused(folder, tmp_path):
     extract(folder, tmp_path / "a.zarr")
-    other = from_module(Whole(), MODEL.image_input, name="whole")
+    other = from_module(Whole(), whole().image_input, name="whole")
     other.module.first.weight.data += 1
-    other = from_module(other.module, MODEL.image_input, name="whole")
+    other = from_module(other.module, whole().image_input, name="whole")
     with pytest.raises(InputError, match="holds state_sha256"):
         extract_full_layer_activations(folder, "second", tmp_path / "a.zarr", other, batch_size=4, progress=False)
 
@@ -269,6 +272,8 @@ OPTIONS = [
     "block_4",
     "--layer",
     "layer3.1",
+    "--backend",
+    "eager",
     "--batch-size",
     "4",
     "--shard-rows",

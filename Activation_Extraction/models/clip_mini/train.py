@@ -29,11 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
+from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, network_input
 from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import CONCEPTS, caption, draw_scene, prompt
+from Activation_Extraction.models.resources import computes_bfloat16
 from Activation_Extraction.models.tokenizer import SINGLE_TOKENS, Tokenizer, learn_merges, write_merges
 
+INPUT = ImageInput(CONFIGS["clip-mini"].image_resolution, CLIP_MEAN, CLIP_STD)
 _DRAWN = 112
 """Pictures are drawn this large; training sees random crops of the network's size."""
 _CAPTIONS = 6
@@ -150,14 +152,14 @@ def zero_shot_accuracy(model: CLIP, tokenizer: Tokenizer, *, each: int, seed: st
         for number, concept in enumerate(CONCEPTS):
             scenes = [draw_scene(Random(f"{seed}/{concept}/{i}"), [concept]) for i in range(each)]
             images = torch.from_numpy(np.stack([np.asarray(scene.render(size)) for scene in scenes]))
-            nearest = (model.encode_image(normalised(images)) @ texts.T).argmax(dim=1)
+            nearest = (model.encode_image(network_input(images, INPUT)) @ texts.T).argmax(dim=1)
             accuracy[concept] = float((nearest == number).double().mean())
     return accuracy
 
 
 def contrastive_loss(model: CLIP, images_NCHW: Tensor, tokens_NL: Tensor) -> Tensor:
     """CLIP's symmetric cross-entropy; captions that are equal word for word are each other's match too."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=computes_bfloat16(torch.device("cpu"))):
         logits_NN, _ = model(images_NCHW, tokens_NL[:, : int((tokens_NL > 0).sum(1).max())])
     same_NN = (tokens_NL[:, None] == tokens_NL[None]).all(2).float()
     target_NN = same_NN / same_NN.sum(1, keepdim=True)
@@ -233,7 +235,7 @@ def _batches(
         images = torch.stack(
             [pictures[i, y : y + size, x : x + size] for i, (y, x) in zip(chosen.tolist(), corners, strict=True)]
         )
-        x_NCHW = normalised(images)
+        x_NCHW = network_input(images, INPUT)
         light_NC, shift_NC = torch.randn(2, recipe.batch, 3, 1, 1, generator=generator)
         x_NCHW = x_NCHW * (1 + 0.12 * light_NC) + 0.12 * shift_NC
         strength_N = torch.rand(recipe.batch, 1, 1, 1, generator=generator)
@@ -245,12 +247,6 @@ def _batches(
 
 def _generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(hash(numbers) & 0x7FFF_FFFF)
-
-
-def normalised(images_NHWC: Tensor) -> Tensor:
-    """8-bit pictures as the network takes them, `(N, 3, H, W)`."""
-    x_NCHW = images_NHWC.permute(0, 3, 1, 2).float().div(255)
-    return (x_NCHW - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
 
 
 def half_precision(model: CLIP) -> dict[str, Tensor]:
