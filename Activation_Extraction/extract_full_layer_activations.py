@@ -135,10 +135,20 @@ def extract_full_layer_activations(
         return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"])
     if recorded is not None:
         backend, batch_size = recorded["backend"], recorded["batch_size"]
-    runners = _runners(replicas, names, pooling, backend, precision, batch_size, len(image_list))
+    elif backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
+        backend = "eager"
+    runners: list[Runner] = []
+    for replica in replicas:
+        runners.append(
+            prepare_runner(
+                replica, names, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size,
+                images=len(image_list),
+            )
+        )  # fmt: skip
+        backend, batch_size = runners[0].provenance["backend"], runners[0].batch_size
     with StoreWriter(
         output,
-        {**identity, "backend": runners[0].provenance["backend"], "batch_size": runners[0].batch_size},
+        {**identity, "backend": backend, "batch_size": batch_size},
         image_list,
         runners[0].shapes,
         aliases={alias: name for name in names for alias in first.layers.aliases_of(name)},
@@ -162,31 +172,6 @@ def extract_full_layer_activations(
     if len(unreadable) == len(store):
         raise InputError(f"none of the {len(store):,} images could be read: {unreadable[0]}")
     return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size)
-
-
-def _runners(
-    replicas: Sequence[Model],
-    layers: Sequence[str],
-    pooling: str,
-    backend: str,
-    precision: str,
-    batch_size: int | Literal["auto"] | None,
-    images: int,
-) -> list[Runner]:
-    """What runs the model on each device; the first one's backend and batch size are those of all."""
-    if backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
-        backend = "eager"
-    runners: list[Runner] = []
-    for replica in replicas:
-        if runners:
-            backend, batch_size = runners[0].provenance["backend"], runners[0].batch_size
-        runners.append(
-            prepare_runner(
-                replica, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size,
-                images=images,
-            )
-        )  # fmt: skip
-    return runners
 
 
 def _replicas(

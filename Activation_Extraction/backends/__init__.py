@@ -1,1 +1,1 @@
-"""How a network is run: eager PyTorch, compiled, or OpenVINO, in fp32 or bf16."""
+"""How a network is run: prepared once, by eager PyTorch or OpenVINO, in fp32 or bf16."""

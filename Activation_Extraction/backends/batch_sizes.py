@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from math import inf, prod
 from numbers import Integral
 from time import perf_counter
-from typing import Protocol, TypeVar
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.registry import Model
@@ -71,33 +70,19 @@ def largest_batch(model: Model, more_weights: int = 0, kept: int = 0) -> int:
     return room // needed
 
 
-class Runs(Protocol):
-    """Whatever runs batches of one size."""
-
-    @property
-    def batch_size(self) -> int: ...
-
-
-R = TypeVar("R", bound=Runs)
-
-
-def fastest(sizes: Iterable[int], build: Callable[[int], R], run: Callable[[R], object]) -> R:
-    """What runs the first batch size after which a larger one is no faster.
+def fastest(sizes: Iterable[int], prepare: Callable[[int], Callable[[], object]]) -> int:
+    """The first batch size after which a larger one is no faster.
 
     Args:
         sizes: images at a time, from the smallest.
-        build: makes what runs batches of a size.
-        run: runs one batch.
+        prepare: gives what runs one batch of a size.
     """
-    best: R | None = None
-    highest = 0.0
+    best, highest = 0, 0.0
     for size in sizes:
-        built = build(size)
-        speed = size / _seconds(lambda built=built: run(built))  # type: ignore[misc]
-        if best is not None and speed <= _GAIN * highest:
+        speed = size / _seconds(prepare(size))
+        if speed <= _GAIN * highest:
             break
-        best, highest = built, speed
-    assert best is not None, "no sizes to choose from"
+        best, highest = size, speed
     return best
 
 

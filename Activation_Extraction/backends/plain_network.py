@@ -48,18 +48,27 @@ class PlainNetwork(nn.Module):
 
     def _keep(self, layer: str, images: int) -> Callable[[Tensor], Tensor]:
         def keep(a: Tensor) -> Tensor:
-            axis = self._model.layers.unit_axis(layer, a.shape)
-            if axis is None or a.ndim < 2 or len(a) != images:
-                raise InputError(
-                    f"layer {shown(layer)} of {self._model.name}: output of shape {tuple(a.shape)} for {images} images; "
-                    "expected one with an axis of units (`interpscore models layers` lists them)"
-                )
-            self.axes[layer] = axis
+            axis = self.axes[layer] = unit_axis(self._model, layer, a.shape, images)
             if self.on_the_way:
                 return a if axis == 1 else a.movedim(axis, 1)  # even a view of the same shape would be off the way
             return pooled(a, axis, self.pooling)
 
         return keep
+
+
+def unit_axis(model: Model, layer: str, shape: Sequence[int], images: int = 1) -> int:
+    """Which axis of a layer's output, of that shape for so many images, holds its units.
+
+    Raises:
+        InputError: none does.
+    """
+    axis = model.layers.unit_axis(layer, shape)
+    if axis is None or len(shape) < 2 or shape[0] != images:
+        raise InputError(
+            f"layer {shown(layer)} of {model.name}: output of shape {tuple(shape)} for {images} images; "
+            "expected one with an axis of units (`interpscore models layers` lists them)"
+        )
+    return axis
 
 
 @contextmanager

@@ -9,7 +9,7 @@ A network that cannot be traced symbolically runs as it is, through hooks that a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,10 @@ from Activation_Extraction.models.surgery.rewrite import (
 
 EXACT, CLOSE = 1e-4, 0.1
 """How far what runs may be from the model itself, relative to the norm of a layer's activations: in fp32, in bf16."""
+
+
+Network = Callable[[Tensor], Sequence[Tensor]]
+"""A batch as the image tower takes it → what is kept of each layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,9 @@ def prepare_network(
     if reduced and network is not plain:
         in_bfloat16(network)
     prepared = PreparedNetwork(model, names, plain, reference, network, form, reduced)
-    return _checked_in_bf16(prepared, x) if reduced else prepared
+    if reduced:
+        check_close(prepared, x, prepared, "precision bf16", CLOSE)
+    return prepared
 
 
 def _traced(
@@ -114,15 +120,12 @@ def _traced(
         route_through_kept(network)
     network.requires_grad_(False)
     form = f"rewritten, {folded} BatchNorms folded"
-    if not _gives(network, x, reference, model):
-        return None
-    if gradients or model.device.type != "cpu":
-        return network, form
-    fused_network = fx.GraphModule(network, copy.deepcopy(network.graph))  # with the same weights
-    fused = fuse_conv_relu(fused_network)
-    if fused and _gives(fused_network, x, reference, model):
-        return fused_network, f"{form}, {fused} ReLUs fused"
-    return network, form
+    if not gradients and model.device.type == "cpu":
+        fused_network = fx.GraphModule(network, copy.deepcopy(network.graph))  # with the same weights
+        fused = fuse_conv_relu(fused_network)
+        if fused and _gives(fused_network, x, reference, model):
+            return fused_network, f"{form}, {fused} ReLUs fused"
+    return (network, form) if _gives(network, x, reference, model) else None
 
 
 def _gives(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor], model: Model) -> bool:
@@ -134,21 +137,29 @@ def _gives(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor], mode
         return False
 
 
-def _checked_in_bf16(prepared: PreparedNetwork, x: Tensor) -> PreparedNetwork:
+def check_close(network: Network, x: Tensor, prepared: PreparedNetwork, what: str, limit: float) -> None:
+    """Refuse what does not give what the model itself gives, for a batch that ends with the picture of noise.
+
+    Args:
+        what: is refused, for the message.
+        limit: `EXACT` or `CLOSE`.
+
+    Raises:
+        InputError: it fails, or is farther from the model itself than the limit.
+    """
     name = prepared.model.name
     try:
         with running(prepared.model):
-            difference = distance(prepared(x), prepared.reference)
-    except RuntimeError as error:  # an operation that the processor lacks
+            difference = distance(network(x), prepared.reference)
+    except RuntimeError as error:  # such as an operation that the processor lacks
         raise InputError(
-            f"precision bf16: {name} does not run in it here ({first_line(error)}); expected precision fp32"
+            f"{what}: {name} does not run ({first_line(error)}); expected backend eager, precision fp32, or smaller batches"
         ) from None
-    if not difference <= CLOSE:
+    if not difference <= limit:
         raise InputError(
-            f"precision bf16: activations of {name} differ by {difference:.2g} from those of the network itself; "
-            f"expected at most {CLOSE:g}: take precision fp32"
+            f"{what}: activations of {name} differ by {difference:.2g} from those of the network itself; expected at most "
+            f"{limit:g} (backend eager in precision fp32 is exact)"
         )
-    return prepared
 
 
 def distance(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:

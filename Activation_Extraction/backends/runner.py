@@ -15,8 +15,9 @@ has been compared with the network itself, on a picture of noise, before it is u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +28,15 @@ from torch import Tensor
 from Activation_Extraction.backends.batch_sizes import BATCH_SIZE, SIZES, check_batch_size, fastest, largest_batch
 from Activation_Extraction.backends.openvino_network import converted, import_openvino
 from Activation_Extraction.backends.plain_network import running
-from Activation_Extraction.backends.preparation import CLOSE, EXACT, PreparedNetwork, distance, noise, prepare_network
+from Activation_Extraction.backends.preparation import (
+    CLOSE,
+    EXACT,
+    Network,
+    PreparedNetwork,
+    check_close,
+    noise,
+    prepare_network,
+)
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.clip_helpers import network_input
 from Activation_Extraction.models.registry import Model
@@ -35,9 +44,6 @@ from Activation_Extraction.models.resources import weight_bytes
 
 BACKENDS = ("eager", "openvino")
 AUTO = "auto"
-
-Network = Callable[[Tensor], Sequence[Tensor]]
-"""A batch as the image tower takes it → what is kept of each layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,80 +106,44 @@ def prepare_runner(
     if backend not in (*BACKENDS, AUTO):
         raise InputError(f"backend: found {shown(backend)}; expected {', '.join(BACKENDS)} or {AUTO}")
     prepared = prepare_network(model, layers, pooling, precision)
-    if backend != "eager":
+    if backend == AUTO:
         try:
-            return _runner(_openvino(prepared, precision), precision, batch_size, images)
+            return _runner(prepared, "openvino", precision, batch_size, images)
         except InputError:
-            if backend != AUTO:
-                raise
-    return _runner(_eager(prepared), precision, batch_size, images)
+            backend = "eager"
+    return _runner(prepared, backend, precision, batch_size, images)
 
 
-# Backends -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Backend:
-    """A network that is still to be built for a batch size.
-
-    Attributes:
-        form, versions: of what runs, for the provenance.
-        weights: bytes of copies of the model's weights.
-    """
-
-    name: str
-    prepared: PreparedNetwork
-    build: Callable[[int], Network]
-    form: str
-    versions: Mapping[str, str]
-    weights: int
-
-
-def _eager(prepared: PreparedNetwork) -> _Backend:
-    weights = 0 if prepared.network is prepared.plain else weight_bytes(prepared.network)
-    return _Backend("eager", prepared, lambda size: prepared, prepared.form, {"torch": torch.__version__}, weights)
-
-
-def _openvino(prepared: PreparedNetwork, precision: str) -> _Backend:
-    openvino, model = import_openvino(), prepared.model
-    if model.device.type != "cpu":
-        raise InputError(f"backend openvino: found device {model.device}; expected cpu")
-
-    def build(size: int) -> Network:
-        return converted(prepared.plain, _network_input(noise(model, size), model), precision, model.threads)
-
-    versions = {"openvino": openvino.__version__}
-    return _Backend("openvino", prepared, build, "converted", versions, weight_bytes(prepared.plain))
-
-
-def _runner(backend: _Backend, precision: str, batch_size: int | Literal["auto"] | None, images: int) -> Runner:
-    prepared, model = backend.prepared, backend.prepared.model
+def _runner(
+    prepared: PreparedNetwork, backend: str, precision: str, batch_size: int | Literal["auto"] | None, images: int
+) -> Runner:
+    model, own_weights = prepared.model, prepared.network is not prepared.plain
+    form, library, version = prepared.form, "torch", torch.__version__
+    if backend == "openvino":
+        form, library, version, own_weights = "converted", "openvino", import_openvino().__version__, True
+        if model.device.type != "cpu":
+            raise InputError(f"backend openvino: found device {model.device}; expected cpu")
+    provenance = {"backend": backend, "network": form, "precision": _precision_of(model, precision), library: version}
     shapes = {layer: tuple(value.shape[1:]) for layer, value in zip(prepared.layers, prepared.reference)}
-    provenance = {
-        "backend": backend.name, "network": backend.form, "precision": _precision_of(model, precision), **backend.versions,
-    }  # fmt: skip
 
     def build(size: int) -> Runner:
-        with running(model):
-            runner = Runner(model, size, shapes, provenance, backend.build(size))
-        found = runner(noise(model, size)).values()
-        difference = distance([torch.from_numpy(value) for value in found], prepared.reference)
+        network: Network = prepared
+        x = _network_input(noise(model, size if backend == "openvino" else min(size, 2)), model)
+        if backend == "openvino":  # whose batches have one size
+            with running(model):
+                network = converted(prepared.plain, x, precision, model.threads)
         limit = EXACT if precision == "fp32" else CLOSE
-        if not difference <= limit:
-            raise InputError(
-                f"backend {backend.name} in {precision}: activations of {model.name} differ by {difference:.2g} from "
-                f"those of the network itself; expected at most {limit:g}: take backend eager in fp32"
-            )
-        return runner
+        check_close(network, x, prepared, f"backend {backend} in {precision}", limit)
+        return Runner(model, size, shapes, provenance, network)
 
     if batch_size is not None and batch_size != AUTO:
         return build(check_batch_size(batch_size))
     kept = sum(value.nbytes for value in prepared.reference)
-    largest = min(largest_batch(model, backend.weights, kept), max(images, 1))
+    largest = min(largest_batch(model, weight_bytes(prepared.network) if own_weights else 0, kept), max(images, 1))
     if batch_size is None:
         return build(min(BATCH_SIZE, largest))
     sizes = [size for size in SIZES if size <= largest]
-    return fastest(sizes, build, lambda runner: runner(noise(model, runner.batch_size)))
+    return build(fastest(sizes, lambda size: partial(build(size), noise(model, size))))
 
 
 # Running ------------------------------------------------------------------------------------------------------------

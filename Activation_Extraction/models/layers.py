@@ -76,6 +76,7 @@ class LayerNames:
         self._module = module
         self._prefix = prefix
         self._axis = axis
+        self._known: dict[tuple[torch.Size, torch.dtype], dict[str, tuple[int, ...]]] = {}
         aliases = aliases or {}
         first: dict[nn.Module, str] = {layer: name for name, layer in module.named_modules()}
         paths = {name: first[layer] for name, layer in module.named_modules(remove_duplicate=False) if name}
@@ -145,10 +146,14 @@ class LayerNames:
         return {layer.name: layer.shape for layer in self.listing(example)}
 
     def _calls(self, example: Tensor) -> dict[str, tuple[int, ...]]:
-        try:
-            return _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
-        except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
-            return _shapes(self._module, example)
+        kind = example.shape, example.dtype
+        if kind not in self._known:
+            try:
+                found = _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
+            except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
+                found = _shapes(self._module, example)
+            self._known[kind] = found
+        return self._known[kind]
 
 
 def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 
 from Activation_Extraction.activation_extractor import extract_layer_activations
 from Activation_Extraction.backends.preparation import PreparedNetwork, prepare_network
-from Activation_Extraction.base.errors import InputError, UnreadableImageWarning, shown
+from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
 from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
@@ -22,6 +22,7 @@ from Human_Experiment_Setup.stimuli.adversarial import attacked
 from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, Score, class_log_odds, unit_activation
 from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
 from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, Protocol
+from InterpScore.interventions.layer import unit_count
 
 _SHOWN = 10
 
@@ -80,25 +81,16 @@ class Network:
                 pass, or a class where there is no text tower.
         """
         if self.layer is not None:
-            self._check_units(units.values())
+            count = unit_count(self.model, self.layer)
+            if wrong := [unit for unit in units.values() if unit >= count]:
+                raise InputError(
+                    f"neuron map: unit {wrong[0]}; layer {self.layer} of {self.model.name} has units 0 to {count - 1}"
+                )
         for level in protocol.levels.values():
             if isinstance(level, AdversarialLevel):
                 _ = self._reading  # made now, as it refuses presets
                 for concept in concepts:
                     self.score(level, concept, concepts, units)
-
-    def _check_units(self, units: Iterable[int]) -> None:
-        assert self.layer is not None
-        listed = self.model.layers.listing(self.model.example())
-        count = next((each.units for each in listed if each.name == self.layer), None)
-        if count is None:
-            raise InputError(
-                f"layer {shown(self.layer)} of {self.model.name}: its output has no units; expected a layer with units"
-            )
-        if wrong := [unit for unit in units if unit >= count]:
-            raise InputError(
-                f"neuron map: unit {wrong[0]}; layer {self.layer} of {self.model.name} has units 0 to {count - 1}"
-            )
 
     def activations(self, images: Sequence[Path | str | bytes]) -> Floats:
         """Activations of every unit of the layer, `(I, U)`, as extraction reads the files.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.backends.batch_sizes import largest_batch
-from Activation_Extraction.backends.plain_network import running
+from Activation_Extraction.backends.plain_network import running, unit_axis
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.surgery.replay import leaves
@@ -44,21 +44,6 @@ def feeds_attention_pool(model: Model, layer: str) -> bool:
         return False
     last = f"layer4.{len(tower.layer4) - 1}"
     return model.layers.resolve(layer) in ("layer4", last, f"{last}.relu3")
-
-
-def unit_axis(model: Model, layer: str, shape: Sequence[int]) -> int:
-    """Which axis of a layer's output, of that shape, holds its units.
-
-    Raises:
-        InputError: none does.
-    """
-    axis = model.layers.unit_axis(layer, shape)
-    if axis is None or len(shape) < 2:
-        raise InputError(
-            f"layer {shown(layer)} of {model.name}: output of shape {tuple(shape)}; expected one with an axis of units "
-            "(`interpscore models layers` lists them)"
-        )
-    return axis
 
 
 def unit_count(model: Model, layer: str) -> int:

@@ -30,6 +30,9 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 RELUS = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUMS = (Sum, operator.add, operator.iadd, torch.add, "add", "add_")
 
+FOLDED = "folded_"
+"""What the names of convolutions that a BatchNorm became part of begin with."""
+
 _tracing = Lock()
 """Symbolic tracing replaces methods of `nn.Module` for as long as it takes."""
 
@@ -65,10 +68,11 @@ def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[
     output.args = (tuple(recorder.node_of(name, tower) for name in kept),)
     network = fx.GraphModule(tower, graph)
     graph.eliminate_dead_code()
-    network.delete_all_unused_submodules()
-    network = copy.deepcopy(network)
     folded = _fold(network)
+    network.delete_all_unused_submodules()
     network.recompile()
+    made = {id(weight): weight for name, weight in network.named_parameters() if name.startswith(FOLDED)}
+    network = copy.deepcopy(network, made)  # all weights but those that are new
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -148,12 +152,11 @@ def _fold(network: fx.GraphModule) -> int:
         # Not of classes derived from these, which may do more.
         if type(norm) not in BATCH_NORMS or type(convolution) not in CONVOLUTIONS or norm.running_mean is None:
             continue
-        name = f"folded_{folded}"
+        name = f"{FOLDED}{folded}"
         network.add_submodule(name, _fused(convolution, norm))
         before.target = name
         node.replace_all_uses_with(before)
         network.graph.erase_node(node)
-        network.delete_all_unused_submodules()
         folded += 1
     return folded
 

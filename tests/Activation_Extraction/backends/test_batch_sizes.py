@@ -1,6 +1,6 @@
 """Guards how many images are run at a time: as many as the memory limit allows, and as few as are fast."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -49,21 +49,16 @@ def test_batches_of_extraction_shrink_with_the_memory_limit(weights, room, size)
     assert seen[-2:] == [size, size]  # the second is filled up
 
 
-@dataclass(frozen=True)
-class Timed:
-    batch_size: int
-
-
 def searched(monkeypatch, images_per_second):
     """The size that is chosen where each size has the speed said, and the sizes that were tried."""
     tried = []
 
-    def run(runner):
-        tried.append(runner.batch_size)
-        return runner.batch_size / images_per_second[runner.batch_size]
+    def run(size):
+        tried.append(size)
+        return size / images_per_second[size]
 
     monkeypatch.setattr(batch_sizes, "_seconds", lambda work: work())
-    return fastest(sorted(images_per_second), Timed, run).batch_size, tried
+    return fastest(sorted(images_per_second), lambda size: partial(run, size)), tried
 
 
 @pytest.mark.parametrize(

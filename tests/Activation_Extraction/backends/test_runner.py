@@ -307,7 +307,7 @@ def test_batch_size_is_fixed_and_no_larger_than_there_are_images_unless_it_is_gi
 
 def test_batch_size_is_measured_where_that_is_asked_for(model, monkeypatch):
     sizes = []
-    monkeypatch.setattr(backends, "fastest", lambda given, build, run: sizes.extend(given) or build(given[1]))
+    monkeypatch.setattr(backends, "fastest", lambda given, prepare: sizes.extend(given) or given[1])
     runner = prepare_runner(model, ["layer1.0.bn1"], backend="eager", batch_size="auto", images=10)
     assert (sizes, runner.batch_size) == ([size for size in SIZES if size <= 10], 2)
 
@@ -356,7 +356,7 @@ def test_operation_that_the_device_has_not_after_all_is_one_line(monkeypatch):
     monkeypatch.setattr(resources, "computes_bfloat16", lambda device: True)
     model = adapted(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), Refusing()))
     with pytest.raises(
-        InputError, match=r"a network does not run in it here \(bf16 path needs .*bw\); expected precision fp32$"
+        InputError, match=r"a network does not run \(bf16 path needs .*bw\); expected backend eager, precision fp32"
     ):
         prepare_runner(model, ["1"], backend="eager", precision="bf16", batch_size=1)
 

@@ -88,7 +88,8 @@ def check_row(row, data, name, image_input=CLIP, preset=None):
         assert not pixels.any()
     else:
         assert error == ""
-        assert torch.equal(network_input(torch.from_numpy(pixels[None]), image_input)[0], expected)
+        x_NHWC = torch.from_numpy(pixels[None])
+        assert torch.equal((network_input(x_NHWC, image_input) if x_NHWC.dtype == torch.uint8 else x_NHWC)[0], expected)
 
 
 def children(pid=None):
