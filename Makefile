@@ -6,8 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Packages have 16,000 files; those that are imported are compiled then, and kept.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Modules and tests of ours are compiled when they are first imported, and kept.
 export PYTHONDONTWRITEBYTECODE =
 
 # What tests compare with; their own requirements ask for torchvision, which nothing here needs.
