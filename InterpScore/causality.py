@@ -317,7 +317,7 @@ def _specific(block: Block, draws: DrawWeights) -> Floats:
 def _why_missing(block: Block, u: int) -> str:
     if not block.clean_target_I.any():
         return "no clean image of the concept"
-    one = np.isfinite(block.effects)[:, u][:, block.clean_target_I].any()
+    one = any(np.isfinite(effect_UI[u, block.clean_target_I]).any() for effect_UI in block.effects)
     return "no image with both effects, of ablation and of amplification" if one else NOT_MEASURED
 
 

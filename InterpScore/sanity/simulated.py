@@ -100,28 +100,13 @@ def check_null_scores(studies: int, seed: int) -> Iterator[Check]:
     for kind in kinds:
         for variant in VARIANTS:
             mean = float(np.nanmean(scores[kind, variant]))
+            figure, expected, good = f"InterpScore {mean:.3f}", "|mean| < .02", abs(mean) < 0.02
             if variant == "ours":
                 inside = float(np.mean(covers[kind]))
-                figure = f"I_excess {mean:+.3f}; its interval covers 0 in {inside:.1%} of {len(covers[kind])}"
                 bound = COVERAGE[0] - 2.6 * np.sqrt(0.05 * 0.95 / studies)
-                yield judged(
-                    "7.1",
-                    f"a {kind} unit scores 0",
-                    variant,
-                    figure,
-                    f"|mean| < .02, covers ≥ {bound:.0%}",
-                    abs(mean) < 0.02 and inside >= bound,
-                )
-            else:
-                yield judged(
-                    "7.1",
-                    f"a {kind} unit scores 0",
-                    variant,
-                    f"InterpScore {mean:.3f}",
-                    "|mean| < .02",
-                    abs(mean) < 0.02,
-                    required=False,
-                )
+                figure = f"I_excess {mean:+.3f}; its interval covers 0 in {inside:.1%} of {len(covers[kind])}"
+                expected, good = f"{expected}, covers ≥ {bound:.0%}", good and inside >= bound
+            yield judged("7.1", f"a {kind} unit scores 0", variant, figure, expected, good, required=variant == "ours")
 
 
 def check_dose(studies: int, seed: int) -> Iterator[Check]:
@@ -139,14 +124,9 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
         yield judged("7.2", "S grows with the planted strength β", variant, figure, "strictly", rising)
         gap = [frame.loc["pure", "S"] - frame.loc["two", "S"] for frame in frames]
         share = float(np.mean(np.array(gap) > 0))
-        yield judged(
-            "7.2",
-            "a unit of two concepts scores below a pure one",
-            variant,
-            f"in {share:.0%} of {studies}, by {np.mean(gap):.3f}",
-            "≥ 95%",
-            share >= 0.95,
-        )
+        figure = f"in {share:.0%} of {studies}, by {np.mean(gap):.3f}"
+        check = "a unit of two concepts scores below a pure one"
+        yield judged("7.2", check, variant, figure, "≥ 95%", share >= 0.95)
 
 
 def check_coverage(studies: int, seed: int, tell: StageProgress | None = None) -> Iterator[Check]:
@@ -170,24 +150,13 @@ def check_causality(seed: int) -> Iterator[Check]:
         frame = _benchmark(table, units, resamples=0, **options).set_index("Neuron")
         S, C = frame.loc["acausal", ["S", "C"]]
         low = 0.9 if options.get("selectivity") != "auprc" else 0.8
-        yield judged(
-            "7.3",
-            "selective but acausal: S high, C = 0",
-            variant,
-            f"S = {S:.3f}, C = {C:.3g}",
-            f"S > {low:g}, C = 0",
-            low < S and C == 0,
-        )
+        figure, check = f"S = {S:.3f}, C = {C:.3g}", "selective but acausal: S high, C = 0"
+        yield judged("7.3", check, variant, figure, f"S > {low:g}, C = 0", low < S and C == 0)
         S, C = frame.loc["unselective", ["S", "C"]]
         chance = 0.5 if options.get("selectivity") != "auprc" else float(frame.loc["unselective", "prevalence"])
-        yield judged(
-            "7.3",
-            "causal but unselective: C high, S at chance",
-            variant,
-            f"S = {S:.3f} (chance {chance:.3g}), C = {C:.3f}",
-            "C > .5, S within .2 of chance",
-            C > 0.5 and abs(S - chance) < 0.2,
-        )
+        figure = f"S = {S:.3f} (chance {chance:.3g}), C = {C:.3f}"
+        check, good = "causal but unselective: C high, S at chance", C > 0.5 and abs(S - chance) < 0.2
+        yield judged("7.3", check, variant, figure, "C > .5, S within .2 of chance", good)
 
 
 def check_labels(seed: int, n_images: int = 40_000, strength: float = 5.0) -> Iterator[Check]:
@@ -242,25 +211,13 @@ def check_invariance(seed: int) -> Iterator[Check]:
 
     for what, data in changed.items():
         for variant in ("default", "published"):
-            difference = float(np.nanmax(np.abs(scored(frame, variant) - scored(data, variant))))
-            yield judged(
-                "7.5",
-                f"{what}: no score, interval or p changes",
-                variant,
-                f"largest change {difference:.2g}",
-                "< 1e-9",
-                difference < 1e-9,
-            )
+            largest = float(np.nanmax(np.abs(scored(frame, variant) - scored(data, variant))))
+            check = f"{what}: no score, interval or p changes"
+            yield judged("7.5", check, variant, f"largest change {largest:.2g}", "< 1e-9", largest < 1e-9)
     for variant in ("default", "published"):
-        change = float(np.nanmax(np.abs(scored(frame, variant)[:, :1] - scored(unequal, variant)[:, :1])))
-        yield judged(
-            "7.5",
-            "some ratings up to three times: no S changes",
-            variant,
-            f"largest change {change:.2g}",
-            "< 1e-9",
-            change < 1e-9,
-        )
+        largest = float(np.nanmax(np.abs(scored(frame, variant)[:, :1] - scored(unequal, variant)[:, :1])))
+        check = "some ratings up to three times: no S changes"
+        yield judged("7.5", check, variant, f"largest change {largest:.2g}", "< 1e-9", largest < 1e-9)
 
 
 def check_synthetic_level(seed: int) -> Iterator[Check]:
@@ -277,15 +234,8 @@ def check_synthetic_level(seed: int) -> Iterator[Check]:
         gain = float(np.nan_to_num(row["H"]) - np.nan_to_num(without["H"]))
         note = ", level 4 declared synthetic" if options is declared else ""
         figure = f"H {row['H']:.3f} with DeepDream images, {without['H']:.3f} without{note}"
-        yield judged(
-            "7.7",
-            "firing on DeepDream images alone gains no H",
-            variant,
-            figure,
-            "no gain",
-            gain <= 1e-9,
-            required=variant == "ours",
-        )
+        check = "firing on DeepDream images alone gains no H"
+        yield judged("7.7", check, variant, figure, "no gain", gain <= 1e-9, required=variant == "ours")
 
 
 _VARIANT_OPTIONS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percenti
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
-from InterpScore.scoring.blocks import Block, Study, blocks_of, rows_of
+from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, rows_of
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable
@@ -47,6 +47,7 @@ class ScoringRun:
     ) -> None:
         self.table, self.options, self.progress = table, options, progress
         self.metrics = metrics()
+        self.tested = [(metric, metric.test) for metric in self.metrics if metric.test]
         self.study = Study(table, options)
         self.rows = rows_of(neuron_map, options.per_concept)
         self.n_neurons = len(neuron_map)
@@ -56,15 +57,15 @@ class ScoringRun:
         self.remarks = [*table.remarks, *self.no_clean]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
-        self.reasons: list[dict[str, str]] = self._never_shown()
+        self.reasons: list[dict[str, str]] = [{} for _ in self.rows]
         unscored = self._unscored()
         if not self.blocks:
             self._refuse(unscored[n] for n in range(self.n_neurons))
-        for number in range(self.n_neurons):
-            if reason := unscored.get(number, self.reasons[number].get("Concept", "")):
-                self.remarks.append(f"neuron {self.rows[number].neuron}: {reason}")
-        for number, reason in unscored.items():
-            self.reasons[number] = {"not scored": reason}
+        for number, row in enumerate(self.rows):
+            if reason := unscored.get(number, self._not_shown(row) if len(row.concepts) > 1 else ""):
+                self.reasons[number] = {"not scored" if number in unscored else "Concept": reason}
+                if number < self.n_neurons:
+                    self.remarks.append(f"neuron {row.neuron}: {reason}")
         self.point = self._gather(partial(self._values, draws=self.study.sample), 1)
         for block in self.blocks:
             for u, number in enumerate(block.rows):
@@ -114,7 +115,7 @@ class ScoringRun:
             for name in COMPARED:
                 row[name] = float(_mean_of_scored(self.columns.get(name, nothing)[neurons, None])[0])
                 row[f"{name}_low"], row[f"{name}_high"] = self.layer_interval.get((layer, name), (np.nan, np.nan))
-            for metric, _ in self._tested():
+            for metric, _ in self.tested:
                 p = self.columns[f"{metric.name}_p_adjusted"][neurons]
                 row[f"{metric.name}_significant"] = int((p <= self.options.min_p_value).sum())
             rows.append(row)
@@ -133,20 +134,10 @@ class ScoringRun:
         head = f"{self.table.source}: no neuron of the map can be scored"
         raise InputError([head, *self.no_clean, *listed_up_to(list(reasons), SHOWN_REASONS, "more neurons")])
 
-    def _never_shown(self) -> list[dict[str, str]]:
-        """For each row, which of several concepts no image shows."""
-        return [
-            {"Concept": "; ".join(lost)}
-            if (lost := [self._not_shown(concept) for concept in row.concepts if not self._shows(concept)])
-            else {}
-            for row in self.rows
-        ]
-
-    def _shows(self, concept: str) -> bool:
-        return bool(self.table.images_of(concept).any())
-
-    def _not_shown(self, concept: str) -> str:
-        return f"the table never shows the concept '{concept}'{did_you_mean(concept, self.table.concepts)}"
+    def _not_shown(self, row: Row) -> str:
+        """Which of a row's concepts no image shows, with the nearest that one does."""
+        lost = [concept for concept in row.concepts if not self.table.images_of(concept).any()]
+        return "; ".join(f"the table never shows the concept '{c}'{did_you_mean(c, self.table.concepts)}" for c in lost)
 
     def _unscored(self) -> dict[int, str]:
         """Rows that the table cannot speak of, with the reason and the nearest match."""
@@ -160,7 +151,7 @@ class ScoringRun:
             elif not row.concepts:
                 out[number] = "no concept could be chosen: too few clean images in the half that is searched"
             else:
-                out[number] = self.reasons[number]["Concept"]
+                out[number] = self._not_shown(row)
         return out
 
     def _reasons(self, block: Block, u: int, number: int) -> dict[str, str]:
@@ -245,13 +236,10 @@ class ScoringRun:
             k: np.divide(totals[k], counts[k], out=np.full_like(totals[k], np.nan), where=counts[k] > 0) for k in chosen
         }
 
-    def _tested(self) -> list[tuple[Metric, SignificanceTest]]:
-        return [(metric, metric.test) for metric in self.metrics if metric.test]
-
     def _test(self) -> None:
         """p-values, adjusted over the neurons, and apart from them over the rows of single concepts."""
         options = self.options
-        for metric, test in self._tested():
+        for metric, test in self.tested:
             p = self._gather(partial(_p_value, test), 1)["p"][:, 0]
             n = self.n_neurons
             adjusted = np.concatenate([adjusted_p_values(part, options.adjust) for part in (p[:n], p[n:])])
@@ -339,23 +327,16 @@ class ScoringRun:
                 frame[name] = found[name]
         return frame.iloc[self._best_first()].reset_index(drop=True)
 
-    def _best_first(self) -> list[int]:
+    def _best_first(self) -> Ints:
         """Neurons by their score, those without one last; under each the rows of its single concepts, likewise."""
-        score = self.columns["InterpScore"]
-        place = np.argsort(np.where(np.isnan(score), np.inf, -score), kind="stable")
-        rows_of: dict[str, list[int]] = {}
-        for number in place:
-            rows_of.setdefault(self.rows[number].neuron, []).append(int(number))
-        return [
-            number
-            for first in place
-            if first < self.n_neurons
-            for number in sorted(rows_of[self.rows[first].neuron], key=lambda number: number >= self.n_neurons)
-        ]
+        order = np.nan_to_num(-self.columns["InterpScore"], nan=np.inf)
+        neuron_of = {row.neuron: n for n, row in enumerate(self.rows[: self.n_neurons])}
+        neuron_U = np.array([neuron_of[row.neuron] for row in self.rows])
+        return np.lexsort((order, np.arange(len(order)) >= self.n_neurons, neuron_U, order[neuron_U]))
 
     def _notes(self, number: int) -> str:
         notes = [f"{name}: {reason}" for name, reason in self.reasons[number].items()]
-        for metric, test in self._tested():
+        for metric, test in self.tested:
             p = self.columns[f"{metric.name}_p_adjusted"][number]
             if np.isfinite(p):
                 claim = "" if p <= self.options.min_p_value else "not significantly "
