@@ -1,4 +1,7 @@
-"""The command `interpscore`: every room's sub-commands, found by entry point and loaded when used."""
+"""The command `interpscore`: every room's sub-commands, found by entry point and loaded when used.
+
+Other packages add commands in the same way: an entry point of the group `interpscore.commands` that is a `typer.Typer`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from Activation_Extraction.base.errors import InputError, InterpScoreError
+from Activation_Extraction.base.errors import InputError, InterpScoreError, first_line
 
 ENTRY_POINT_GROUP = "interpscore.commands"
 WRONG_INPUT = 2
@@ -26,7 +29,10 @@ class RoomCommands(TyperGroup):
         found = _rooms().get(cmd_name)
         if found is None:
             return None
-        command = typer.main.get_command(found.load())
+        try:
+            command = typer.main.get_command(found.load())
+        except Exception as error:  # any error of another package's code
+            raise InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}") from error
         command.name = cmd_name  # a group has none of its own, and its line in the help would be blank
         return command
 

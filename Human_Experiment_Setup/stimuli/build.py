@@ -32,7 +32,7 @@ from Human_Experiment_Setup.stimuli.manifest import (
     as_text,
     write_table,
 )
-from Human_Experiment_Setup.stimuli.perturbations import FAMILIES, Pixels
+from Human_Experiment_Setup.stimuli.perturbations import Pixels, families
 from Human_Experiment_Setup.stimuli.pictures import save_picture, saved_picture
 from Human_Experiment_Setup.stimuli.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
 from Human_Experiment_Setup.stimuli.protocol import (
@@ -215,7 +215,7 @@ class _Makers:
         picture = source.picture(self.protocol.size)
         generator = np.random.default_rng(rank(self.seed, stimulus.level, source.name))
         if isinstance(level, BenignLevel):
-            family = FAMILIES[level.method]
+            family = families()[level.method]
             return calibrated(
                 family.draw(picture / 255, generator), family.largest, picture, *level.strength
             ).pixels_HWC

@@ -2,7 +2,7 @@
 
 A family draws its random numbers first and then gives the picture for any amount, so that turning the knob changes
 nothing else and a wanted strength can be searched for. After Hendrycks & Dietterich 2019 (ImageNet-C), with knobs that
-turn without steps.
+turn without steps. Other packages add families through the entry-point group `interpscore.perturbations`.
 
 Shapes: H height, W width, C = 3 channels (red, green, blue); values from 0 to 1, beyond where they are yet to be clipped.
 Lengths are shares of the longer side, so that an amount means the same at any size.
@@ -11,8 +11,11 @@ Lengths are shares of the longer side, so that an amount means the same at any s
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from io import BytesIO
 from types import MappingProxyType
 from typing import TypeAlias
@@ -23,6 +26,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 from scipy.special import gammaln
+
+from Activation_Extraction.base.errors import InputError, first_line
+
+ENTRY_POINT_GROUP = "interpscore.perturbations"
 
 Floats: TypeAlias = NDArray[np.float64]
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -216,3 +223,30 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "jpeg": Family("compressed as JPEG with coarse tables", _jpeg, 255),
     }
 )
+
+
+def families() -> Mapping[str, Family]:
+    """Every family by the name that protocols use: ours, then those of other packages by name.
+
+    Raises:
+        InputError: a package's family that cannot be loaded, or has the name of one of ours.
+    """
+    return _registered(tuple(sys.path))
+
+
+@cache
+def _registered(path: tuple[str, ...]) -> Mapping[str, Family]:
+    """`path` is where packages are looked for; a longer one is looked through again."""
+    found = dict(FAMILIES)
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP)):
+        source = f"perturbation {point.name} ({point.value})"
+        try:
+            family = point.load()
+        except Exception as error:  # any error of another package's code
+            raise InputError(f"{source}: cannot be loaded: {first_line(error)}") from error
+        if not isinstance(family, Family):
+            raise InputError(f"{source}: found {family!r:.60}; expected a Family")
+        if point.name in found:
+            raise InputError(f"{source}: the name is taken; expected another one")
+        found[point.name] = family
+    return found

@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 from Activation_Extraction.base.validation import read_yaml, validated
 from Human_Experiment_Setup.stimuli.calibration import MEASURES
-from Human_Experiment_Setup.stimuli.perturbations import FAMILIES
+from Human_Experiment_Setup.stimuli.perturbations import families
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SMALLEST, LARGEST = 32, 2048
@@ -35,8 +35,8 @@ _Count = Annotated[StrictInt, Field(ge=1)]
 
 
 def _of_a_family(method: str) -> str:
-    if method not in FAMILIES:
-        raise ValueError(f"one of {', '.join(FAMILIES)}{did_you_mean(method, FAMILIES)}")
+    if method not in (known := families()):
+        raise ValueError(f"one of {', '.join(known)}{did_you_mean(method, known)}")
     return method
 
 
@@ -70,7 +70,7 @@ class BenignLevel(Level):
     """A perturbation that no network chose.
 
     Attributes:
-        method: of `FAMILIES`.
+        method: of `families()`.
         snr_db, rms, ssim: the strength, in one of `MEASURES`.
     """
 

@@ -1,6 +1,8 @@
 """Guards the families of perturbations: each is what its name says, and its knob turns nothing but the amount."""
 
+import re
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import poisson
 
-from Human_Experiment_Setup.stimuli.perturbations import FAMILIES, pixels
+import Human_Experiment_Setup
+from Activation_Extraction.base.errors import InputError
+from Human_Experiment_Setup.stimuli.calibration import calibrated
+from Human_Experiment_Setup.stimuli.perturbations import ENTRY_POINT_GROUP, FAMILIES, families, pixels
+from Human_Experiment_Setup.stimuli.protocol import BenignLevel
+from tests.installed import installed
 
 CLEAN = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
 X = CLEAN / 255
@@ -128,3 +135,46 @@ def test_fog_keeps_the_brightest_and_hides_the_rest_in_the_end():
 @given(st.floats(-2, 3, allow_nan=False))
 def test_saved_pixels_are_clipped_and_rounded_to_the_nearest(value):
     assert pixels(np.full((1, 1, 3), value))[0, 0, 0] == round(255 * min(max(value, 0), 1))
+
+
+# Of other packages --------------------------------------------------------------------------------------------------
+
+PAGE = (Path(Human_Experiment_Setup.__file__).parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_family_of_another_package_is_used_like_ours_as_the_page_says(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    ((group, name, value),) = re.findall(r'```toml\n\[project.entry-points."(.+?)"\]\n(\w+) = "(.+?)"\n```', PAGE)
+    assert group == ENTRY_POINT_GROUP
+    with pytest.raises(ValueError, match="vignette"):
+        BenignLevel(method=name, rms=0.05)
+    with installed(tmp_path, "vignette", code, group, name, value):
+        assert list(families()) == [*FAMILIES, name]
+        level = BenignLevel(method=name, rms=0.05)
+        family = families()[level.method]
+        found = calibrated(family.draw(X, np.random.default_rng(0)), family.largest, CLEAN, *level.strength)
+    assert found.measured == pytest.approx(0.05, rel=0.02)
+    assert (found.pixels_HWC[0, 0] < CLEAN[0, 0]).all()
+    assert np.abs(found.pixels_HWC[6, 8].astype(int) - CLEAN[6, 8]).max() <= 2
+    assert list(families()) == list(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "said"),
+    [
+        ("import nothing_there", "mine", "cannot be loaded: No module named 'nothing_there'"),
+        ("FAMILY = 5", "mine", "found 5; expected a Family"),
+        (
+            "from Human_Experiment_Setup.stimuli.perturbations import FAMILIES\nFAMILY = FAMILIES['fog']",
+            "fog",
+            "the name is taken",
+        ),
+    ],
+)
+def test_a_family_that_is_none_is_one_line(tmp_path, code, name, said):
+    with (
+        installed(tmp_path, "family_of_others", code, ENTRY_POINT_GROUP, name, "family_of_others:FAMILY"),
+        pytest.raises(InputError) as caught,
+    ):
+        families()
+    assert caught.value.problems[0].startswith(f"perturbation {name} (family_of_others:FAMILY): {said}")
