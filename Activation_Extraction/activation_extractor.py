@@ -114,7 +114,7 @@ def _extracted(
     if not sources:
         raise InputError("images: none given; expected at least one")
     runner = prepare_runner(
-        model, [layer], pooling=pooling, backend="eager", batch_size=batch_size, images=len(sources)
+        model, [layer], pooling=pooling, backend="eager", batch_size=batch_size, images=len(sources), rewrite=False
     )
     ((name, shape),) = runner.shapes.items()
     values = np.full((len(sources), *shape), np.nan, np.float32)

@@ -68,7 +68,13 @@ class PreparedNetwork:
 
 
 def prepare_network(
-    model: Model, layers: Iterable[str], pooling: str = "none", precision: str = "fp32", *, gradients: bool = False
+    model: Model,
+    layers: Iterable[str],
+    pooling: str = "none",
+    precision: str = "fp32",
+    *,
+    gradients: bool = False,
+    rewrite: bool = True,
 ) -> PreparedNetwork:
     """Make a network that gives some layers of a model and nothing else; the model is left as it is.
 
@@ -78,6 +84,7 @@ def prepare_network(
         precision: "fp32" leaves the weights in the precision that they have; "bf16" runs convolutions and matrix
             products in bfloat16, except in a network that cannot be traced where gradients at several layers are
             wanted.
+        rewrite: False runs the model itself, which needs no preparation and suits a few images.
         gradients: are to reach the images; of several layers, each map then lies on the way to later ones, so gradients
             at it can be asked for. Weights never get any.
 
@@ -98,7 +105,7 @@ def prepare_network(
         reference = plain(x)
     if on_the_way and set(plain.axes.values()) != {1}:
         raise InputError(f"layers {', '.join(names)}: found units on a later axis; expected maps, (N, unit, y, x)")
-    network, form = _traced(plain, model, x, reference, gradients) or (plain, "as it is")
+    network, form = (rewrite and _traced(plain, model, x, reference, gradients)) or (plain, "as it is")
     reduced = precision == "bf16" and not (on_the_way and network is plain)
     if reduced and network is not plain:
         in_bfloat16(network)

@@ -88,12 +88,13 @@ def prepare_runner(
     precision: str = "fp32",
     batch_size: int | Literal["auto"] | None = None,
     images: int = BATCH_SIZE,
+    rewrite: bool = True,
 ) -> Runner:
     """Make what runs a model up to some of its layers, and check that it does. The model is left as it is.
 
     Args:
         model: what to run, on its device, with its threads and its memory limit.
-        layers, pooling, precision: see `prepare_network`; all layers are kept in one run.
+        layers, pooling, precision, rewrite: see `prepare_network`; all layers are kept in one run.
         backend: of `BACKENDS`, or "auto": the provenance tells which it became.
         batch_size: images at a time; None takes `BATCH_SIZE`, or what the memory limit has room for; "auto" takes a few
             seconds to find out which size is fastest.
@@ -105,7 +106,7 @@ def prepare_runner(
     """
     if backend not in (*BACKENDS, AUTO):
         raise InputError(f"backend: found {shown(backend)}; expected {', '.join(BACKENDS)} or {AUTO}")
-    prepared = prepare_network(model, layers, pooling, precision)
+    prepared = prepare_network(model, layers, pooling, precision, rewrite=rewrite)
     if backend == AUTO:
         try:
             return _runner(prepared, "openvino", precision, batch_size, images)
@@ -132,8 +133,9 @@ def _runner(
         if backend == "openvino":  # whose batches have one size
             with running(model):
                 network = converted(prepared.plain, x, precision, model.threads)
-        limit = EXACT if precision == "fp32" else CLOSE
-        check_close(network, x, prepared, f"backend {backend} in {precision}", limit)
+        if network is not prepared or prepared.network is not prepared.plain:
+            limit = EXACT if precision == "fp32" else CLOSE
+            check_close(network, x, prepared, f"backend {backend} in {precision}", limit)
         return Runner(model, size, shapes, provenance, network)
 
     if batch_size is not None and batch_size != AUTO:
