@@ -35,7 +35,7 @@ def validated(model: type[T], content: object, source: str | None) -> T:
     """Content as a model: a pydantic model or dataclass, or a plain dataclass.
 
     Args:
-        model: what it is to be. Unknown keys are mistakes if its configuration has `extra="forbid"`.
+        model: of types that JSON has. Unknown keys are mistakes if its configuration has `extra="forbid"`.
         content: of mappings, lists and scalars, as YAML has them or as a call was given them.
         source: the file, which begins each line; None for options of a command, which are shown as `--options`.
 

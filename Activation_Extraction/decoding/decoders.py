@@ -4,7 +4,7 @@
         for batch in decoders.batches([range(0, 16), range(16, 20)]):
             x = network_input(torch.from_numpy(batch.pixels_NHWC), model.image_input)
 
-A broken image is a row of zeros with its reason. A folder or disk that has gone away stops the run instead.
+A broken image is a row of zeros with its reason. A folder or disk that is no longer there stops the run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from Activation_Extraction.images.sets import ImageSet
 __all__ = ["Decoders", "PixelBatch", "default_workers"]
 
 DEATHS = 5
-"""So many images in a row on which decoders die are not these images' fault, but the machine's."""
+"""Images in a row that crash their decoders twice, from which on the machine is to blame, not the images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,9 @@ class Decoders:
             called in this process, for one image at a time; only reading the image for it is done elsewhere.
         batch_size: images of a batch.
         workers: decoding processes; None takes `default_workers()`.
-        ahead: batches that are being made, or wait, while one is used.
-        niceness: by how much decoding stands back behind the network's own threads, from 0 to 19.
-        max_pixels: larger images are broken.
+        ahead: batches that are decoded, or ready, while one is used.
+        niceness: of the decoding processes, 0 to 19, so that the network's own threads come first.
+        max_pixels: larger images count as broken.
     """
 
     def __init__(
