@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,7 +50,7 @@ def join_list_options(arguments: list[str]) -> list[str]:
     joined: list[str] = []
     gathering = False
     for argument in arguments:
-        gathering = gathering and bool(_LIST_ITEM.match(argument)) and not Path(argument).is_file()
+        gathering = gathering and bool(_LIST_ITEM.match(argument)) and not isfile(argument)
         if gathering and joined[-1] not in LIST_OPTIONS:
             joined[-1] += f" {argument}"
         else:
