@@ -1,31 +1,29 @@
-"""Streams whole layers of an image set into an activation store: resumed where it ended, flat in memory.
+"""Streams whole layers of an image set into an activation store: interrupted runs resume, memory stays flat.
 
     extract_full_layer_activations("photos/", ["layer4.5", "layer3.9"], "acts.zarr", "clip-rn50x4")
 
-A shard of images is the unit of work. Decoding processes read and arrange images ahead of the network, the network runs
+A shard of images is a part of the job. Decoding processes read and arrange images ahead of the network, the network runs
 on batches that always have the same shape, and a thread of its own writes a shard while the next one is computed. A
-batch never crosses a shard, so what a row holds does not depend on where an earlier run ended.
+batch never crosses a shard, so what a row holds does not depend on which others were computed.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from Activation_Extraction.backends.runner import AUTO, Runner, prepare_runner
+from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import Advance, image_progress
+from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.clip_helpers import preparation
 from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, default_workers
 from Activation_Extraction.images.sets import ImageSet, image_set
@@ -34,9 +32,6 @@ from Activation_Extraction.models.resources import devices_named
 from Activation_Extraction.store.files import Shard
 from Activation_Extraction.store.reader import ActivationStore
 from Activation_Extraction.store.writer import StoreWriter, recorded_identity
-
-VERSIONS = ("torch", "library")
-"""Of a model's provenance, what tells versions of libraries: part of a store's history, not of its identity."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,7 @@ class ExtractionReport:
         unreadable: lines that name images and say why they could not be read; their rows are NaN.
         seconds: of computing, without preparing the network.
         batch_size: images at a time.
+        remarks: what a reader should know.
     """
 
     store: ActivationStore
@@ -56,6 +52,7 @@ class ExtractionReport:
     unreadable: Sequence[str]
     seconds: float
     batch_size: int
+    remarks: Sequence[str] = ()
 
 
 def extract_full_layer_activations(
@@ -77,8 +74,9 @@ def extract_full_layer_activations(
     top_k: int | None = None,
     shard_rows: int | None = None,
     progress: bool = True,
+    engine: Engine = local,
 ) -> ExtractionReport:
-    """Activations of every unit of some layers on an image set, in a store on disk; goes on where a stopped run ended.
+    """Activations of every unit of some layers on an image set, in a store on disk; interrupted runs resume.
 
     Args:
         images: what `image_set` takes, or its result.
@@ -98,6 +96,7 @@ def extract_full_layer_activations(
         top_k: images kept for each unit; None takes 100.
         shard_rows: images in a shard, the unit of work; None chooses by the size of a row.
         progress: show how far the run is, on standard error.
+        engine: where shards are computed.
 
     Returns:
         The store and what the run did. Images that could not be read are rows of NaN with their reason.
@@ -117,8 +116,7 @@ def extract_full_layer_activations(
     preset = first.image_input.preset if preprocessing is None else preprocessing
     preparation(first.image_input, preset)  # refuses an unknown one before anything is measured
     identity = {
-        "model": first.name,
-        **{name: value for name, value in first.provenance.items() if name not in VERSIONS},
+        **first.identity,
         "preprocessing": preset,
         "input": f"{first.image_input.height}x{first.image_input.width}",
         "pooling": pooling,
@@ -132,7 +130,7 @@ def extract_full_layer_activations(
     }  # fmt: skip
     recorded = recorded_identity(output, asked)  # a store of something else is refused before anything is prepared
     if recorded is not None and (store := ActivationStore.open(output)).is_complete:
-        return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"])
+        return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"], remarks_on(store.made_with))
     if recorded is not None:
         backend, batch_size = recorded["backend"], recorded["batch_size"]
     elif backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
@@ -154,24 +152,25 @@ def extract_full_layer_activations(
         aliases={alias: name for name in names for alias in first.layers.aliases_of(name)},
         shard_rows=shard_rows,
         top_k=top_k,
-        settings={
-            **runners[0].provenance,
-            "devices": [str(replica.device) for replica in replicas],
-            "threads": first.threads or torch.get_num_threads(),
-            "interpscore": version("interpscore"),
-        },
+        made_with={**first.made_with, **runners[0].provenance},
+        settings={"devices": [str(replica.device) for replica in replicas]},
     ) as writer:
         left = sum(len(shard.rows) for shard in writer.missing)
         begun = monotonic()
         if left:
+            per_device = -(-(workers or default_workers()) // len(runners))
+            jobs = [
+                Extraction(runner, names, pooling, backend, precision, image_list, preset, per_device)
+                for runner in runners
+            ]
             with image_progress("Extracting", len(image_list), done=len(image_list) - left, shown=progress) as advance:
-                _run(runners, image_list, preset, workers, writer, advance)
+                engine(jobs, writer.missing, lambda shard, rows: writer.commit(shard, *rows), advance)
         seconds = monotonic() - begun
         store = writer.finish()
     unreadable = _unreadable(store)
     if len(unreadable) == len(store):
         raise InputError(f"none of the {len(store):,} images could be read: {unreadable[0]}")
-    return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size)
+    return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size, remarks_on(store.made_with))
 
 
 def _replicas(
@@ -202,102 +201,77 @@ def _unreadable(store: ActivationStore) -> list[str]:
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-class _Shards:
-    """Missing shards, handed out in order to the devices that ask."""
-
-    def __init__(self, missing: Sequence[Shard]) -> None:
-        self._left = deque(missing)
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    def __iter__(self) -> Iterator[Shard]:
-        while not self._stopped:
-            with self._lock:
-                if not self._left:
-                    return
-                shard = self._left.popleft()
-            yield shard
+Rows: TypeAlias = "tuple[dict[str, NDArray[np.float32]], list[str | None], list[str]]"
+"""Of a shard: the activations of each layer, and of each image the SHA-256 and what is wrong with it."""
 
 
-class _ShardRows:
-    """The rows of one shard as they come."""
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """The job whose parts are shards.
 
-    def __init__(self, shard: Shard, runner: Runner) -> None:
-        self.shard = shard
-        self.values = {layer: np.empty((len(shard.rows), *shape), np.float32) for layer, shape in runner.shapes.items()}
-        self.sha256: list[str | None] = []
-        self.errors: list[str] = []
+    Attributes:
+        runner: what `prepare_runner` made of the model, and of the five arguments that follow.
+        workers: decoding processes.
+    """
 
-    def add(self, batch: PixelBatch, runner: Runner) -> bool:
-        """Run the network on a batch; True when the shard is full."""
-        n = len(batch.rows)
-        place = slice(batch.rows.start - self.shard.rows.start, batch.rows.stop - self.shard.rows.start)
+    runner: Runner
+    layers: Sequence[str]
+    pooling: str
+    backend: str
+    precision: str
+    images: ImageSet
+    preset: str
+    workers: int
+
+    def __reduce__(self) -> Any:
+        """Pickled without what was prepared, which another process prepares for itself."""
+        rest = (self.layers, self.pooling, self.backend, self.precision, self.images, self.preset, self.workers)
+        return _prepared_again, (self.runner.model, self.runner.batch_size, *rest)
+
+    def compute(self, parts: Iterator[Shard], advance: Advance) -> Generator[tuple[Shard, Rows]]:
+        """Run the network on shards, one after another, while images of the next batches are decoded."""
+        image_input, size = self.runner.model.image_input, self.runner.batch_size
+        begun: deque[Shard] = deque()
+
+        def spans() -> Iterator[range]:
+            for shard in parts:
+                begun.append(shard)
+                for start in range(shard.rows.start, shard.rows.stop, size):
+                    yield range(start, min(start + size, shard.rows.stop))
+
+        rows: Rows | None = None
+        with Decoders(self.images, image_input, self.preset, batch_size=size, workers=self.workers) as decoders:
+            for batch in decoders.batches(spans()):
+                shard = begun[0]
+                if rows is None:
+                    rows = self._empty(len(shard.rows))
+                self._add(batch, batch.rows.start - shard.rows.start, rows)
+                advance(len(batch.rows))
+                if batch.rows.stop == shard.rows.stop:
+                    yield begun.popleft(), rows
+                    rows = None
+
+    def _empty(self, count: int) -> Rows:
+        return {layer: np.empty((count, *shape), np.float32) for layer, shape in self.runner.shapes.items()}, [], []
+
+    def _add(self, batch: PixelBatch, start: int, rows: Rows) -> None:
+        """Run the network on a batch, whose first image is the shard's image number `start`."""
+        values_of, sha256, errors = rows
+        place = slice(start, start + len(batch.rows))
         unreadable = np.array([bool(error) for error in batch.errors])
-        computed = {} if unreadable.all() else runner(batch.pixels_NHWC)
-        for layer, values in self.values.items():
+        computed = {} if unreadable.all() else self.runner(batch.pixels_NHWC)
+        for layer, values in values_of.items():
             if computed:
-                values[place] = computed[layer][:n]
+                values[place] = computed[layer][: len(batch.rows)]
             values[place][unreadable] = np.nan
-        self.sha256 += batch.sha256
-        self.errors += batch.errors
-        return batch.rows.stop == self.shard.rows.stop
+        sha256 += batch.sha256
+        errors += batch.errors
 
 
-def _run_device(
-    runner: Runner,
-    decoders: Decoders,
-    shards: _Shards,
-    writer: StoreWriter,
-    writing: ThreadPoolExecutor,
-    advance: Advance,
-) -> None:
-    """Compute shards on one device until none is left, or `shards` is stopped."""
-    begun: deque[Shard] = deque()
-
-    def spans() -> Iterator[range]:
-        for shard in shards:
-            begun.append(shard)
-            for start in range(shard.rows.start, shard.rows.stop, runner.batch_size):
-                yield range(start, min(start + runner.batch_size, shard.rows.stop))
-
-    written: Future[None] | None = None
-    current: _ShardRows | None = None
-    try:
-        for batch in decoders.batches(spans()):
-            current = current or _ShardRows(begun.popleft(), runner)
-            full = current.add(batch, runner)
-            advance(len(batch.rows))
-            if full:
-                if written is not None:
-                    written.result()  # at most one shard waits to be written, so memory stays flat
-                written = writing.submit(writer.commit, current.shard, current.values, current.sha256, current.errors)
-                current = None
-    finally:
-        if written is not None:
-            written.result()
-
-
-def _run(
-    runners: Sequence[Runner],
-    images: ImageSet,
-    preset: str,
-    workers: int | None,
-    writer: StoreWriter,
-    advance: Advance,
-) -> None:
-    """Compute the missing shards on all devices, each in a thread of its own."""
-    shards = _Shards(writer.missing)
-    per_device = None if workers is None and len(runners) == 1 else -(-(workers or default_workers()) // len(runners))
-    with ThreadPoolExecutor(1) as writing, ThreadPoolExecutor(len(runners)) as computing, ExitStack() as stack:
-        running = []
-        for runner in runners:
-            decoders = stack.enter_context(
-                Decoders(images, runner.model.image_input, preset, batch_size=runner.batch_size, workers=per_device)
-            )
-            running.append(computing.submit(_run_device, runner, decoders, shards, writer, writing, advance))
-        stack.callback(shards.stop)  # first of all, whatever ends the block: no device begins another shard
-        for done in as_completed(running):
-            done.result()
+def _prepared_again(
+    model: Model, batch_size: int, layers: Sequence[str], pooling: str, backend: str, precision: str, *rest: Any
+) -> Extraction:
+    runner = prepare_runner(
+        model, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size
+    )  # fmt: skip
+    return Extraction(runner, layers, pooling, backend, precision, *rest)

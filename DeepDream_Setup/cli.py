@@ -134,4 +134,6 @@ def _print_report(report: Report) -> None:
     if report.found:
         done += f", {report.found:,} were there"
     print(f"{report.folder}: {done}")
+    for remark in report.remarks:
+        print(f"note: {remark}")
     print(summary(report.entries))

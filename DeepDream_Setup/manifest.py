@@ -1,104 +1,124 @@
 """Renders on disk: `<root>/<model>/<layer>/<unit>/*.png`, and a `manifest.json` beside the units that says what they are.
 
-A unit's images are written first, each whole or not at all; then the unit enters the manifest. What the manifest does
-not list is made anew, so a run that was killed goes on where it ended.
+Units are the parts of a job (`base.run_folder`). The manifest is compiled from their records at the end of a run, also of
+one that is interrupted; what a killed run recorded enters it with the next.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from Activation_Extraction.base.errors import InputError, OutputError, first_line, shown
-from Activation_Extraction.base.files import sha256_of, write_together, write_whole
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import as_json, read_json, sha256_of
+from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other
+from Activation_Extraction.images.reading import png_bytes
+from Activation_Extraction.models.units import Unit
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 
 
+class Picture(NamedTuple):
+    """One image of a unit: the name of its file, its pixels (uint8, S × S × 3), and what the manifest says of it."""
+
+    name: str
+    pixels_SSC: NDArray[np.uint8]
+    entry: Mapping[str, Any]
+
+
 class Renders:
-    """The renders of one layer of one model.
+    """The renders of one layer of one model; a context manager that keeps every other run out.
 
     Args:
         root: such as `renders`.
-        identity: what all of them share: model, layer, recipe, seed, versions … in the types that JSON has; folders are
-            named after its `model` and `layer`.
+        identity: what all of them share: model, layer, recipe, seed … in the types that JSON has; folders are named after
+            its `model` and `layer`.
+        made_with: libraries and processor of this run.
 
     Raises:
-        OutputError: the folder cannot be made or written.
-        InputError: it holds renders of another identity; names the first key that differs.
+        OutputError: the folder cannot be made or written, or another run is writing it.
+        InputError: it holds renders of another identity; names each difference.
     """
 
-    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, identity: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
         self.folder = root / folder_name(identity["model"]) / folder_name(identity["layer"])
-        self._identity = json.loads(json.dumps(identity))
-        self._units: dict[str, list[dict[str, Any]]] = {}
+        self._identity, self._run = identity, RunFolder(self.folder, made_with)
         self._notes: dict[str, Any] = {}
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for part in self.folder.rglob("*.part"):  # of a run that was killed
-                part.unlink()
-        path = self.folder / MANIFEST
-        if path.exists():
-            there = read_manifest(path)
-            self._units = there["units"]
-            if differing := [key for key in self._identity if there.get(key) != self._identity[key]]:
-                raise InputError(
-                    f"{path}: holds renders of another {differing[0]}; expected the same, or another folder (-o)"
-                )
-        else:
-            self.commit()
 
-    def has(self, unit: str) -> bool:
-        """Whether a unit's images are all there, as the manifest lists them."""
-        return unit in self._units and all(
-            (self.folder / entry["file"]).is_file() and sha256_of(self.folder / entry["file"]) == entry["sha256"]
-            for entry in self._units[unit]
-        )
+    def __enter__(self) -> Renders:
+        with self._run.writing():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(self._run)
+            if (self.folder / MANIFEST).exists():
+                held = read_manifest(self.folder)
+                refuse_other(self.folder, held, self._identity, "another folder (-o)")
+                self._notes = {key: held[key] for key in ("natural_images",) if key in held}
+                self._record_older(held)
+            self.content = self._commit()
+            self._held = stack.pop_all()
+        return self
 
-    def add(self, unit: str, images: Mapping[str, NDArray[np.uint8]], entries: Sequence[Mapping[str, Any]]) -> None:
-        """Write a unit's images, by name, with what the manifest is to say of each from the next `commit` on.
+    def __exit__(self, *exception: object) -> None:
+        with self._held:
+            self.content = self._commit()
+
+    def _record_older(self, held: Mapping[str, Any]) -> None:
+        """Record the units of a manifest that was written before units were recorded one by one."""
+        records = self._run.records()
+        made_with = {name: held[name] for name in ("versions", "processor") if name in held}
+        for unit, entries in held["units"].items():
+            files = {entry["file"]: entry["sha256"] for entry in entries}
+            there = all((path := self.folder / file).is_file() and sha256_of(path) == files[file] for file in files)
+            if unit not in records and there and folder_name(unit) == unit:
+                self._run.record(unit, files, entries=entries, made_with=made_with)
+
+    def missing(self, units: Iterable[Unit]) -> list[Unit]:
+        """The units whose images are not all there, as they were written."""
+        return self._run.missing(units, lambda unit: unit.name)
+
+    def add(self, unit: Unit, pictures: Sequence[Picture]) -> None:
+        """Write a unit's images and record them.
 
         Raises:
             OutputError: disk full, no permission.
         """
-        with _writing(self.folder / unit):
-            (self.folder / unit).mkdir(exist_ok=True)
-        listed = []
-        for (name, pixels_SSC), entry in zip(images.items(), entries, strict=True):
-            file = f"{unit}/{name}.png"
-            data = png_bytes(pixels_SSC)
-            write_whole(self.folder / file, data)
-            listed.append({"file": file, "sha256": hashlib.sha256(data).hexdigest(), **entry})
-        self._units[unit] = listed
+        files = {f"{unit.name}/{picture.name}.png": png_bytes(picture.pixels_SSC) for picture in pictures}
+        self._run.keep(unit.name, files, entries=[picture.entry for picture in pictures])
 
     def note(self, key: str, value: Any) -> None:
-        """Have the manifest say something of all renders, from the next `commit` on."""
+        """Have the manifest say something of all renders."""
         self._notes[key] = value
+        self._commit()
 
-    def commit(self) -> None:
-        """Write the manifest.
+    def _commit(self) -> dict[str, Any]:
+        """Write the manifest, and give what it says."""
+        records = self._run.records()
+        units = {unit: _listed(records[unit]) for unit in sorted(records, key=_channels)}
+        made_with = different_makings(records[unit] for unit in units)
+        content = {"format": FORMAT, **self._identity, **self._notes, "made_with": made_with, "units": units}
+        self._run.write(MANIFEST, as_json(content))
+        return content
 
-        Raises:
-            OutputError: disk full, no permission.
-        """
-        content = {"format": FORMAT, **self._identity, **self._notes, "units": self._units}
-        write_together({self.folder / MANIFEST: json.dumps(content, indent=1, ensure_ascii=False) + "\n"})
 
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        """What the manifest says of every image."""
-        return [entry for unit in self._units.values() for entry in unit]
+def _listed(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the manifest says of a unit's images."""
+    files = record["files"].items()
+    return [
+        {"file": file, "sha256": stated["sha256"], **entry}
+        for (file, stated), entry in zip(files, record["entries"], strict=True)
+    ]
+
+
+def _channels(unit: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", unit)]
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -110,11 +130,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     path = path / MANIFEST if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the manifest of renders (renders/<model>/<layer>)")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); expected a manifest") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("units"), dict):
+    content = read_json(path)
+    if content is None or content.get("format") != FORMAT or not isinstance(content.get("units"), dict):
         raise InputError(f"{path}: is no manifest of renders in format {FORMAT}")
     return content
 
@@ -129,18 +146,3 @@ def folder_name(name: str) -> str:
     if cleaned in ("", ".", ".."):
         raise InputError(f"name: found {shown(name)}; expected one that a folder can have")
     return cleaned
-
-
-def png_bytes(pixels_SSC: NDArray[np.uint8]) -> bytes:
-    """A PNG file without metadata: the same pixels give the same bytes."""
-    data = BytesIO()
-    Image.fromarray(pixels_SSC).save(data, "PNG")
-    return data.getvalue()
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None

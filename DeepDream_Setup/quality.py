@@ -109,6 +109,10 @@ class Judge:
         self.network = CutNetwork(model, [layer])
         self._model, self._reading = model, reading
 
+    def __reduce__(self) -> Any:
+        """Pickled as what it was made from."""
+        return Judge, (self._model, self.network.layers[0], self._reading)
+
     def activations(self, x: Tensor, vectors_JU: Tensor) -> NDArray[np.float64]:
         """What is read of each of J directions, `(N, J)`, on images from 0 to 1, `(N, C, H, W)`."""
         with running(self._model):

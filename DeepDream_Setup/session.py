@@ -1,12 +1,11 @@
-"""One run of `interpscore dream`: from a request to renders and their manifest; it goes on where a stopped run ended."""
+"""One run of `interpscore dream`: from a request to renders and their manifest; interrupted runs resume."""
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.base.progress import image_progress
+from Activation_Extraction.base.progress import Advance, image_progress
+from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import best_precision, check_precision
-from Activation_Extraction.models.units import layer_of_units, parse_units
+from Activation_Extraction.models.units import Unit, layer_of_units, parse_units
 from DeepDream_Setup.facets import FacetProbes, train_probes
-from DeepDream_Setup.manifest import Renders
+from DeepDream_Setup.manifest import Picture, Renders
 from DeepDream_Setup.natural import labels_of_set, pixels_of_set
 from DeepDream_Setup.objectives import directions
 from DeepDream_Setup.parametrization import ImageStatistics, image_statistics
-from DeepDream_Setup.quality import VIEWS, Judge, NaturalImages, Quality, as_images, batches_of
+from DeepDream_Setup.quality import VIEWS, Judge, NaturalImages, as_images, batches_of
 from DeepDream_Setup.recipes import Recipe, read_recipe
 from DeepDream_Setup.render import Render, render_units, stream_of
 from DeepDream_Setup.starts import start_named
@@ -55,21 +56,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it: where it lies, units made now and found there, and what the manifest says of every image."""
+    """What came of it: where it lies, units made now and found there, what the manifest says of every image, and remarks."""
 
     folder: Path
     made: int
     found: int
     seconds: float
     entries: list[dict[str, Any]]
+    remarks: list[str]
 
 
-def run_session(request: Request, *, progress: bool = True) -> Report:
+def run_session(request: Request, *, progress: bool = True, engine: Engine = local) -> Report:
     """Render what is asked for and not there yet, measure it, and write it.
 
     Raises:
         InputError: anything wrong in the request; all of it is checked before the first image is made.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or another run is writing it.
     """
     recipe = read_recipe(request.recipe)
     if request.starts:
@@ -93,54 +95,78 @@ def run_session(request: Request, *, progress: bool = True) -> Report:
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)
     identity = {
-        "model": model.name, "layer": layer, "provenance": dict(model.provenance),
+        "model": model.name, "layer": layer,
+        "provenance": {name: value for name, value in model.identity.items() if name != "model"},
         "recipe": {"name": Path(request.recipe).stem, **recipe.as_json()},
-        "seed": request.seed, "precision": precision, "processor": _processor(model),
+        "seed": request.seed, "precision": precision,
         "images": None if natural_set is None else natural_set.fingerprint,
         "facets": None if facets is None else facets.described,
-        "versions": {name: version(name) for name in ("interpscore", "torch", "numpy", "pillow")},
     }  # fmt: skip
-    renders = Renders(request.output, identity)
-    missing = [unit for unit in units if not renders.has(unit.name)]
-    started = time.monotonic()
-    if missing:
-        vectors = directions(missing, judge.network.units)
-        natural, statistics = _natural(model, natural_set, recipe, judge, vectors, progress)
-        if natural is not None:
-            renders.note("natural_images", {"images": natural.images, "thresholds": asdict(natural.thresholds)})
-        takes = len(recipe.starts) * (len(facets.probes.names) if facets else 1)
-        row_of = {unit: row for row, unit in enumerate(missing)}
-        steps = len(missing) * takes * recipe.steps
-        with image_progress("Rendering", steps, shown=progress, counted="steps") as advance:
-            for tile in render_units(
-                model, layer, missing, recipe, seed=request.seed, precision=precision, statistics=statistics,
-                probes=facets.probes if facets else None, advance=advance,
-            ):  # fmt: skip
-                rows = [row_of[render.unit] for render in tile]
-                qualities = judge.qualities(
-                    [render.pixels_SSC for render in tile], vectors[rows], recipe.transforms,
-                    _fresh_draws(request.seed, layer, tile), None if natural is None else natural.best_U[rows],
-                    None if natural is None else natural.thresholds,
-                )  # fmt: skip
-                _keep(renders, tile, qualities, facets)
-    seconds = time.monotonic() - started
-    return Report(renders.folder, len(missing), len(units) - len(missing), seconds, renders.entries)
+    with Renders(request.output, identity, model.made_with) as renders:
+        missing = renders.missing(units)
+        started = time.monotonic()
+        if missing:
+            natural, statistics = _natural(model, natural_set, recipe, judge, units, progress)
+            if natural is not None:
+                renders.note("natural_images", {"images": natural.images, "thresholds": asdict(natural.thresholds)})
+            job = RenderingJob(model, layer, recipe, request.seed, precision, judge, units, natural, statistics, facets)
+            steps = len(missing) * len(recipe.starts) * (len(facets.probes.names) if facets else 1) * recipe.steps
+            with image_progress("Rendering", steps, shown=progress, counted="steps") as advance:
+                engine([job], missing, renders.add, advance)
+        seconds = time.monotonic() - started
+    entries = [entry for unit in renders.content["units"].values() for entry in unit]
+    remarks = remarks_on(renders.content["made_with"])
+    return Report(renders.folder, len(missing), len(units) - len(missing), seconds, entries, remarks)
 
 
-def _keep(renders: Renders, tile: Sequence[Render], qualities: Sequence[Quality], facets: _Facets | None) -> None:
-    """Write the images of a tile, then the manifest."""
-    scores = facets.scores(tile) if facets else [{}] * len(tile)
-    images: dict[str, dict[str, NDArray[np.uint8]]] = {}
-    entries: dict[str, list[dict[str, Any]]] = {}
-    for render, quality, score in zip(tile, qualities, scores):
-        unit, values = render.unit.name, [_short(value) for value in render.objective]
-        images.setdefault(unit, {})[_file_name(render)] = render.pixels_SSC
-        entries.setdefault(unit, []).append(
-            {"start": render.start, "facet": render.facet, "objective": values, **quality.as_json(), **score}
+@dataclass(frozen=True, eq=False)
+class RenderingJob:
+    """The job whose parts are units: see `render_units`.
+
+    Attributes:
+        units: all that natural images were measured with.
+    """
+
+    model: Model
+    layer: str
+    recipe: Recipe
+    seed: int
+    precision: str
+    judge: Judge
+    units: Sequence[Unit]
+    natural: NaturalImages | None
+    statistics: ImageStatistics | None
+    facets: _Facets | None
+
+    def compute(self, parts: Iterator[Unit], advance: Advance) -> Generator[tuple[Unit, list[Picture]]]:
+        """Render units, as many together as fit a tile, and measure each unit's images."""
+        tiles = render_units(
+            self.model, self.layer, list(parts), self.recipe, seed=self.seed, precision=self.precision,
+            statistics=self.statistics, probes=self.facets.probes if self.facets else None, advance=advance,
+        )  # fmt: skip
+        for tile in tiles:
+            for unit, renders in groupby(tile, lambda render: render.unit):
+                yield unit, self._pictures(unit, list(renders))
+
+    def _pictures(self, unit: Unit, renders: Sequence[Render]) -> list[Picture]:
+        """A unit's images with their numbers; always measured as many at a time, as sums are rounded by the batch."""
+        natural = self.natural
+        qualities = self.judge.qualities(
+            [render.pixels_SSC for render in renders],
+            directions([unit] * len(renders), self.judge.network.units),
+            self.recipe.transforms,
+            _fresh_draws(self.seed, self.layer, renders),
+            None if natural is None else natural.best_U[[self.units.index(unit)] * len(renders)],
+            None if natural is None else natural.thresholds,
         )
-    for unit in images:
-        renders.add(unit, images[unit], entries[unit])
-    renders.commit()
+        scores = self.facets.scores(renders) if self.facets else [{}] * len(renders)
+        return [
+            Picture(
+                _file_name(render), render.pixels_SSC,
+                {"start": render.start, "facet": render.facet, "objective": [_short(value) for value in render.objective], **quality.as_json(), **score},
+            )
+            for render, quality, score in zip(renders, qualities, scores)
+        ]  # fmt: skip
 
 
 def _fresh_draws(seed: int, layer: str, tile: Sequence[Render]) -> NDArray[np.float64]:
@@ -153,12 +179,13 @@ def _fresh_draws(seed: int, layer: str, tile: Sequence[Render]) -> NDArray[np.fl
 
 
 def _natural(
-    model: Model, images: ImageSet | None, recipe: Recipe, judge: Judge, vectors: Tensor, progress: bool
+    model: Model, images: ImageSet | None, recipe: Recipe, judge: Judge, units: Sequence[Unit], progress: bool
 ) -> tuple[NaturalImages | None, ImageStatistics | None]:
     """What natural images do, and, for MACO, their colours and spectrum at the size that is rendered."""
     if images is None:
         return None, None
     with image_progress("Natural images", len(images), shown=progress) as advance:
+        vectors = directions(units, judge.network.units)
         natural = judge.natural(batches_of(pixels_of_set(images, model.image_input, advance)), vectors)
     if recipe.parametrization != "maco":
         return natural, None
@@ -214,7 +241,3 @@ def _file_name(render: Render) -> str:
 
 def _short(value: float) -> float:
     return float(f"{value:.7g}")
-
-
-def _processor(model: Model) -> str:
-    return f"{model.device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

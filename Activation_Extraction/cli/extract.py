@@ -150,6 +150,8 @@ def _print_report(report: ExtractionReport, exported: list[str]) -> None:
         )
     if exported:
         print(f"Exported: {' and '.join(exported)}")
+    for remark in report.remarks:
+        print(f"note: {remark}")
     print(
         f"{len(report.unreadable):,} of {len(store):,} images could not be read; their rows are NaN"
         if report.unreadable

@@ -70,6 +70,13 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
     )
 
 
+def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
+    """A PNG file without metadata: the same pixels give the same bytes."""
+    data = BytesIO()
+    Image.fromarray(pixels_HWC).save(data, "PNG")
+    return data.getvalue()
+
+
 def name_of(source: object, position: int | None = None) -> str:
     """What messages call a source: one printable line, whatever a file's name holds."""
     if isinstance(source, str | os.PathLike):

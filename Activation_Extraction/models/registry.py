@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.run_folder import RECORDED_ONLY, versions_of
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
-from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes
+from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
 from Activation_Extraction.models.weights.cache import (
     VOCABULARY,
@@ -48,6 +49,9 @@ NICKNAMES = {"clip": "clip-rn50x4"}
 """What the documentation of the multimodal-neurons network calls it."""
 
 
+_OF_ONE_CALL = ("device", "threads", "memory_limit", "again")
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network that is ready to use; the network itself is shared by all who loaded it.
@@ -61,6 +65,7 @@ class Model:
         provenance: where its weights come from.
         make_tokenizer: gives the tokenizer of its text tower, which `module.encode_text` takes; None without one.
         device: where it runs; threads: CPU threads it may use (None: all); memory_limit: bytes (None: no limit).
+        again: loads it in another process, given device, threads and memory limit; None for a model of another origin.
     """
 
     name: str
@@ -73,6 +78,32 @@ class Model:
     device: torch.device = CPU
     threads: int | None = None
     memory_limit: int | None = None
+    again: Callable[..., Model] | None = None
+
+    def __reduce__(self) -> Any:
+        """Pickled as its name, and loaded again from the same weights; of another origin or changed, with all it holds."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.again is not None:
+            again = partial(self.again, device=self.device, threads=self.threads, memory_limit=self.memory_limit)
+            loaded = again()  # it was before, and is shared
+            if all(getattr(loaded, name) is value for name, value in values.items() if name not in _OF_ONE_CALL):
+                return again, ()
+        return Model, tuple({**values, "again": None}.values())
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The network and its weights, whatever libraries run it."""
+        return {"model": self.name, **{n: v for n, v in self.provenance.items() if n not in RECORDED_ONLY}}
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What is recorded with all that is computed by it: versions of libraries, kind of processor, threads."""
+        versions = versions_of(["interpscore", "torch", "numpy", "pillow"])
+        return {
+            "versions": {**versions, **{n: v for n, v in self.provenance.items() if n in RECORDED_ONLY}},
+            "processor": processor(self.device),
+            "threads": self.threads or torch.get_num_threads(),
+        }
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -170,7 +201,8 @@ def load_model(
             f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file to go with it"
         )
     model = _loaded(spec, file, expected if sha256 is None else sha256.strip().lower(), target)
-    model = replace(model, threads=threads, memory_limit=limit)
+    again = partial(load_model, spec.name, weights=file, sha256=model.provenance.get("weights_sha256"))
+    model = replace(model, threads=threads, memory_limit=limit, again=again)
     check_fits(model.module, limit, model.name, target)
     return model
 

@@ -54,11 +54,16 @@ def device_named(name: str | torch.device) -> torch.device:
     return device
 
 
-def device_description(device: torch.device) -> str:
-    """Which hardware a device is, for messages and for measurements that apply to the like of it only."""
+def processor(device: torch.device) -> str:
+    """The kind of hardware that a device is: on another one, sums may be rounded otherwise."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} processors"
+    return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def device_description(device: torch.device) -> str:
+    """Which hardware a device is, for messages and for measurements that apply to the like of it only."""
+    return processor(device) if device.type == "cuda" else f"{processor(device)}, {os.cpu_count()} processors"
 
 
 @cache

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.files import read_json, sha256_of
 from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.sets import ImageSet
-from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, read_json, record_path, stated_record
+from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, record_path, stated_record
 from Activation_Extraction.store.reader import ActivationStore
 
 

@@ -1,18 +1,15 @@
-"""The files of an activation store: which there are, what they are called, reading the small ones, writing each whole.
+"""The files of an activation store: which there are, what they are called, and reading the small ones.
 
 `Activation_Extraction.store.reader` tells what each holds.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import written_whole
+from Activation_Extraction.base.files import read_json
+from Activation_Extraction.base.run_folder import LOCK
 
 FORMAT = "interpscore activation store 1"
 IMAGES, PROVENANCE, MANIFEST, COMPLETE = "images.parquet", "provenance.json", "manifest", "complete.json"
-STATISTICS, HISTORY, LOCK = "statistics.npz", "history.json", ".lock"
+STATISTICS, HISTORY = "statistics.npz", "history.json"
 METADATA = "zarr.json"
 
 _DIMENSIONS: dict[int, tuple[str, ...]] = {1: ("unit",), 2: ("unit", "token"), 3: ("unit", "y", "x")}
@@ -158,8 +156,12 @@ def stated_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]
     return {**record, "files": files} if known else None
 
 
+def record_name(index: int) -> str:
+    return f"{index:06d}"
+
+
 def record_path(folder: Path, index: int) -> Path:
-    return folder / MANIFEST / f"{index:06d}.json"
+    return folder / MANIFEST / f"{record_name(index)}.json"
 
 
 def read_images(folder: Path) -> Any:
@@ -170,69 +172,12 @@ def read_images(folder: Path) -> Any:
         raise InputError(f"{folder / IMAGES}: cannot be read ({error}); expected the image table of a store") from None
 
 
-def free_space(folder: Path) -> str:
-    """How much room is left, for messages."""
-    try:
-        return f"{shutil.disk_usage(folder).free / 1e6:,.0f} MB free"
-    except OSError:
-        return "free space unknown"
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected JSON") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: damaged; expected a JSON object")
-    return found
-
-
 def zarr_package() -> Any:
     try:
         import zarr  # late: it takes half a second, and scoring a table does not need it
     except ImportError:
         raise InputError("activation stores need the package zarr: pip install 'interpscore[models]'") from None
     return zarr
-
-
-# Writing, whole or not at all ------------------------------------------------------------------------------------------
-
-
-def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens."""
-    with written_whole(path) as file:
-        file.write(content)
-    flush(path.parent)
-
-
-def flush(path: Path) -> None:
-    """See to it that a file or folder is on the disk."""
-    if os.name == "nt":
-        return  # can flush neither a folder nor what was opened to be read
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def flush_below(folder: Path, names: Iterable[str]) -> None:
-    """See to it that files of a folder are on the disk, and can be found there."""
-    files = [PurePosixPath(name) for name in names]
-    for path in dict.fromkeys([*files, *(parent for file in files for parent in file.parents)]):
-        flush(folder / path)
-
-
-def is_part(path: Path) -> bool:
-    """Whether a file is one that a killed run was in the middle of writing: ours, or Zarr's."""
-    return path.suffix in (".part", ".partial")
-
-
-def as_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def as_parquet(table: pa.Table) -> memoryview:

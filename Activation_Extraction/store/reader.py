@@ -34,6 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, shown
+from Activation_Extraction.base.files import read_json, written_whole
+from Activation_Extraction.base.run_folder import different_makings
 from Activation_Extraction.store.files import (
     COMPLETE,
     IMAGES,
@@ -100,6 +102,11 @@ class ActivationStore:
     def __len__(self) -> int:
         """Rows: images in all, computed or not."""
         return int(self.identity["rows"])
+
+    @property
+    def made_with(self) -> list[dict[str, Any]]:
+        """Versions of libraries, processor and threads that shards were computed with; one where all had the same."""
+        return different_makings(read_json(record_path(self.path, shard.index)) for shard in self.shards())
 
     @property
     def is_complete(self) -> bool:
@@ -324,21 +331,16 @@ def export_npz(store: ActivationStore, path: str | os.PathLike[str]) -> tuple[Pa
         InputError: not the name of an `.npz` file; OutputError: they cannot be written.
     """
     npz, table = export_paths(path)
-    parts = {place: place.with_name(f".{place.name}.part") for place in (npz, table)}
     try:
-        with zipfile.ZipFile(parts[npz], "w", allowZip64=True) as archive:
-            for layer, shape in store.shapes.items():
-                with archive.open(f"{group_name(layer)}.npy", "w", force_zip64=True) as file:
-                    header = {"descr": "<f4", "fortran_order": False, "shape": (len(store), *shape)}
-                    np.lib.format.write_array_header_2_0(file, header)
-                    for block in store.blocks(layer):
-                        file.write(np.ascontiguousarray(block, "<f4").data)
-        store.images.to_csv(parts[table], index_label="row", lineterminator="\n")
-        for place, part in parts.items():
-            os.replace(part, place)
+        with written_whole(table) as rows, written_whole(npz) as opened:
+            with zipfile.ZipFile(opened, "w", allowZip64=True) as archive:
+                for layer, shape in store.shapes.items():
+                    with archive.open(f"{group_name(layer)}.npy", "w", force_zip64=True) as file:
+                        header = {"descr": "<f4", "fortran_order": False, "shape": (len(store), *shape)}
+                        np.lib.format.write_array_header_2_0(file, header)
+                        for block in store.blocks(layer):
+                            file.write(np.ascontiguousarray(block, "<f4").data)
+            store.images.to_csv(rows, mode="wb", index_label="row", lineterminator="\n")
     except OSError as error:
         raise OutputError(f"{npz}: cannot be written ({error.strerror or error})") from None
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
     return npz, table

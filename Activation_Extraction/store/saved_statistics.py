@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.files import flush_below
 from Activation_Extraction.store.files import (
     METADATA,
     STATISTICS,
     Shard,
-    flush_below,
     group_name,
-    write_durably,
     zarr_package,
 )
 from Activation_Extraction.store.unit_statistics import UnitStatistics, histogram_edges
@@ -98,13 +97,13 @@ class StatisticsSoFar(NamedTuple):
     of: dict[str, UnitStatistics]
 
 
-def write_so_far(folder: Path, state: StatisticsSoFar) -> None:
-    """Write them as an `.npz`, with its SHA-256 behind it."""
+def so_far_as_bytes(state: StatisticsSoFar) -> memoryview:
+    """The file of statistics so far: an `.npz`, with its SHA-256 behind it."""
     arrays = {f"{layer}|{name}": a for layer, part in state.of.items() for name, a in part.arrays().items()}
     content = BytesIO()
     np.savez(content, allow_pickle=False, through=np.int64(state.through), **arrays)
     content.write(hashlib.sha256(content.getbuffer()).digest())
-    write_durably(folder / STATISTICS, content.getbuffer())
+    return content.getbuffer()
 
 
 def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:

@@ -1,58 +1,51 @@
-"""Writing an activation store: a shard is written once, then committed; whatever stops the writing, the next run goes on.
+"""Writing an activation store: a shard is written once, then committed; interrupted runs resume.
 
     with StoreWriter("acts.zarr", identity, images, {"layer4.5": (2560,)}) as writer:
         for shard in writer.missing:
             writer.commit(shard, {"layer4.5": a_NU}, sha256, errors)
         store = writer.finish()
 
-Every file appears whole: it is written beside its place, flushed to the disk and moved there. A shard counts once its
-record stands in the manifest. Statistics follow the shards in their order; those of a shard that a stopped run had
-committed and not counted yet are made of its activations again, so the end is the same to the last byte.
+Shards are the parts of a job (`base.run_folder`); the manifest has their records. Statistics follow the shards in their
+order; those of a shard that an interrupted run had committed and not counted yet are made of its activations again, so
+the end is the same to the last byte.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError, shown
-from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.errors import InputError, InterpScoreError, shown
+from Activation_Extraction.base.files import as_json, flush_below, read_json, sha256_of
+from Activation_Extraction.base.run_folder import RunFolder, is_leftover, refuse_other
 from Activation_Extraction.store.files import (
     COMPLETE,
     FORMAT,
     HISTORY,
     IMAGES,
-    LOCK,
     MANIFEST,
     PROVENANCE,
     STATISTICS,
     Shard,
-    as_json,
     as_parquet,
     check_groups,
     dimensions,
-    flush_below,
-    free_space,
     group_name,
-    is_part,
     metadata_files,
-    read_json,
     read_provenance,
+    record_name,
     record_path,
     shard_files,
-    write_durably,
     zarr_package,
 )
 from Activation_Extraction.store.reader import ActivationStore
@@ -60,8 +53,8 @@ from Activation_Extraction.store.saved_statistics import (
     StatisticsSoFar,
     read_so_far,
     remove_arrays,
+    so_far_as_bytes,
     write_arrays,
-    write_so_far,
 )
 from Activation_Extraction.store.shards import Layout, default_shard_rows
 from Activation_Extraction.store.unit_statistics import UnitStatistics
@@ -87,20 +80,12 @@ def recorded_identity(path: str | os.PathLike[str], asked: Mapping[str, Any] | N
         raise InputError(f"{folder}: is a file; expected a new folder, or an activation store to go on with")
     found = read_provenance(folder) if folder.is_dir() else None
     if found is None:
-        if folder.is_dir() and any(file.name != LOCK and not is_part(file) for file in folder.iterdir()):
+        if folder.is_dir() and not all(map(is_leftover, folder.iterdir())):
             raise InputError(f"{folder}: is no activation store, and not empty; expected a new folder")
         return None
     held: dict[str, Any] = dict(found["identity"])
     wanted = {name: value for name, value in (asked or {}).items() if value is not None}
-    if "weights_sha256" in wanted:
-        wanted.pop("weights", None)  # the same weights may lie in a file of another name
-    different = [
-        f"{folder}: holds {_WORDS.get(name, name)} {_said(held.get(name))}; asked for {_said(value)}"
-        for name, value in wanted.items()
-        if value != held.get(name)
-    ]
-    if different:
-        raise InputError([*different, f"{folder}: is left as it is; expected the same again, or another store (-o)"])
+    refuse_other(folder, held, wanted, "another store (-o)")
     return held
 
 
@@ -114,7 +99,8 @@ class StoreWriter:
         shapes: layer → its shape behind the images: (units,), (units, y, x) or (units, token).
         aliases: other name of a layer → its name.
         shard_rows: images in a shard; top_k: images kept for each unit. None takes those of a store that is there.
-        settings: what goes into the history alone: versions, devices, threads.
+        made_with: versions, processor and threads, recorded with every shard and in the history.
+        settings: what goes into the history alone, such as the devices.
 
     Raises:
         InputError: something else stands there, or a store of something else; each difference is named.
@@ -131,6 +117,7 @@ class StoreWriter:
         aliases: Mapping[str, str] | None = None,
         shard_rows: int | None = None,
         top_k: int | None = None,
+        made_with: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -149,8 +136,8 @@ class StoreWriter:
             if (value := self._wanted[name]) is not None and value < 1:
                 raise InputError(f"{name}: found {shown(value)}; expected 1 or more")
         check_groups(self._shapes)
-        self._settings = dict(settings or {})
-        self._lock = FileLock(self.path / LOCK, timeout=0)
+        self._settings = {**(made_with or {}), **(settings or {})}
+        self._folder = RunFolder(self.path, made_with or {}, records=MANIFEST)
         self._committing = threading.Lock()
         self._waiting: dict[int, dict[str, UnitStatistics]] = {}
         self._state = StatisticsSoFar(0, {})
@@ -162,23 +149,14 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         recorded_identity(self.path)  # refuses what is no store before anything is written there
-        if not self.path.parent.is_dir():
-            raise OutputError(f"{self.path}: the folder {self.path.parent} does not exist; expected an existing folder")
-        with self._writing():
-            self.path.mkdir(exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise OutputError(f"{self.path}: another run is writing it; expected one writer at a time") from None
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self._folder)
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._lock.release()
+        self._held.close()
 
     def _open(self) -> None:
         recorded = recorded_identity(self.path, self._wanted)
@@ -187,25 +165,18 @@ class StoreWriter:
         else:
             self._wanted = recorded
             self._refuse_other_shapes()
-        with self._writing():
-            self._remove_parts()
+        with self._folder.writing():
             if (self.path / COMPLETE).is_file():
                 self.store = ActivationStore.open(self.path)
                 return
             remove_arrays(self.path, self._shapes)
-            # What can be told from what was asked for is written anew, in case it was damaged.
-            provenance = {
-                "format": FORMAT,
-                "identity": self._wanted,
-                "layers": self._shapes,
-                "aliases": self._aliases,
-            }
-            write_durably(self.path / PROVENANCE, as_json(provenance))
-            write_durably(self.path / IMAGES, as_parquet(self._images.table))
+            # What can be told from what was asked for is written again, in case it was damaged.
+            about = {"identity": self._wanted, "layers": self._shapes, "aliases": self._aliases}
+            self._folder.write(PROVENANCE, as_json({"format": FORMAT, **about}))
+            self._folder.write(IMAGES, as_parquet(self._images.table))
             self.store = ActivationStore.open(self.path)
-            (self.path / MANIFEST).mkdir(exist_ok=True)
             self._arrays = self._create_arrays()
-            self._add_history("begun" if recorded is None else "gone on")
+            self._add_history("begun" if recorded is None else "resumed")
         self.missing = self.store.missing_shards()
         self._catch_up()
 
@@ -216,14 +187,11 @@ class StoreWriter:
         self._wanted["top_k"] = self._wanted["top_k"] or TOP_K
 
     def _refuse_other_shapes(self) -> None:
-        held = ActivationStore.open(self.path).shapes
-        if different := [
-            f"{self.path}: holds {_said(list(held.get(layer, ())))} numbers of an image in layer {layer}; "
-            f"asked for {_said(list(shape))}"
-            for layer, shape in self._shapes.items()
-            if held.get(layer) != shape
-        ]:
-            raise InputError(different)
+        held, asked = (
+            {f"numbers of an image in layer {layer}": list(shapes.get(layer, ())) for layer in self._shapes}
+            for shapes in (ActivationStore.open(self.path).shapes, self._shapes)
+        )
+        refuse_other(self.path, held, asked, "another store (-o)")
 
     def _create_arrays(self) -> dict[str, Any]:
         """The array of each layer, made where it is not there yet, and the metadata that lets readers find them."""
@@ -258,13 +226,6 @@ class StoreWriter:
             zarr_package().consolidate_metadata(self.path, zarr_format=3)
         flush_below(self.path, metadata_files(self._shapes))
 
-    def _remove_parts(self) -> None:
-        """Remove what a killed run was in the middle of writing."""
-        for folder, _, files in os.walk(self.path):
-            for name in files:
-                if is_part(Path(name)):
-                    Path(folder, name).unlink(missing_ok=True)
-
     # Committing
 
     def commit(
@@ -288,20 +249,14 @@ class StoreWriter:
         assert all(values[layer].shape == (len(shard.rows), *shape) for layer, shape in self._shapes.items())
         assert len(sha256) == len(errors) == len(shard.rows)
         statistics = {layer: self.store.statistics_of(shard, values[layer]) for layer in self._shapes}
-        with self._committing, self._writing():
-            files = {}
-            for layer, name in zip(self._shapes, shard_files(shard, self._shapes), strict=True):
+        with self._committing, self._folder.writing():
+            record_path(self.path, shard.index).unlink(missing_ok=True)
+            files = shard_files(shard, self._shapes)
+            for layer, name in zip(self._shapes, files, strict=True):
                 (self.path / name).unlink(missing_ok=True)  # Zarr would read what a damaged file holds
                 self._arrays[layer][shard.rows.start : shard.rows.stop] = values[layer]
-                files[name] = {"size": (self.path / name).stat().st_size, "sha256": sha256_of(self.path / name)}
-            flush_below(self.path, files)
-            record = {
-                "rows": [shard.rows.start, shard.rows.stop],
-                "files": files,
-                "sha256": list(sha256),
-                "errors": list(errors),
-            }
-            write_durably(record_path(self.path, shard.index), as_json(record))
+            rows = [shard.rows.start, shard.rows.stop]
+            self._folder.record(record_name(shard.index), files, rows=rows, sha256=list(sha256), errors=list(errors))
             self._waiting[shard.index] = statistics
             self._count()
 
@@ -312,7 +267,7 @@ class StoreWriter:
             merged = {layer: state.of[layer].merged(part) for layer, part in after.items()} if state.of else after
             state = StatisticsSoFar(state.through + 1, merged)
         if state is not self._state:
-            write_so_far(self.path, state)
+            self._folder.write(STATISTICS, so_far_as_bytes(state))
             self._state = state
 
     def _next_part(self, index: int) -> dict[str, UnitStatistics] | None:
@@ -327,7 +282,7 @@ class StoreWriter:
         self._shards = self.store.shards()
         self._there = {shard.index for shard in self._shards} - {shard.index for shard in self.missing}
         self._state = read_so_far(self.path, self._shapes, self.missing)
-        with self._writing():
+        with self._folder.writing():
             self._count()
 
     # The end
@@ -335,13 +290,13 @@ class StoreWriter:
     def finish(self) -> ActivationStore:
         """Write statistics, the image table with hashes and errors, and the mark that the store is complete.
 
-        Done again after it was stopped, it gives the same bytes. Does nothing to a complete store.
+        Repeated after an interruption, it gives the same bytes. Does nothing to a complete store.
         """
         if self.store.is_complete:
             return self.store
         if self._state.through < len(self._shards):
             raise InterpScoreError(f"{self.path}: shards are missing; expected all to be committed before the end")
-        with self._writing():
+        with self._folder.writing():
             remove_arrays(self.path, self._shapes)  # of an end that failed before
             for layer, statistics in self._state.of.items():
                 write_arrays(self.path, layer, statistics)
@@ -350,41 +305,21 @@ class StoreWriter:
             for name, values in zip(("sha256", "error"), self.store.image_records(), strict=True):
                 table = table.drop_columns([name]) if name in table.column_names else table
                 table = table.append_column(name, pa.array(values, pa.string()))
-            write_durably(self.path / IMAGES, as_parquet(table))
+            self._folder.write(IMAGES, as_parquet(table))
             self._add_history("completed")
             files = {
                 name: {"size": (self.path / name).stat().st_size, "sha256": sha256_of(self.path / name)}
                 for name in self.store.vouched_files()
             }
             (self.path / STATISTICS).unlink(missing_ok=True)
-            write_durably(self.path / COMPLETE, as_json({"files": files}))
+            self._folder.write(COMPLETE, as_json({"files": files, "made_with": self.store.made_with}))
         self.store = ActivationStore.open(self.path)
         return self.store
 
     def _add_history(self, what: str) -> None:
-        path = self.path / HISTORY
         try:
-            events = json.loads(path.read_bytes())["runs"]
-        except (OSError, ValueError, KeyError, TypeError):
+            events = list((read_json(self.path / HISTORY) or {})["runs"])
+        except (InputError, KeyError, TypeError):
             events = []
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_durably(path, as_json({"runs": [*events, {"when": now, "what": what, **self._settings}]}))
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Says in one line what a disk that is full, read-only or gone means for the store."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(
-                f"{self.path}: cannot be written ({reason}; {free_space(self.path if self.path.exists() else self.path.parent)}); what is committed stays, "
-                "and the same command goes on with it"
-            ) from None
-
-
-_WORDS = {"images": "the image set", "rows": "a number of images of", "layers": "the layers"}
-
-
-def _said(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else shown(value, 80)
+        self._folder.write(HISTORY, as_json({"runs": [*events, {"when": now, "what": what, **self._settings}]}))

@@ -181,6 +181,8 @@ def _print_report(report: BuildReport) -> None:
         f"{len(report.rows) - report.made:,} were there already" if report.made < len(report.rows) else "all made now"
     )
     print(f"{report.folder}: {len(report.rows):,} pictures, {there}; look at {report.folder / 'contact_sheet.html'}")
+    for remark in report.remarks:
+        print(f"note: {remark}")
     kinds = {row["level"]: row["kind"] for row in report.rows}
     scored = " ".join(f"{level}={kind}" for level, kind in kinds.items() if kind in ("adversarial", "synthetic"))
     if scored:

@@ -2,24 +2,26 @@
 
     build_stimuli(image_set("photos/"), read_protocol("noise"), "stimuli")
 
-Everything is read and checked first. Then each file is made from a random stream of its own and written whole, so that
-a stopped build goes on where it ended and adding a picture changes no other. What the table says is measured on the
-files.
+Everything is read and checked first. Pictures are the parts of a job (`base.run_folder`); each is made from a random
+stream of its own, so that adding one changes no other. What the table says is measured on the files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from Activation_Extraction.base.files import sha256_of, write_whole
-from Activation_Extraction.base.progress import image_progress
-from Activation_Extraction.images.places import ImageError
+from Activation_Extraction.base.engine import Engine, local
+from Activation_Extraction.base.files import as_json, read_json, sha256_of
+from Activation_Extraction.base.progress import Advance, image_progress
+from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on, versions_of
+from Activation_Extraction.images.reading import png_bytes
 from Activation_Extraction.images.sets import ImageSet
 from Human_Experiment_Setup.stimuli import contact_sheet, inputs
 from Human_Experiment_Setup.stimuli.calibration import TOLERANCE, calibrated, excess, measured, signal
@@ -28,13 +30,16 @@ from Human_Experiment_Setup.stimuli.manifest import (
     COLUMNS,
     CONTACT_PAGE,
     CONTACT_SHEET,
+    PROVENANCE,
+    TABLE,
     Row,
     as_text,
-    write_table,
+    read_table,
+    table_as_bytes,
 )
 from Human_Experiment_Setup.stimuli.perturbations import Pixels, families
-from Human_Experiment_Setup.stimuli.pictures import save_picture, saved_picture
-from Human_Experiment_Setup.stimuli.plan import Stimulus, begin, check_folder, check_needs, planned, provenance
+from Human_Experiment_Setup.stimuli.pictures import saved_picture
+from Human_Experiment_Setup.stimuli.plan import Stimulus, check_folder, check_needs, identity, planned
 from Human_Experiment_Setup.stimuli.protocol import (
     AdversarialLevel,
     BenignLevel,
@@ -57,11 +62,13 @@ class BuildReport:
         folder: where the stimuli are.
         rows: of `images.csv`.
         made: how many files were made now; the others were there.
+        remarks: what a reader should know.
     """
 
     folder: Path
     rows: list[Row]
     made: int
+    remarks: list[str]
 
     @property
     def not_reached(self) -> list[Row]:
@@ -83,8 +90,9 @@ def build_stimuli(
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool = False,
+    engine: Engine = local,
 ) -> BuildReport:
-    """Make the stimuli of a study, or go on with them.
+    """Make the stimuli of a study; interrupted builds resume.
 
     Args:
         images: clean pictures with their concepts.
@@ -99,11 +107,12 @@ def build_stimuli(
         store: their activations, from `interpscore extract`; None measures them.
         seed: of all chance.
         progress: show how far it is.
+        engine: where pictures are made.
 
     Raises:
         InputError: a picture that cannot be read (all are listed, and nothing is written), has no concept or is of
             one flat colour where an SNR is declared; what a level needs and was not given; what no level needs.
-        OutputError: a folder that cannot be written, or holds something else.
+        OutputError: a folder that cannot be written, or holds other files, or that another run is writing.
     """
     folder = Path(output)
     given = {
@@ -136,18 +145,49 @@ def build_stimuli(
         read = iter(inputs.read_all(others, protocol.size, advance))
     by_level = {level: [next(read) for _ in found] for level, found in by_level.items()}
     stimuli = planned(protocol, sources, by_level, seed)
-    begin(folder, provenance(protocol, seed, units, network.provenance if network else None, sources, by_level, said))
-    makers = _Makers(protocol, seed, network, concepts, units)
-    missing = [stimulus for stimulus in stimuli if not _is_there(folder / stimulus.image, protocol.size)]
-    with image_progress("Making", len(stimuli), done=len(stimuli) - len(missing), shown=progress) as advance:
-        for stimulus in missing:
-            save_picture(folder / stimulus.image, makers.make(stimulus))
-            advance(1)
-    rows = _rows(folder, protocol, stimuli, makers, progress)
-    save_picture(folder / CONTACT_SHEET, np.asarray(contact_sheet.draw(folder, protocol, rows, seed)))
-    write_whole(folder / CONTACT_PAGE, contact_sheet.page(protocol, rows, seed).encode())
-    write_table(folder, rows)
-    return BuildReport(folder, rows, len(missing))
+    asked = identity(protocol, seed, units, network.identity if network else None, sources, by_level)
+    job = MakingJob(protocol, seed, network, concepts, units)
+    with RunFolder(folder, _made_with(network)) as run:
+        held = read_json(folder / PROVENANCE)
+        refuse_other(folder, held, asked, "another folder (-o)")
+        if held is None:
+            run.write(PROVENANCE, as_json({**asked, "renders": said}))
+        else:
+            _record_older(run, held, stimuli)
+        missing = run.missing(stimuli, _name)
+        with image_progress("Making", len(stimuli), done=len(stimuli) - len(missing), shown=progress) as advance:
+            engine([job], missing, lambda stimulus, png: run.keep(_name(stimulus), {stimulus.image: png}), advance)
+        rows = _rows(folder, protocol, stimuli, job, progress)
+        run.write(CONTACT_SHEET, png_bytes(np.asarray(contact_sheet.draw(folder, protocol, rows, seed))))
+        run.write(CONTACT_PAGE, contact_sheet.page(protocol, rows, seed).encode())
+        made_with = different_makings(run.recorded(_name(stimulus)) for stimulus in stimuli)
+        run.write(PROVENANCE, as_json({**asked, "renders": said, "made_with": made_with}))
+        run.write(TABLE, table_as_bytes(rows))
+    return BuildReport(folder, rows, len(missing), remarks_on(made_with))
+
+
+def _name(stimulus: Stimulus) -> str:
+    return Path(stimulus.image).stem
+
+
+def _made_with(network: Network | None) -> dict[str, Any]:
+    """What is recorded with every picture."""
+    versions = versions_of(["interpscore", "numpy", "pillow", "scipy"])
+    if network is None:
+        return {"versions": versions, "processor": f"cpu {platform.machine()}"}
+    made_with = network.model.made_with
+    return {**made_with, "versions": {**made_with["versions"], **versions}}
+
+
+def _record_older(run: RunFolder, held: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> None:
+    """Record the pictures of a build that was complete before pictures were recorded one by one."""
+    if "versions" not in held or not (run.path / TABLE).is_file():
+        return
+    sha256 = {row["image"]: row["sha256"] for row in read_table(run.path)}
+    for stimulus in run.missing(stimuli, _name):
+        path = run.path / stimulus.image
+        if path.is_file() and sha256_of(path) == sha256.get(stimulus.image):
+            run.record(_name(stimulus), [stimulus.image], made_with={"versions": held["versions"]})
 
 
 def _level_sources(
@@ -189,20 +229,12 @@ def _flat(source: Source, picture: Pixels) -> str | None:
     return f"{source.name}: is one flat colour; expected a picture with contrast, as an SNR is declared"
 
 
-def _is_there(path: Path, size: int) -> bool:
-    """Whether a file is there and whole, and of the study's size."""
-    try:
-        return path.is_file() and saved_picture(path).shape == (size, size, 3)
-    except ImageError:
-        return False
-
-
 # Making and measuring -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class _Makers:
-    """Makes the pixels of a stimulus."""
+class MakingJob:
+    """The job whose parts are pictures."""
 
     protocol: Protocol
     seed: int
@@ -210,7 +242,14 @@ class _Makers:
     concepts: Sequence[str]
     units: Mapping[str, int]
 
-    def make(self, stimulus: Stimulus) -> Pixels:
+    def compute(self, parts: Iterator[Stimulus], advance: Advance) -> Generator[tuple[Stimulus, bytes]]:
+        """Make pictures, each a PNG file."""
+        for stimulus in parts:
+            yield stimulus, png_bytes(self.pixels(stimulus))
+            advance(1)
+
+    def pixels(self, stimulus: Stimulus) -> Pixels:
+        """A stimulus, S × S × C, uint8."""
         source, level = stimulus.source, self.protocol.levels[stimulus.level]
         picture = source.picture(self.protocol.size)
         generator = np.random.default_rng(rank(self.seed, stimulus.level, source.name))
@@ -231,9 +270,9 @@ class _Makers:
         return self.network.probability(path, self.network.score(level, concept, self.concepts, self.units))
 
 
-def _rows(folder: Path, protocol: Protocol, stimuli: Sequence[Stimulus], makers: _Makers, progress: bool) -> list[Row]:
+def _rows(folder: Path, protocol: Protocol, stimuli: Sequence[Stimulus], job: MakingJob, progress: bool) -> list[Row]:
     """The table, measured on the files."""
-    network, units = makers.network, makers.units
+    network, units = job.network, job.units
     activation: dict[str, float] = {}
     if network is not None and network.layer is not None:
         a_IU = network.activations([folder / stimulus.image for stimulus in stimuli])
@@ -251,7 +290,7 @@ def _rows(folder: Path, protocol: Protocol, stimuli: Sequence[Stimulus], makers:
             names = (stimulus.clean_image, stimulus.image)
             effects = {"activation": [activation.get(name) for name in names]}
             if isinstance(level, AdversarialLevel) and level.target == "class":
-                effects["probability"] = [makers.probability(folder / name, level, source.concept) for name in names]
+                effects["probability"] = [job.probability(folder / name, level, source.concept) for name in names]
             for what, values in effects.items():
                 row |= {
                     f"{what}_{when}": as_text(value) for when, value in zip(("before", "after"), values, strict=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from Activation_Extraction.base.errors import InputError, Problem, first_line
-from Activation_Extraction.base.files import sha256_of, write_whole
+from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.places import ImageError
 from Human_Experiment_Setup.stimuli.calibration import measured
@@ -52,17 +52,13 @@ def as_text(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def write_table(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write `images.csv`, all or nothing.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+def table_as_bytes(rows: Sequence[Mapping[str, str]]) -> bytes:
+    """The file `images.csv`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(folder / TABLE, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def read_table(folder: Path) -> list[Row]:

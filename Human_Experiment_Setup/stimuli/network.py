@@ -50,6 +50,10 @@ class Network:
         self._side = side
         self._scores: dict[tuple[AdversarialLevel, str], Score] = {}
 
+    def __reduce__(self) -> Any:
+        """Pickled as what it was made from."""
+        return Network, (self.model, self.layer, self.preset, self._side)
+
     @cached_property
     def _reading(self) -> NetworkReading:
         return NetworkReading(self.model.image_input, self.preset, self._side)
@@ -70,8 +74,9 @@ class Network:
         return [f"{self.model.name}/{name}" for name in self.layer_names]
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        return {"model": self.model.name, **self.model.provenance, "layer": self.layer, "preprocessing": self.preset}
+    def identity(self) -> dict[str, Any]:
+        """What reads the pictures."""
+        return {**self.model.identity, "layer": self.layer, "preprocessing": self.preset}
 
     def check(self, protocol: Protocol, concepts: Sequence[str], units: Mapping[str, int]) -> None:
         """Refuse what a level would fail on.

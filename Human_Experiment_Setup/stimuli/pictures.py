@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from Activation_Extraction.base.files import write_whole
 from Activation_Extraction.images.reading import read_image
 from Human_Experiment_Setup.stimuli.perturbations import Pixels
 
@@ -32,18 +31,8 @@ def study_picture(data: bytes, name: str, side: int) -> Pixels:
 
 
 def saved_picture(path: Path) -> Pixels:
-    """The pixels of a picture that `save_picture` wrote."""
+    """The pixels of a picture of a study."""
     return np.asarray(read_image(path).convert("RGB"))
-
-
-def save_picture(path: Path, pixels_SSC: Pixels) -> None:
-    """Write a PNG of pixels alone: the whole file, or none of it.
-
-    Raises:
-        OutputError: disk full, no permission.
-    """
-    Image.fromarray(pixels_SSC).save(file := BytesIO(), "PNG")
-    write_whole(path, file.getvalue())
 
 
 def _in_srgb(picture: Image.Image, data: bytes) -> Image.Image:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from Activation_Extraction.base.errors import InputError, OutputError
-from Activation_Extraction.base.files import check_writable, write_whole
+from Activation_Extraction.base.files import check_writable
+from Activation_Extraction.base.run_folder import is_leftover
 from Human_Experiment_Setup.stimuli.inputs import Source, rank
 from Human_Experiment_Setup.stimuli.manifest import PICTURES, PROVENANCE
 from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, ExemplarLevel, Protocol, SyntheticLevel
@@ -83,50 +82,26 @@ def check_needs(protocol: Protocol, layer: str | None, given: Mapping[str, objec
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else, or that cannot be written."""
-    begun = f".{PROVENANCE}.part"  # what a run left that was killed at its very beginning
-    is_filled = folder.is_dir() and any(path.name != begun for path in folder.iterdir())
+    is_filled = folder.is_dir() and not all(map(is_leftover, folder.iterdir()))
     if is_filled and not (folder / PROVENANCE).is_file():
         raise OutputError(f"{folder}: holds other files; expected a new or empty folder, or one with a {PROVENANCE}")
     check_writable(folder / PROVENANCE if folder.is_dir() else folder)
 
 
-def begin(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Write down what is built, or check that it is what was begun there."""
-    text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    path = folder / PROVENANCE
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        keys = ", ".join(key for key in provenance if before.get(key) != provenance[key])
-        raise OutputError(
-            f"{folder}: holds stimuli of another build (other: {keys}); expected the same build, or another folder"
-        )
-    try:
-        folder.mkdir(exist_ok=True)
-        write_whole(path, text.encode())
-        (folder / PICTURES).mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
-
-
-def provenance(
+def identity(
     protocol: Protocol, seed: int, units: Mapping[str, int], network: Mapping[str, Any] | None, sources: Sequence[Source],
-    by_level: Mapping[int, Sequence[Source]], said: Mapping[str, Any],
+    by_level: Mapping[int, Sequence[Source]],
 ) -> dict[str, Any]:  # fmt: skip
-    packages = ["interpscore", "numpy", "pillow", "scipy", *(["torch"] if network else [])]
+    """What is built."""
     return {
         "protocol": protocol.as_dict(),
         "seed": seed,
         "units": dict(units),
         "network": network,
-        "versions": {name: version(name) for name in packages},
         "inputs": {
             str(level): [{"image": s.name, "concept": s.concept, "split": s.split, "sha256": s.sha256} for s in found]
             for level, found in {protocol.clean_level: sources, **by_level}.items()
         },
-        "renders": dict(said),
     }
 
 

@@ -106,6 +106,10 @@ class LayerInterventions:
         self.variants = 1 if self.exact else min(VARIANTS, largest_batch(model))
         """Edited maps that run together."""
 
+    def __reduce__(self) -> Any:
+        """Pickled as what it was made from."""
+        return LayerInterventions, (self.model, self.layer, self.units, self.directions_UC, self.exact)
+
     @property
     def method(self) -> str:
         """How effects are computed, in words."""

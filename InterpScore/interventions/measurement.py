@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
@@ -244,8 +243,7 @@ def about_measurement(layer: LayerInterventions, kinds: Sequence[str]) -> dict[s
     """What effects are of, and where they come from."""
     model = layer.model
     return {
-        "model": model.name,
-        **model.provenance,
+        **model.identity,
         "layer": layer.layer,
         "layer_aliases": list(model.layers.aliases_of(layer.layer)),
         "units": ALL if layer.units is None else layer.units,
@@ -256,7 +254,6 @@ def about_measurement(layer: LayerInterventions, kinds: Sequence[str]) -> dict[s
         "input": f"{model.image_input.height}x{model.image_input.width}",
         "precision": "float32",
         "device": str(model.device),
-        "interpscore": version("interpscore"),
     }
 
 

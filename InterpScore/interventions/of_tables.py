@@ -80,7 +80,7 @@ def measured_for_table(
             raise InputError(unread)
         units = range(prepared.count()) if prepared.units is None else prepared.units
         frame = effects_frame(clean.names, units, EFFECTS, measured)
-        about = {**about_measurement(prepared, EFFECTS), "images_not_found": clean.lost}
+        about = about_measurement(prepared, EFFECTS) | {"made_with": [model.made_with], "images_not_found": clean.lost}
         found.append(Effects(frame, f"{model.name} on {clean.where}", about, tuple(clean.unreadable(unread))))
     remarks = [*clean.not_found(), *([f"C_toward is missing: {why_no_text}"] if why_no_text else [])]
     found[0] = replace(found[0], remarks=(*remarks, *found[0].remarks))
