@@ -81,13 +81,22 @@ def _differences(
         found, wanted = held.get(name), asked.get(name)
         if name in RECORDED_ONLY or (name == "weights" and same_weights) or found == wanted:
             continue
-        lists = isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted)
-        if lists and all(isinstance(item, Mapping) for item in [*found, *wanted]):
-            found, wanted = ({str(i): item for i, item in enumerate(value)} for value in (found, wanted))
+        found, wanted = _by_number(found, wanted), _by_number(wanted, found)
         if isinstance(found, Mapping) and isinstance(wanted, Mapping):
             yield from _differences(found, wanted, f"{above}{name}.")
         else:
             yield f"{above}{name}", found, wanted
+
+
+def _by_number(value: object, other: object) -> object:
+    """A list of objects by their numbers, to be compared one by one with another list of as many."""
+    if not isinstance(value, list) or not isinstance(other, list) or len(value) != len(other):
+        return value
+    return (
+        {str(i): item for i, item in enumerate(value)}
+        if all(isinstance(i, Mapping) for i in [*value, *other])
+        else value
+    )
 
 
 def _said(value: object) -> str:
