@@ -2,10 +2,7 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from PIL import Image
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.models import resources
 from DeepDream_Setup.cli import dream_app, summary
+from DeepDream_Setup.manifest import Renders
 from tests.bfloat16 import needs_bfloat16
 
 RECIPE = "steps: 3\nsize: 32\ntransforms: {jitter: 3}\n"
@@ -48,7 +46,7 @@ def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pi
     code, out, err = dream("--units", "185,3+4", "--images", pictures, "--start", "grey", "--start", "perlin")
     assert (code, err) == (0, "")
     content = manifest(tmp_path)
-    assert [list(content["units"]), content["layer"], content["seed"]] == [["185", "3+4"], "layer4", 0]
+    assert [list(content["units"]), content["layer"], content["seed"]] == [["3+4", "185"], "layer4", 0]
     assert content["recipe"]["steps"] == 3
     assert content["recipe"]["starts"] == ["grey", "perlin"]
     assert len(content["provenance"]["weights_sha256"]) == 64
@@ -64,14 +62,6 @@ def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pi
     assert re.search(r"of 4 images of live units \([\d.]+%\) exceed the best natural image", out)
 
 
-def test_same_command_twice_makes_the_same_files(dream, tmp_path):
-    for root in ("a", "b"):
-        assert dream("--units", "1:3", out=tmp_path / root)[0] == 0
-    for file in ("1/fourier.png", "2/fourier.png", "manifest.json"):
-        first, second = ((tmp_path / root / "clip-mini/layer4" / file).read_bytes() for root in ("a", "b"))
-        assert first == second
-
-
 def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path):
     dream("--units", "1,2")
     folder = tmp_path / "renders/clip-mini/layer4"
@@ -84,51 +74,64 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path)
     assert (folder / "2/fourier.png").read_bytes() == before
 
 
-@pytest.mark.slow
-def test_killed_run_goes_on_and_ends_with_the_same_images(dream, tmp_path, recipe):
-    code = "from DeepDream_Setup.cli import dream_app; from Activation_Extraction.base.commands import run; import sys; run(dream_app, sys.argv[1:])"
-    command = [
-        sys.executable, "-c", code, "--model", "clip-mini", "--layer", "block_4", "--recipe", recipe, "--units", "0:64",
-        "-o", tmp_path / "renders", "--threads", "1", "--quiet",
-    ]  # fmt: skip
+def test_renders_of_the_version_before_are_there_and_other_versions_are_said(dream, tmp_path):
+    """Their manifest alone says which units are there, and with what they were made."""
+    dream("--units", "1,2")
     folder = tmp_path / "renders/clip-mini/layer4"
-    process = subprocess.Popen([str(part) for part in command])
-    while process.poll() is None and not (folder / "manifest.json").exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len(manifest(tmp_path)["units"])
-    assert done < 64
-    (folder / "63").mkdir(exist_ok=True)
-    (folder / "63" / ".fourier.png.part").write_bytes(b"half")
-    assert dream("--units", "0:64")[0] == 0
-    assert len(manifest(tmp_path)["units"]) == 64
-    assert not list(folder.rglob("*.part"))
-    dream("--units", "0,63", out=tmp_path / "whole")
-    for unit in (0, 63):
-        assert (folder / f"{unit}/fourier.png").read_bytes() == (
-            tmp_path / f"whole/clip-mini/layer4/{unit}/fourier.png"
-        ).read_bytes()
+    shutil.rmtree(folder / ".records")
+    content = manifest(tmp_path)
+    del content["made_with"]
+    content["provenance"]["torch"] = "1.0"
+    content |= {"processor": "cpu x86_64 other", "versions": {"torch": "1.0"}}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    code, out, err = dream("--units", "1:4")
+    assert (code, err, "1 units rendered" in out, "2 were there" in out) == (0, "", True, True)
+    assert "note: parts were made with different libraries or processors: torch 1.0 and " in out
+    assert manifest(tmp_path)["units"].items() >= content["units"].items()
+    assert len(manifest(tmp_path)["made_with"]) == 2
+
+
+def test_a_run_that_is_stopped_lists_what_is_done(dream, tmp_path, monkeypatch):
+    add = Renders.add
+
+    def stopped(self, unit, pictures):
+        add(self, unit, pictures)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Renders, "add", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dream("--units", "0:9")
+    assert list(manifest(tmp_path)["units"]) == ["0"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Unit 7 in fp32, as the first options are."""
+    home = tmp_path_factory.mktemp("plain")
+    (home / "quick.yaml").write_text(RECIPE)
+    options = ["--model", "clip-mini", "--layer", "block_4", "--recipe", home / "quick.yaml", "--units", 7]
+    with pytest.raises(SystemExit):
+        run(dream_app, [*map(str, options), "-o", str(home / "renders"), "--threads", "1", "--precision", "fp32"])
+    assert manifest(home)["precision"] == "fp32"
+    return home
 
 
 @pytest.mark.parametrize(
     ("options", "key", "recorded"),
     [
-        (["--seed", "5"], "seed", 5),
+        (["--precision", "fp32", "--seed", "5"], "seed", 5),
         pytest.param(["--precision", "bf16"], "precision", "bf16", marks=needs_bfloat16),
-        (["--weights", "random"], "provenance", "random, seed 0"),
-        (["--start", "gradient"], "recipe", "gradient"),
+        (["--precision", "fp32", "--weights", "random"], "provenance", "random, seed 0"),
+        (["--precision", "fp32", "--start", "gradient"], "recipe", "gradient"),
     ],
 )
-def test_options_take_effect_and_are_recorded(dream, tmp_path, options, key, recorded):
-    dream("--units", "7", "--precision", "fp32", out=tmp_path / "plain")
-    code, _, err = dream("--units", "7", *(["--precision", "fp32"] if key != "precision" else []), *options)
+def test_options_take_effect_and_are_recorded(dream, plain, tmp_path, options, key, recorded):
+    code, _, err = dream("--units", "7", *options)
     assert code == 0, err
     assert str(recorded) in str(manifest(tmp_path)[key])
-    assert manifest(tmp_path, "plain")["precision"] == "fp32"
     (image,) = (tmp_path / "renders").rglob("*.png")
-    (plain,) = (tmp_path / "plain").rglob("*.png")
-    assert np.abs(np.asarray(Image.open(image)).astype(int) - np.asarray(Image.open(plain))).max() > 0
+    (before,) = plain.rglob("*.png")
+    assert np.abs(np.asarray(Image.open(image)).astype(int) - np.asarray(Image.open(before))).max() > 0
 
 
 def test_device_and_threads_reach_the_network(dream):
@@ -279,8 +282,11 @@ def test_target_that_cannot_be_written_is_one_line(dream, tmp_path):
 def test_renders_of_another_recipe_are_not_mixed(dream, tmp_path):
     dream("--units", "0")
     code, _, err = dream("--units", "1", "--seed", "3")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "holds renders of another seed; expected the same, or another folder (-o)" in err
+    assert code == 2
+    assert [line.rpartition("layer4: ")[2] for line in err.splitlines()] == [
+        "holds seed '0'; asked for '3'",
+        "is left as it is; expected the same again, or another folder (-o)",
+    ]
 
 
 def test_check_of_what_is_no_manifest_is_one_line(tmp_path, capfd):

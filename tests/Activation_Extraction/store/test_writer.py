@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import tracemalloc
 from contextlib import contextmanager, suppress
@@ -28,8 +27,8 @@ from tests.Activation_Extraction.small_stores import (
     same_bytes,
     write,
 )
+from tests.power import Killed, power_lost_at
 
-ROOT = Path(__file__).parents[3]
 COUNT, BROKEN = 40, (3, 39)
 A = activations(COUNT, broken=BROKEN)
 
@@ -43,53 +42,7 @@ def whole(tmp_path_factory):
 # Stopped ------------------------------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing handles it."""
-
-
-@contextmanager
-def power_lost_at(call, folder):
-    """From the `call`-th operation that changes files on, nothing works; what was not flushed by then is empty.
-
-    Yields a list, which holds something once that has happened.
-    """
-    patched = [
-        (os, "replace"), (os, "rename"), (os, "fsync"), (os, "mkdir"), (os, "unlink"),
-        (Path, "replace"), (Path, "rename"), (Path, "unlink"), (shutil, "rmtree"),
-    ]  # fmt: skip
-    originals = {(place, name): getattr(place, name) for place, name in patched}
-    flushed: set[int] = set()
-    lost: list[str] = []
-    count = 0
-
-    def dying(place, name):
-        def operation(*arguments, **options):
-            nonlocal count
-            count += 1
-            if lost or count == call:
-                lost.append(name)
-                raise Killed(f"{name} {arguments}")
-            result = originals[place, name](*arguments, **options)
-            if name == "fsync":
-                flushed.add(os.fstat(arguments[0]).st_ino)
-            return result
-
-        return operation
-
-    for place, name in patched:
-        setattr(place, name, dying(place, name))
-    try:
-        yield lost
-    finally:
-        for (place, name), original in originals.items():
-            setattr(place, name, original)
-        if lost:
-            for path in folder.rglob("*"):
-                if path.is_file() and path.stat().st_ino not in flushed:
-                    path.write_bytes(b"")
-
-
-@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 109])
+@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 131])
 def test_stopped_between_two_operations_on_files_it_ends_with_the_same_bytes(step, tmp_path):
     """Each run begins anew and loses power some operations later than the last, until one gets through."""
     a = {layer: values[:20] for layer, values in A.items()}
@@ -125,7 +78,7 @@ def test_all_of_a_complete_store_is_on_the_disk(tmp_path):
     assert verify(path) == []
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_any_stops_and_any_order_of_shards_end_with_the_same_bytes(whole, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("stops") / "a.zarr"
@@ -138,7 +91,11 @@ def test_any_stops_and_any_order_of_shards_end_with_the_same_bytes(whole, tmp_pa
 
 def test_what_a_killed_run_was_writing_is_removed(whole, tmp_path):
     path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=1).path
-    for name in (".statistics.npz.part", "manifest/.000002.json.part", "layer4/activation/c/0/0.5f3a.partial"):
+    for name in (
+        ".statistics.npz.part",
+        "manifest/.000002.json.0123456789abcdef.part",
+        "layer4/activation/c/0/0.5f3a.partial",
+    ):
         (path / name).write_bytes(b"half")
     write(path, A, broken=BROKEN)
     assert same_bytes(whole, path)
@@ -149,7 +106,7 @@ OTHERS = ["images.parquet", "statistics.npz", "history.json"]
 
 
 @pytest.mark.parametrize("name", [*METADATA, *OTHERS])
-@pytest.mark.parametrize("content", [None, b"", b"[1]"])
+@pytest.mark.parametrize("content", [None, b"[1]"])
 def test_a_file_that_can_be_made_anew_is(whole, tmp_path, name, content):
     path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
     if content is None:
@@ -169,7 +126,7 @@ RECORDS = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=12)
 @given(key=st.sampled_from(["rows", "files", "sha256", "errors", None]), value=RECORDS)
 def test_a_damaged_record_counts_as_missing(tmp_path_factory, key, value):
     path = tmp_path_factory.getbasetemp() / "damaged.zarr"
@@ -186,16 +143,11 @@ def test_a_damaged_record_counts_as_missing(tmp_path_factory, key, value):
         place.write_bytes(whole)
 
 
-@settings(max_examples=12)
-@given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
-def test_statistics_so_far_with_a_wrong_byte_are_counted_anew(whole, tmp_path_factory, place, bits):
-    begun = tmp_path_factory.getbasetemp() / "begun.zarr"
-    if not begun.exists():
-        write(begun, A, broken=BROKEN, stop=2)
-    path = tmp_path_factory.mktemp("flipped") / "a.zarr"
-    shutil.copytree(begun, path)
+@pytest.mark.parametrize("place", [0.4, 0.999])
+def test_statistics_so_far_with_a_wrong_byte_are_counted_again(whole, tmp_path, place):
+    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
     content = bytearray((path / "statistics.npz").read_bytes())
-    content[int(place * len(content))] ^= bits
+    content[int(place * len(content))] ^= 16
     (path / "statistics.npz").write_bytes(content)
     write(path, A, broken=BROKEN)
     assert same_bytes(whole, path)
@@ -256,14 +208,35 @@ def test_shards_may_be_committed_from_several_threads(whole, tmp_path):
     assert same_bytes(whole, tmp_path / "a.zarr")
 
 
-def test_history_tells_of_each_run_and_stands_apart(tmp_path):
-    path = write(tmp_path / "a.zarr", A, stop=1, settings={"threads": 2}).path
-    write(path, A, settings={"threads": 4})
+def test_history_tells_of_each_run_and_is_no_part_of_what_is_vouched_for(tmp_path, whole):
+    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=1, settings={"devices": ["cpu"]}).path
+    write(path, A, broken=BROKEN, settings={"devices": ["cuda:0"]})
     runs = json.loads((path / "history.json").read_text())["runs"]
-    assert [(run["what"], run["threads"]) for run in runs] == [("begun", 2), ("gone on", 4), ("completed", 4)]
-    other = write(tmp_path / "b.zarr", A, settings={"threads": 1}).path
-    done = subprocess.run(["diff", "-rq", path, other], capture_output=True, text=True)
-    assert done.stdout.splitlines() == [f"Files {path}/history.json and {other}/history.json differ"]
+    assert [(run["what"], run["devices"]) for run in runs] == [
+        ("begun", ["cpu"]), ("resumed", ["cuda:0"]), ("completed", ["cuda:0"]),
+    ]  # fmt: skip
+    assert same_bytes(whole, path)
+
+
+def test_a_store_tells_what_its_shards_were_made_with(tmp_path):
+    path = write(tmp_path / "a.zarr", A, stop=1, made_with={"versions": {"torch": "1"}}).path
+    store = write(path, A, made_with={"versions": {"torch": "2"}})
+    assert store.made_with == [{"versions": {"torch": "1"}}, {"versions": {"torch": "2"}}]
+    assert json.loads((path / "complete.json").read_text())["made_with"] == store.made_with
+
+
+def test_a_store_of_the_version_before_opens_and_is_completed(whole, tmp_path):
+    """Its records do not say what they were made with, and its history has other words."""
+    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
+    for record in (path / "manifest").glob("*.json"):
+        content = json.loads(record.read_text())
+        del content["made_with"]
+        record.write_text(json.dumps(content))
+    assert len(ActivationStore.open(path).missing_shards()) == 1
+    store = write(path, A, broken=BROKEN)
+    np.testing.assert_array_equal(store.rows("layer4", range(COUNT)), A["layer4"])
+    assert verify(path) == []
+    assert store.made_with == [{}]
 
 
 def test_memory_does_not_grow_with_the_shards(tmp_path):
@@ -279,7 +252,7 @@ def test_memory_does_not_grow_with_the_shards(tmp_path):
 
     tracemalloc.start()
     try:
-        assert grown(64) < 1.1 * grown(8)
+        assert grown(24) < 1.1 * grown(8)
     finally:
         tracemalloc.stop()
 
@@ -328,7 +301,7 @@ def test_every_difference_is_named(whole):
 def test_layers_of_another_shape_are_refused(whole):
     other = {**A, "layer4": A["layer4"][:, :39]}
     with (
-        pytest.raises(InputError, match="holds 40 numbers of an image in layer layer4; asked for 39"),
+        pytest.raises(InputError, match="holds numbers of an image in layer layer4 40; asked for 39"),
         open_writer(whole, other),
     ):
         pass
@@ -370,24 +343,6 @@ def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path):
         assert [shard.index for shard in writer.missing] == [1, 2]
 
 
-def test_a_writer_of_another_process_keeps_others_out_until_it_is_killed(whole, tmp_path):
-    script = f"""
-import sys
-from tests.Activation_Extraction.store.test_writer import A, open_writer
-with open_writer({str(tmp_path / "a.zarr")!r}, A):
-    print("writing", flush=True)
-    sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "writing\n"
-        with pytest.raises(OutputError, match="another run is writing it"):
-            write(tmp_path / "a.zarr", A)
-        other.kill()
-    assert same_bytes(whole, write(tmp_path / "a.zarr", A, broken=BROKEN).path)
-
-
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
@@ -427,14 +382,14 @@ def disk(folder, options):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("kilobytes", [4, 24, 60, 100, 150, 220])
+@pytest.mark.parametrize("kilobytes", [4, 60, 150])
 def test_a_full_disk_is_one_line_and_more_room_lets_it_go_on(whole, tmp_path, kilobytes):
     with disk(tmp_path / "disk", f"size={kilobytes}k") as small:
         path = small / "a.zarr"
         with pytest.raises(OutputError) as full:
             write(path, A, broken=BROKEN)
         assert str(full.value).startswith(f"{path}: cannot be written (No space left on device; ")
-        assert str(full.value).endswith("what is committed stays, and the same command goes on with it")
+        assert str(full.value).endswith("finished parts are kept, and the same command resumes")
         assert "\n" not in str(full.value)
         if (path / "provenance.json").exists():
             ActivationStore.open(path).missing_shards()

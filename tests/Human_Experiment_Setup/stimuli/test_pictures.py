@@ -7,7 +7,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from Activation_Extraction.images.places import FilePart, bytes_of
-from Human_Experiment_Setup.stimuli.pictures import save_picture, saved_picture, study_picture
+from Activation_Extraction.images.reading import png_bytes
+from Human_Experiment_Setup.stimuli.pictures import saved_picture, study_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 
@@ -52,7 +53,7 @@ def test_a_saved_picture_is_pixels_alone(tmp_path):
     text = PngInfo()
     text.add_text("Comment", "fire, level 3")
     data = encoded(Image.fromarray(PIXELS), pnginfo=text, dpi=(72, 72))
-    save_picture(tmp_path / "a.png", study_picture(data, "x.png", 40))
+    (tmp_path / "a.png").write_bytes(png_bytes(study_picture(data, "x.png", 40)))
     written = (tmp_path / "a.png").read_bytes()
     chunks, place = [], 8
     while place < len(written):

@@ -3,12 +3,6 @@
 import contextlib
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -27,6 +21,7 @@ from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement, text_embeddings
 from tests.InterpScore.conftest import Outcome
 from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, small_model
+from tests.power import Killed, power_lost_at
 
 NAMES = [f"{i}.png" for i in range(10)]
 
@@ -67,7 +62,7 @@ def test_file_holds_what_is_measured_and_the_json_where_it_is_from(layer, images
     assert sorted(written(tmp_path)) == ["effects.json", "effects.parquet"]
 
 
-@pytest.mark.parametrize("stopped_after", [1, 3, 4, 9])
+@pytest.mark.parametrize("stopped_after", [1, 4])
 def test_stopped_run_goes_on_and_ends_with_the_same_bytes(layer, images, tmp_path, stopped_after):
     kinds = ("ablation", "amplification", "mean_ablation")
     (tmp_path / "whole").mkdir()
@@ -114,12 +109,38 @@ def test_stop_between_the_file_and_its_json_is_mended(layer, images, tmp_path, m
     assert sorted(written(tmp_path)) == ["effects.json", "effects.parquet"]
 
 
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 13])
+def test_power_lost_at_an_operation_on_files_the_next_run_ends_with_the_same_bytes(layer, images, tmp_path, step):
+    def measure(folder):
+        folder.mkdir(exist_ok=True)
+        measure_to_file(folder / "effects.parquet", NAMES[:4], images[:4], layer, ("ablation",))
+
+    measure(tmp_path / "whole")
+    for call in range(1, 400, step):
+        folder = tmp_path / str(call)
+        with power_lost_at(call, folder) as lost, contextlib.suppress(Killed):
+            measure(folder)
+        measure(folder)
+        assert written(folder) == written(tmp_path / "whole"), call
+        if not lost:
+            break
+    assert 20 < call < 399
+
+
+def test_file_of_the_version_before_is_complete(layer, images, tmp_path):
+    measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer)
+    about = json.loads((tmp_path / "effects.json").read_text())
+    del about["made_with"]
+    (tmp_path / "effects.json").write_text(json.dumps({**about, "torch": "1.0", "interpscore": "0.0.9"}))
+    assert measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer).computed == 0
+
+
 def test_other_work_in_the_same_file_is_refused_and_the_file_is_left(layer, images, tmp_path):
     measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer)
     before = written(tmp_path)
     with pytest.raises(InputError) as caught:
         measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer, ("ablation",))
-    assert "holds interventions ['ablation', 'amplification']; asked for ['ablation']" in str(caught.value)
+    assert "holds interventions ablation, amplification; asked for ablation" in str(caught.value)
     with pytest.raises(InputError, match="holds images_sha256"):
         measure_to_file(tmp_path / "effects.parquet", [*NAMES[:9], "x.png"], images, layer)
     assert written(tmp_path) == before
@@ -155,8 +176,8 @@ def test_second_run_at_the_same_time_is_refused(layer, images, tmp_path):
     measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer, progress=again)
 
 
-def test_image_that_stands_twice_is_refused(layer, images, tmp_path):
-    with pytest.raises(InputError, match=r"image '0.png' stands more than once"):
+def test_image_that_appears_twice_is_refused(layer, images, tmp_path):
+    with pytest.raises(InputError, match=r"image '0.png' appears more than once"):
         measure_to_file(tmp_path / "effects.parquet", ["0.png", *NAMES[:9]], images, layer)
 
 
@@ -282,34 +303,3 @@ def test_wrong_options_are_one_line_each(drawn, tmp_path, options, message):
     assert len(done.errors) == 1
     assert message in done.errors[0]
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_killed_run_goes_on_with_the_same_command(drawn, tmp_path):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for i in range(100):
-        os.link(drawn / "fire/fire_0.png", pictures / f"{i:03d}.png")
-    target = tmp_path / "effects.parquet"
-    call = [
-        sys.executable,
-        "-c",
-        "from Activation_Extraction.base.commands import main; main()",
-        "causality",
-        str(pictures),
-    ]
-    call += ["--model", "clip-mini", "-o", str(target), "--quiet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(call, env=environment, cwd=Path(__file__).parents[3]) as process:
-        parts = tmp_path / "effects.parquet.parts"
-        while process.poll() is None and not (parts / "00000032.parquet").exists():
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    first = (parts / "00000000.parquet").stat().st_mtime_ns if parts.exists() else None
-    done = subprocess.run(call, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    frame = pd.read_parquet(target)
-    assert frame["image_filename"].tolist() == [f"{i:03d}.png" for i in range(100)]
-    np.testing.assert_allclose(frame["ablation_effect_185"], frame["ablation_effect_185"].iloc[0], rtol=1e-4)
-    assert first is not None, "the run ended before it could be killed"
-    assert not parts.exists()
