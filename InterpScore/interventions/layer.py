@@ -14,6 +14,7 @@ Shapes: S interventions, U units, P positions of the map, E embedding, N images,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -121,7 +122,11 @@ class LayerInterventions:
     def count(self) -> int:
         """How many units, or directions, there are to intervene on."""
         chosen = self.units if self.directions_UC is None else self.directions_UC
-        return unit_count(self.model, self.layer) if chosen is None else len(chosen)
+        return self._all_units if chosen is None else len(chosen)
+
+    @cached_property
+    def _all_units(self) -> int:
+        return unit_count(self.model, self.layer)
 
     def see(self, x: Tensor) -> Iterator[SeenImage]:
         """Run what comes before the layer, and give each image in turn; use one before asking for the next.

@@ -62,7 +62,7 @@ def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pi
     assert re.search(r"of 4 images of live units \([\d.]+%\) exceed the best natural image", out)
 
 
-def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path):
+def test_what_is_there_is_not_made_again_what_is_damaged_is_and_nothing_else_is_mixed_in(dream, tmp_path):
     dream("--units", "1,2")
     folder = tmp_path / "renders/clip-mini/layer4"
     before = (folder / "2/fourier.png").read_bytes()
@@ -72,6 +72,12 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(dream, tmp_path)
     assert (code, "2 units rendered" in out, "1 were there" in out) == (0, True, True)
     assert (folder / "1/fourier.png").stat().st_mtime_ns == stamp
     assert (folder / "2/fourier.png").read_bytes() == before
+    code, _, err = dream("--units", "1", "--seed", "3")
+    assert code == 2
+    assert [line.rpartition("layer4: ")[2] for line in err.splitlines()] == [
+        "holds seed '0'; asked for '3'",
+        "is left as it is; expected the same again, or another folder (-o)",
+    ]
 
 
 def test_renders_of_the_version_before_are_there_and_other_versions_are_said(dream, tmp_path):
@@ -99,8 +105,7 @@ def test_a_run_that_is_stopped_lists_what_is_done(dream, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Renders, "add", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        dream("--units", "0:9")
+    assert dream("--units", "0:9")[0] == 130
     assert list(manifest(tmp_path)["units"]) == ["0"]
 
 
@@ -141,8 +146,8 @@ def test_device_and_threads_reach_the_network(dream):
     assert dream("--threads", "0")[0] == 2
 
 
-def test_another_layer_is_rendered_beside(dream, tmp_path):
-    dream("--units", "0")
+def test_another_layer_is_rendered_beside_and_quiet_prints_nothing(dream, tmp_path):
+    assert dream("--units", "0", "--quiet") == (0, "", "")
     dream("--units", "0", layer="layer3.1")
     assert sorted(path.name for path in (tmp_path / "renders/clip-mini").iterdir()) == ["layer3.1", "layer4"]
 
@@ -199,10 +204,6 @@ def test_check_shows_the_numbers_and_what_is_flagged(dream, tmp_path, capfd, pic
     with pytest.raises(SystemExit):
         run(dream_app, ["check", str(tmp_path / "renders/clip-mini/layer4"), "--quiet"])
     assert len(capfd.readouterr().out.splitlines()) == len(flagged)
-
-
-def test_quiet_prints_nothing(dream):
-    assert dream("--units", "0", "--quiet") == (0, "", "")
 
 
 def test_help_teaches(capfd):
@@ -277,16 +278,6 @@ def test_target_that_cannot_be_written_is_one_line(dream, tmp_path):
     code, _, err = dream("--units", "0", out=tmp_path / "file")
     assert (code, err.count("\n")) == (2, 1)
     assert f"{tmp_path / 'file'}/clip-mini/layer4: cannot be written" in err
-
-
-def test_renders_of_another_recipe_are_not_mixed(dream, tmp_path):
-    dream("--units", "0")
-    code, _, err = dream("--units", "1", "--seed", "3")
-    assert code == 2
-    assert [line.rpartition("layer4: ")[2] for line in err.splitlines()] == [
-        "holds seed '0'; asked for '3'",
-        "is left as it is; expected the same again, or another folder (-o)",
-    ]
 
 
 def test_check_of_what_is_no_manifest_is_one_line(tmp_path, capfd):
