@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,10 +159,7 @@ def extract_full_layer_activations(
         begun = monotonic()
         if left:
             per_device = -(-(workers or default_workers()) // len(runners))
-            jobs = [
-                Extraction(runner, names, pooling, backend, precision, image_list, preset, per_device)
-                for runner in runners
-            ]
+            jobs = [Extraction(runner, image_list, preset, per_device) for runner in runners]
             with image_progress("Extracting", len(image_list), done=len(image_list) - left, shown=progress) as advance:
                 engine(jobs, writer.missing, lambda shard, rows: writer.commit(shard, *rows), advance)
         seconds = monotonic() - begun
@@ -210,23 +207,15 @@ class Extraction:
     """The job whose parts are shards.
 
     Attributes:
-        runner: what `prepare_runner` made of the model, and of the five arguments that follow.
+        runner: what runs the network.
+        images, preset: what it is run on, and how they are arranged for it.
         workers: decoding processes.
     """
 
     runner: Runner
-    layers: Sequence[str]
-    pooling: str
-    backend: str
-    precision: str
     images: ImageSet
     preset: str
     workers: int
-
-    def __reduce__(self) -> Any:
-        """Pickled without what was prepared, which another process prepares for itself."""
-        rest = (self.layers, self.pooling, self.backend, self.precision, self.images, self.preset, self.workers)
-        return _prepared_again, (self.runner.model, self.runner.batch_size, *rest)
 
     def compute(self, parts: Iterator[Shard], advance: Advance) -> Generator[tuple[Shard, Rows]]:
         """Run the network on shards, one after another, while images of the next batches are decoded."""
@@ -266,12 +255,3 @@ class Extraction:
             values[place][unreadable] = np.nan
         sha256 += batch.sha256
         errors += batch.errors
-
-
-def _prepared_again(
-    model: Model, batch_size: int, layers: Sequence[str], pooling: str, backend: str, precision: str, *rest: Any
-) -> Extraction:
-    runner = prepare_runner(
-        model, layers, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size
-    )  # fmt: skip
-    return Extraction(runner, layers, pooling, backend, precision, *rest)

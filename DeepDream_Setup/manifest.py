@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import as_json, read_json, sha256_of
+from Activation_Extraction.base.files import as_json, read_json
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other
 from Activation_Extraction.images.reading import png_bytes
 from Activation_Extraction.models.units import Unit
@@ -72,13 +72,12 @@ class Renders:
 
     def _record_older(self, held: Mapping[str, Any]) -> None:
         """Record the units of a manifest that was written before units were recorded one by one."""
-        records = self._run.records()
         made_with = {name: held[name] for name in ("versions", "processor") if name in held}
-        for unit, entries in held["units"].items():
-            files = {entry["file"]: entry["sha256"] for entry in entries}
-            there = all((path := self.folder / file).is_file() and sha256_of(path) == files[file] for file in files)
-            if unit not in records and there and folder_name(unit) == unit:
-                self._run.record(unit, files, entries=entries, made_with=made_with)
+        for unit in held["units"].keys() - self._run.records().keys():
+            entries = held["units"][unit]
+            if folder_name(unit) == unit:
+                sha256 = {entry["file"]: entry["sha256"] for entry in entries}
+                self._run.adopt(unit, sha256, entries=entries, made_with=made_with)
 
     def missing(self, units: Iterable[Unit]) -> list[Unit]:
         """The units whose images are not all there, as they were written."""

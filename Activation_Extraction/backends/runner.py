@@ -15,8 +15,8 @@ has been compared with the network itself, on a picture of noise, before it is u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -56,6 +56,7 @@ class Runner:
         shapes: canonical name of a layer → the shape of what is kept of one image: (unit,), or with pooling "none"
             (unit, y, x) or (unit, token).
         provenance: what runs it: backend, precision, form of the network, versions.
+        again: prepares the same; another process has no use for what was prepared in this one.
     """
 
     model: Model
@@ -63,6 +64,11 @@ class Runner:
     shapes: Mapping[str, tuple[int, ...]]
     provenance: Mapping[str, str]
     _network: Network = field(repr=False)
+    again: Callable[[], Runner] | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> Any:
+        """Pickled as what it was prepared from."""
+        return self.again, ()
 
     def __call__(self, pixels_NHWC: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """What is kept of each layer on a batch.
@@ -107,12 +113,15 @@ def prepare_runner(
     if backend not in (*BACKENDS, AUTO):
         raise InputError(f"backend: found {shown(backend)}; expected {', '.join(BACKENDS)} or {AUTO}")
     prepared = prepare_network(model, layers, pooling, precision, rewrite=rewrite)
-    if backend == AUTO:
-        try:
-            return _runner(prepared, "openvino", precision, batch_size, images)
-        except InputError:
-            backend = "eager"
-    return _runner(prepared, backend, precision, batch_size, images)
+    try:
+        runner = _runner(prepared, "openvino" if backend == AUTO else backend, precision, batch_size, images)
+    except InputError:
+        if backend != AUTO:
+            raise
+        runner = _runner(prepared, "eager", precision, batch_size, images)
+    same = {"pooling": pooling, "backend": runner.provenance["backend"], "precision": precision, "rewrite": rewrite}
+    again = partial(prepare_runner, model, list(runner.shapes), **same, batch_size=runner.batch_size)  # type: ignore[arg-type]
+    return replace(runner, again=again)
 
 
 def _runner(

@@ -242,6 +242,12 @@ class RunFolder:
             with written_whole(self._records / f"{part}.json") as file:
                 file.write(as_json({"made_with": self.made_with, **more, "files": stated}))
 
+    def adopt(self, part: str, sha256: Mapping[str, str], **more: Any) -> None:
+        """Record a part that an earlier version made without recording it, if its files are there with these hashes."""
+        places = {self.path / name: digest for name, digest in sha256.items()}
+        if all(place.is_file() and sha256_of(place) == digest for place, digest in places.items()):
+            self.record(part, sha256, **more)
+
     def recorded(self, part: str) -> dict[str, Any] | None:
         """The record of a part; None where it is not done, or its files are not what was recorded."""
         try:

@@ -153,7 +153,7 @@ def build_stimuli(
         if held is None:
             run.write(PROVENANCE, as_json({**asked, "renders": said}))
         else:
-            _record_older(run, held, stimuli)
+            _record_older(run, held)
         missing = run.missing(stimuli, _name)
         with image_progress("Making", len(stimuli), done=len(stimuli) - len(missing), shown=progress) as advance:
             engine([job], missing, lambda stimulus, png: run.keep(_name(stimulus), {stimulus.image: png}), advance)
@@ -179,15 +179,14 @@ def _made_with(network: Network | None) -> dict[str, Any]:
     return {**made_with, "versions": {**made_with["versions"], **versions}}
 
 
-def _record_older(run: RunFolder, held: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> None:
+def _record_older(run: RunFolder, held: Mapping[str, Any]) -> None:
     """Record the pictures of a build that was complete before pictures were recorded one by one."""
     if "versions" not in held or not (run.path / TABLE).is_file():
         return
-    sha256 = {row["image"]: row["sha256"] for row in read_table(run.path)}
-    for stimulus in run.missing(stimuli, _name):
-        path = run.path / stimulus.image
-        if path.is_file() and sha256_of(path) == sha256.get(stimulus.image):
-            run.record(_name(stimulus), [stimulus.image], made_with={"versions": held["versions"]})
+    recorded, made_with = run.records(), {"versions": held["versions"]}
+    for row in read_table(run.path):
+        if (part := Path(row["image"]).stem) not in recorded:
+            run.adopt(part, {row["image"]: row["sha256"]}, made_with=made_with)
 
 
 def _level_sources(
