@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.frozen_graph.graph_def import Constant, Node, constant, lengths, type_name
 
 _KINDS = {
@@ -17,10 +17,10 @@ _KINDS = {
 
 
 class Attributes:
-    """The attributes of one node. Every one that is asked for is noted, so that none is left unread.
+    """The attributes of one node, each marked as read when it is asked for.
 
     Args:
-        node: as the file has it.
+        node: as in the file.
         source: the file, for messages.
 
     Every method raises InputError when the attribute has another type, or a value that is not supported.
@@ -71,7 +71,7 @@ class Attributes:
         return dtype
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
-        """The lengths of its axes, `None` for unknown ones; `None` where not even the rank is known."""
+        """Length of each axis (None: unknown), or None for a shape of unknown rank."""
         value = self._given(name, "shape", None)
         return None if value is None else lengths(value)
 
@@ -88,11 +88,11 @@ class Attributes:
             self.refuse(name, f"false; {why}")
 
     def ignore(self, *names: str) -> None:
-        """Note attributes that change no value: how fast to run, what the inputs tell anyway."""
+        """Mark as read attributes that change no value: hints on speed, what the inputs tell anyway."""
         self._read.update(names)
 
-    def unread(self) -> list[Problem]:
-        """What the operation did not ask for. Types, and notes of TensorFlow's own (`_class`), change no values."""
+    def unread(self) -> list[str]:
+        """A problem for each attribute not read, but for types and TensorFlow's own (`_class`), which change no values."""
         return [
             self._problem(name, "an operation without it")
             for name, value in self._values.items()
@@ -100,8 +100,8 @@ class Attributes:
         ]
 
     def refuse(self, name: str, expected: str) -> NoReturn:
-        """Raise the InputError of an attribute that cannot be followed."""
-        raise InputError([self._problem(name, expected)])
+        """Raise the InputError of an attribute that is not supported."""
+        raise InputError(self._problem(name, expected))
 
     def _given(self, name: str, kind: str, default: Any) -> Any:
         self._read.add(name)
@@ -111,13 +111,13 @@ class Attributes:
             self.refuse(name, "a tensor of numbers" if kind == "tensor" else _KINDS[kind])
         return getattr(self._values[name], kind)
 
-    def _problem(self, name: str, expected: str) -> Problem:
-        value = _told(self._values[name]) if name in self._values else "nothing"
-        found = f"node {shown(self.node.name, 120)} ({self.node.operation}): attribute {shown(name)} is {value}"
-        return Problem(self.source, found, expected)
+    def _problem(self, name: str, expected: str) -> str:
+        value = _described(self._values[name]) if name in self._values else "missing"
+        node = f"node {shown(self.node.name, 120)} ({self.node.operation})"
+        return f"{self.source}: {node}: attribute {shown(name)} is {value}; expected {expected}"
 
 
-def _told(value: Any) -> str:
+def _described(value: Any) -> str:
     kind = value.WhichOneof("value")
     if kind in ("i", "f", "b"):
         return shown(getattr(value, kind))
@@ -127,7 +127,7 @@ def _told(value: Any) -> str:
         return type_name(value.type)
     if kind == "list" and value.list.i:
         return shown(list(value.list.i))
-    return _KINDS.get(kind, "nothing that is followed here")
+    return _KINDS.get(kind, "of an unsupported kind")
 
 
 def _is_type(value: Any) -> bool:

@@ -1,11 +1,11 @@
-"""Finds the embedding in a graph that ends by dividing it by its l2 norm, in the ways in which that is written."""
+"""Finds the embedding in a graph that ends by dividing it by its l2 norm."""
 
 from __future__ import annotations
 
 from Activation_Extraction.models.frozen_graph.plan import Plan, Reference
 
 SMALL = 1e-3
-"""A constant that keeps a norm from being zero is no larger; `tf.clip_by_norm` compares with larger ones."""
+"""Largest constant that keeps a norm from being zero; `tf.clip_by_norm` compares with larger ones."""
 
 SAME_VALUE = ("ExpandDims", "Squeeze", "Reshape", "StopGradient", "Tile", "BroadcastTo")
 POWERS = {"Rsqrt": -0.5, "Sqrt": 0.5}
@@ -15,7 +15,7 @@ def before_l2_normalisation(plan: Plan) -> Reference | None:
     """What the output divides by its l2 norm, such as `x` in `x · rsqrt(max(Σ x², ε))` or `x / (√Σ x² + ε)`.
 
     Returns:
-        The embedding; `None` where the output is no l2 normalisation over the last axis of a matrix.
+        The embedding; None if the output is no l2 normalisation over the last axis of a matrix.
     """
     output = plan.without_identities(plan.output).name
     inputs = plan.references[output]
@@ -29,7 +29,7 @@ def before_l2_normalisation(plan: Plan) -> Reference | None:
 
 
 def _is_norm(plan: Plan, factor: Reference, x: Reference, power: float) -> bool:
-    """Whether `factor ** power` is one over the l2 norm of `x`, but for what keeps it from being infinite."""
+    """Whether `factor ** power` is one over the l2 norm of `x`, up to a small constant against division by zero."""
     while True:
         name = plan.without_identities(factor).name
         operation, inputs = plan.nodes[name].operation, plan.references[name]
@@ -66,6 +66,6 @@ def _is_square(plan: Plan, reference: Reference, x: Reference) -> bool:
 
 
 def _number(plan: Plan, reference: Reference) -> float | None:
-    """What a constant of one element says."""
+    """The value of a constant of one element."""
     constant = plan.constant(reference)
     return float(constant.values.item()) if constant is not None and constant.values.size == 1 else None

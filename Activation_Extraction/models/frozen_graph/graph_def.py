@@ -1,7 +1,6 @@
 """Reads a TensorFlow GraphDef from its bytes: nodes, inputs, attributes and tensors.
 
-The file is mapped into memory and its nodes are parsed by protobuf one at a time, so no copy of the whole file is made.
-Nothing in a file is executed.
+The file is memory-mapped and protobuf parses one node at a time, so the file is never copied. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.frozen_graph.messages import NODE, misread
 
 MAX_RANK = 32
-"""More axes than any operation takes, and as many as every NumPy allows."""
+"""More axes than any operation takes; every NumPy allows as many."""
 
 MAX_ELEMENTS = 1 << 40
-"""Of a constant that has one value for all its elements."""
+"""Largest size of a constant that has one value for all its elements."""
 
 MAX_GROWTH = 256
-"""How many times the values it lists a constant may hold, the last of them repeated."""
+"""Largest ratio of a constant's elements to the values it lists; the last value is repeated."""
 
 NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
-"""The names that TensorFlow gives nodes. None holds a colon, a caret or a per cent sign."""
+"""TensorFlow's node names; none contains a colon, a caret or a percent sign."""
 
 EXPECTED = "a TensorFlow GraphDef (a frozen .pb file)"
 
@@ -51,7 +50,7 @@ class CutOffError(MalformedError):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node as the file has it: `inputs` are names, `name:1` for a second output, `^name` for mere order."""
+    """A node as in the file: `inputs` are names, `name:1` for a second output, `^name` for a control input."""
 
     name: str
     operation: str
@@ -59,12 +58,12 @@ class Node:
     message: memoryview
 
     def attributes(self) -> dict[str, Any]:
-        """Its attributes, `messages.Value` by name; parsed at each call, so that the node holds no tensor in memory."""
+        """Name → `messages.Value`; parsed at each call, so that the node keeps no tensor in memory."""
         return {attribute.key: attribute.value for attribute in NODE.FromString(self.message).attr}
 
 
 class Constant(NamedTuple):
-    """The value of a constant: a read-only array, bfloat16 as its bits in uint16 and bool as uint8."""
+    """A constant: a read-only array, with bfloat16 as its bits in uint16 and bool as uint8."""
 
     dtype: str
     values: NDArray[Any]
@@ -78,14 +77,14 @@ def read_graph_def(path: str | os.PathLike[str], *, sha256: str | None = None) -
         sha256: the file's SHA-256 in hexadecimal, checked before anything is parsed.
 
     Returns:
-        The nodes by name, in the file's order. The function library and versions are passed over.
+        The nodes by name, in the file's order, without the function library and versions.
 
     Raises:
-        InputError: no such file, wrong hash, cut off or damaged (at which byte), not a GraphDef, a name twice.
+        InputError: no such file, wrong hash, truncated or damaged (at which byte), not a GraphDef, a repeated name.
     """
     data = _mapped(Path(path))
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise InputError([Problem(str(path), f"SHA-256 {found}", f"SHA-256 {sha256.lower()}; nothing of it was read")])
+        raise InputError(f"{path}: SHA-256 {found}; expected SHA-256 {sha256.lower()}; nothing of it was parsed")
     return parse_graph_def(data, str(path))
 
 
@@ -112,14 +111,14 @@ def parse_graph_def(data: bytes | memoryview, source: str) -> dict[str, Node]:
                     raise MalformedError(f"a second node {shown(node.name)}")
                 nodes[node.name] = node
             at += size
-    except CutOffError as error:
-        what = "cut off" if nodes else "cut off, or of another kind"
-        raise InputError([Problem(source, f"{what}: at byte {begin:,} {error}", EXPECTED)]) from None
     except MalformedError as error:
-        what = "damaged" if nodes else "not a GraphDef"
-        raise InputError([Problem(source, f"{what}: at byte {begin:,} {error}", EXPECTED)]) from None
+        if isinstance(error, CutOffError):
+            what = "cut off" if nodes else "cut off, or not a GraphDef"
+        else:
+            what = "damaged" if nodes else "not a GraphDef"
+        raise InputError(f"{source}: {what}: at byte {begin:,} {error}; expected {EXPECTED}") from None
     if not nodes:
-        raise InputError([Problem(source, "no node in it", EXPECTED)])
+        raise InputError(f"{source}: contains no nodes; expected {EXPECTED}")
     return nodes
 
 
@@ -127,17 +126,16 @@ def _mapped(path: Path) -> memoryview:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
-                raise InputError([Problem(str(path), "the file is empty", EXPECTED)])
+                raise InputError(f"{path}: the file is empty; expected {EXPECTED}")
             # The map lives as long as a node that views it.
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except FileNotFoundError:
-        raise InputError([Problem(str(path), "no such file", EXPECTED)]) from None
     except OSError as error:
-        raise InputError([Problem(str(path), f"cannot be read ({error.strerror})", EXPECTED)]) from None
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise InputError(f"{path}: {found}; expected {EXPECTED}") from None
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, and where it ends."""
+    """A number in groups of seven bits, and the offset of its end."""
     value = 0
     for shift, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << (7 * shift)
@@ -180,28 +178,28 @@ _LISTED = {
     "float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val", "float16": "half_val",
     "bfloat16": "half_val", "uint32": "uint32_val", "uint64": "uint64_val",
 }  # fmt: skip
-"""Where a type lists its values; `int_val` for all whole numbers of fewer bits."""
+"""The field that lists the values of a type; `int_val` for all shorter integers."""
 
 
 def type_name(number: int) -> str:
     """A TensorFlow type by NumPy's name (`float32`, `bfloat16`), or `DT_<number>` for one without numbers."""
-    # TensorFlow adds 100 for a reference to a variable of the type.
+    # TensorFlow adds 100 for a reference to a variable.
     number = number - 100 if 100 < number < 200 else number
     return _TYPES.get(number, f"DT_{number}")
 
 
 def lengths(shape: Any) -> tuple[int | None, ...] | None:
-    """The lengths of a `messages.Shape`: `None` for an axis of unknown length, or where not even the rank is known."""
+    """Axis lengths of a `messages.Shape` (None: unknown), or None for a shape of unknown rank."""
     return None if shape.unknown_rank else tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
 
 
 def constant(tensor: Any) -> Constant | None:
-    """What a `messages.Tensor` says; `None` for strings and other non-numbers.
+    """The value of a `messages.Tensor`; None for strings and other non-numbers.
 
-    A value that is listed once for many elements is one element in memory, with strides of zero.
+    One value listed for many elements takes the memory of one, with strides of zero.
 
     Raises:
-        MalformedError: the shape is not known, or the values do not fit it.
+        MalformedError: unknown shape, or values that do not fit it.
     """
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0 or len(shape) > MAX_RANK:
@@ -217,11 +215,11 @@ def constant(tensor: Any) -> Constant | None:
 
 
 def _filled(numbers: Any, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
-    """The values of a tensor that lists them: the last one stands for all that are not there, zero if none is."""
+    """The values of a tensor that lists them: the last one (zero if there is none) is repeated to the end."""
     size, count = len(numbers), math.prod(shape)
     if size > count:
         raise MalformedError(f"a tensor with {size:,} values for {count:,} elements")
-    # One value for all costs no memory, however many elements; but several that go on do.
+    # One value for all elements costs no memory; several values with the last repeated do.
     limit = MAX_ELEMENTS if size <= 1 else MAX_GROWTH * (size + 16)
     if math.prod(max(length, 1) for length in shape) > limit and size < max(count, 1):
         raise MalformedError(f"a tensor of {count:,} elements that lists {size:,}")

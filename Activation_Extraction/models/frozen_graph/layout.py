@@ -1,11 +1,10 @@
-"""Which axis of a node's output holds the units, as far as a graph tells it without being run."""
+"""Which axis of a node's output holds the units, as far as the graph tells without running."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from Activation_Extraction.models.frozen_graph.attributes import Attributes
-from Activation_Extraction.models.frozen_graph.graph_def import Node
 from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
 from Activation_Extraction.models.frozen_graph.plan import Plan
 
@@ -13,25 +12,17 @@ LAYOUT_AXES = {"NHWC": 3, "NCHW": 1}
 REDUCTIONS = ("Mean", "Sum", "Max", "Prod")
 
 
-def unit_axes(nodes: Mapping[str, Node], plan: Plan) -> dict[str, int | None]:
-    """Follow the axis of units through the graph.
-
-    Args:
-        nodes: of the file, by name; those that are needed are known to be sound.
-        plan: what is run, and in which order.
-
-    Returns:
-        For each node that depends on the images the axis, which may be -1 for the last; `None` when it is not known.
-    """
+def unit_axes(plan: Plan) -> dict[str, int | None]:
+    """The axis of units for each node that depends on the images: -1 for the last one, None for unknown."""
     axes: dict[str, int | None] = {}
     for name in plan.order:
         inputs = [reference.name for reference in plan.references[name]]
         if name == plan.input_name:
-            lengths = Attributes(nodes[name], plan.source).shape("shape")
+            lengths = Attributes(plan.nodes[name], plan.source).shape("shape")
             axes[name] = len(lengths) - 1 if lengths else -1
         elif any(other in axes for other in inputs):
             axis = next((axes[other] for other in inputs if axes.get(other) is not None), None)
-            axes[name] = _unit_axis(plan, Attributes(nodes[name], plan.source), axis)
+            axes[name] = _unit_axis(plan, Attributes(plan.nodes[name], plan.source), axis)
     return axes
 
 
@@ -58,5 +49,5 @@ def _unit_axis(plan: Plan, attributes: Attributes, axis: int | None) -> int | No
 def _reduced(axis: int, reduced: Sequence[int]) -> int | None:
     if axis == -1:
         return None
-    gone = {other % 4 for other in reduced}  # an axis that is known by its number is one of four, N, C, H, W
+    gone = {other % 4 for other in reduced}  # an axis with a known number is one of four: N, C, H, W
     return None if axis in gone else axis - sum(other < axis for other in gone)

@@ -1,6 +1,6 @@
-"""The protocol-buffer messages that a GraphDef's nodes are made of, with the names and numbers of TensorFlow's .proto files.
+"""The protocol-buffer messages of a GraphDef's nodes, with the names and numbers of TensorFlow's .proto files.
 
-What is not read here (functions, devices, strings of tensors) is passed over, or kept as bytes where its presence counts.
+Unused parts (functions, devices, strings of tensors) are skipped, or kept as bytes where their presence matters.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def _classes() -> dict[str, Any]:
 
 
 NODE: Any = _classes()["Node"]
-"""The class of the message of one node."""
+"""The message class of one node."""
 
 
 def misread(message: Any) -> str | None:
-    """The first field, at any depth, whose bytes are of another kind than its number says; protobuf passes over it."""
+    """The first field, at any depth, whose wire type is not that of its number; protobuf skips such fields."""
     known = message.DESCRIPTOR.fields_by_number
     for unknown in UnknownFieldSet(message):
         if unknown.field_number in known:

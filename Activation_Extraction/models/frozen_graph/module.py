@@ -1,14 +1,13 @@
 """Runs a TensorFlow frozen graph as a torch module, operation by operation, every node under its own name.
 
-TensorFlow is not needed, and nothing in the file can name code to run: a node's operation is looked up in
-`graph_operations`. Values, layouts, paddings and epsilons are those of the file.
+TensorFlow is not needed. Nothing in the file can name code to run: operations are looked up in `OPERATIONS`.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -16,13 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, first_line, listed_up_to, shown
 from Activation_Extraction.models.frozen_graph.attributes import Attributes
 from Activation_Extraction.models.frozen_graph.embedding import before_l2_normalisation
 from Activation_Extraction.models.frozen_graph.graph_def import Constant, Node, read_graph_def
 from Activation_Extraction.models.frozen_graph.layout import unit_axes
 from Activation_Extraction.models.frozen_graph.operations import OPERATIONS, Function
-from Activation_Extraction.models.frozen_graph.plan import Plan, Reference, first_of, listed, nearest
+from Activation_Extraction.models.frozen_graph.plan import MAX_PROBLEMS, Plan, Reference, listed, nearest
 
 
 def load_frozen_graph(
@@ -38,50 +37,45 @@ def load_frozen_graph(
         path: a binary GraphDef whose variables are constants.
         sha256: the file's SHA-256, checked before anything is parsed.
         input_name: the placeholder that takes the images; by default the only one that the output needs.
-        output_name: the node whose value the graph returns, `name:1` for a second output; by default the last
-            node in the file that depends on a placeholder and that nothing consumes, or, where that one divides an
+        output_name: the node whose value the graph returns, `name:1` for its second output; by default the last
+            node in the file that depends on a placeholder and that nothing consumes, or, if that divides an
             embedding by its l2 norm, the embedding.
 
     Returns:
-        A module in eval mode whose weights are buffers.
+        A module in evaluation mode; its weights are buffers.
 
     Raises:
-        InputError: wrong hash, damaged file, unknown operations (all of them), attributes that are not supported,
-            missing inputs, a cycle, no or several placeholders.
+        InputError: wrong hash, damaged file, unknown operations (all are listed), unsupported attributes, missing
+            inputs, a cycle, no or several placeholders.
     """
     nodes = read_graph_def(path, sha256=sha256)
     return FrozenGraph(nodes, str(path), input_name=input_name, output_name=output_name)
 
 
 class FrozenGraph(nn.Module):
-    """The nodes that an output needs, each a sub-module that ordinary forward hooks can read or edit.
+    """The nodes that an output needs, each a submodule that ordinary forward hooks can read or edit.
 
-    A node's module has the node's name: `dict(graph.named_modules())["image_block_4/5/Relu_2"]`. A dot, which torch
-    does not allow, is written `%2E`, and a name that torch has taken (`float`) with its first letter so (`%66loat`);
-    `module_name` tells. What a node gives is freed as soon as its last consumer ran.
+    A node's module has the node's name: `dict(graph.named_modules())["image_block_4/5/Relu_2"]`. `module_name` gives
+    it where torch does not allow that: a dot becomes `%2E`, a reserved name (`float`) `%66loat`. The output of a node
+    is freed as soon as its last consumer ran.
 
     Args:
-        nodes: of the file, as `read_graph_def` returns them.
+        nodes: as `read_graph_def` returns them.
         source: names the file in messages.
         input_name, output_name: see `load_frozen_graph`.
     """
 
     def __init__(
-        self,
-        nodes: Mapping[str, Node],
-        source: str,
-        *,
-        input_name: str | None = None,
-        output_name: str | None = None,
+        self, nodes: Mapping[str, Node], source: str, *, input_name: str | None = None, output_name: str | None = None
     ) -> None:
         super().__init__()
         plan = Plan(nodes, source, input_name, output_name)
-        modules = _modules(nodes, plan)
+        modules = _modules(plan)
         if output_name is None and (embedding := before_l2_normalisation(plan)) is not None:
             plan = Plan(nodes, source, input_name, str(embedding))
         self.input_name, self.output_name = plan.input_name, str(plan.output)
         self._module_names: dict[str, str] = {}
-        self._unit_axes = unit_axes(nodes, plan)
+        self._unit_axes = unit_axes(plan)
         for name in plan.order:
             self._module_names[name] = _allowed_by_torch(self, name)
             self.add_module(self._module_names[name], modules[name])
@@ -97,7 +91,7 @@ class FrozenGraph(nn.Module):
 
         Raises:
             InputError: a shape that the placeholder does not take.
-            RuntimeError: an operation that cannot run on what it got; the node is named.
+            RuntimeError: an operation cannot run on its inputs; the message has the node's name.
         """
         values: dict[str, Any] = {}
         for step in self._steps:
@@ -113,9 +107,9 @@ class FrozenGraph(nn.Module):
         return self._module_names[self._known(node)]
 
     def unit_axis(self, node: str) -> int | None:
-        """Which axis of a node's output holds the units: 1 in NCHW, 3 in NHWC, -1 after a matrix product.
+        """The axis of the units in a node's (or module's) output: 1 in NCHW, 3 in NHWC, -1 after a matrix product.
 
-        `None` when the graph does not tell, as after a `Reshape`, and for constants. Takes the name of a module, too.
+        None for constants, and when the graph does not tell, as after a `Reshape`.
         """
         return self._unit_axes.get(self._known(node))
 
@@ -127,7 +121,7 @@ class FrozenGraph(nn.Module):
 
 
 class GraphNode(nn.Module):
-    """One node. `node` and `operation` are TensorFlow's names, `torch_function` is what runs."""
+    """One node: `node` and `operation` are TensorFlow's names."""
 
     runs_once = True  # for `trace`
 
@@ -140,9 +134,8 @@ class GraphNode(nn.Module):
             return self.torch_function(*inputs)
         except (RuntimeError, IndexError, ValueError) as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-            reason = str(error).strip().split("\n")[0]
-            message = f"node {shown(self.node, 120)} ({self.operation}) cannot run on shapes {shapes}: {reason}"
-            raise RuntimeError(message) from error
+            node = f"node {shown(self.node, 120)} ({self.operation})"
+            raise RuntimeError(f"{node} cannot run on shapes {shapes}: {first_line(error)}") from error
 
     def extra_repr(self) -> str:
         return self.operation
@@ -164,7 +157,7 @@ class ConstantNode(nn.Module):
 
 
 class InputNode(nn.Module):
-    """The placeholder: refuses what its shape does not allow, and turns whole numbers into its own type."""
+    """The placeholder: checks the shape of the input and casts integers to its own type."""
 
     operation = "Placeholder"
 
@@ -184,7 +177,7 @@ class InputNode(nn.Module):
 
 
 class _Source(NamedTuple):
-    """Where an input comes from: a node, and which of its outputs if it has several."""
+    """A node, and which of its outputs if it has several."""
 
     node: str
     output: int | None
@@ -197,7 +190,7 @@ class _Step(NamedTuple):
 
 
 def _value(values: Mapping[str, Any], source: _Source) -> torch.Tensor:
-    # Which nodes have several outputs is known beforehand: when torch.fx traces, a value does not tell what it is.
+    # Under torch.fx a value does not tell whether it is a tuple, so the source says whether the node has several outputs.
     value: torch.Tensor = values[source.node] if source.output is None else values[source.node][source.output]
     return value
 
@@ -218,14 +211,14 @@ def _steps(plan: Plan) -> list[_Step]:
     return steps
 
 
-def _modules(nodes: Mapping[str, Node], plan: Plan) -> dict[str, nn.Module]:
-    """A module for each node; every problem of every node in one InputError."""
-    order = [nodes[name] for name in plan.order]
-    problems: list[object] = [*_unknown_operations(order, plan.source)]
+def _modules(plan: Plan) -> dict[str, nn.Module]:
+    """A module for each node; one InputError lists the problems of all nodes."""
     filters = _filters(plan)
     outputs = dict.fromkeys(plan.order, 1)
+    unknown: dict[str, list[str]] = {}
+    problems: list[str] = []
     modules: dict[str, nn.Module] = {}
-    for node in order:
+    for node in (plan.nodes[name] for name in plan.order):
         attributes = Attributes(node, plan.source)
         try:
             if node.name == plan.input_name:
@@ -237,12 +230,24 @@ def _modules(nodes: Mapping[str, Node], plan: Plan) -> dict[str, nn.Module]:
                 count = OPERATIONS[node.operation].outputs
                 outputs[node.name] = attributes.integer(count, 1) if count else 1
                 modules[node.name] = _operation(node, attributes, len(plan.references[node.name]))
+            else:
+                unknown.setdefault(node.operation, []).append(node.name)
         except InputError as error:
             problems += error.problems
-    if not problems:
-        problems += _missing_outputs(plan, outputs)
+    listing = f"one of the {len(OPERATIONS)} that docs/FROZEN_GRAPH.md lists"
+    problems[:0] = [
+        f"{plan.source}: the operation {shown(operation)} of {listed(names)} is not supported; expected {listing}"
+        f"{nearest(operation, OPERATIONS)}"
+        for operation, names in unknown.items()
+    ]
+    taken = [(name, reference) for name in plan.order for reference in plan.references[name]]
+    problems = problems or [
+        f"{plan.source}: {shown(name)} takes {shown(reference)}; expected one of {outputs[reference.name]} outputs"
+        for name, reference in [*taken, ("the output", plan.output)]
+        if reference.output >= outputs[reference.name]
+    ]
     if problems:
-        raise InputError(first_of(problems))
+        raise InputError(listed_up_to(problems, MAX_PROBLEMS))
     return modules
 
 
@@ -251,50 +256,26 @@ def _operation(node: Node, attributes: Attributes, inputs: int) -> GraphNode:
     fewest, most = operation.inputs
     if inputs < fewest or (most is not None and inputs > most):
         found = f"node {shown(node.name, 120)} ({node.operation}) has {inputs} inputs"
-        raise InputError([Problem(attributes.source, found, str(fewest) if most else f"{fewest} or more")])
+        raise InputError(f"{attributes.source}: {found}; expected {fewest if most else f'{fewest} or more'}")
     function = operation.build(attributes)
     if problems := attributes.unread():
         raise InputError(problems)
     return GraphNode(node.name, node.operation, function)
 
 
-def _unknown_operations(order: Iterable[Node], source: str) -> list[Problem]:
-    by_operation: dict[str, list[str]] = {}
-    for node in order:
-        if node.operation not in OPERATIONS and node.operation not in ("Const", "Placeholder"):
-            by_operation.setdefault(node.operation, []).append(node.name)
-    return [
-        Problem(
-            source,
-            f"the operation {shown(operation)} of {listed(names)} is not supported",
-            f"one of the {len(OPERATIONS)} that docs/FROZEN_GRAPH.md lists{nearest(operation, OPERATIONS)}",
-        )
-        for operation, names in by_operation.items()
-    ]
-
-
-def _missing_outputs(plan: Plan, outputs: Mapping[str, int]) -> list[Problem]:
-    taken = [(name, reference) for name in plan.order for reference in plan.references[name]]
-    return [
-        Problem(plan.source, f"{shown(name)} takes {shown(reference)}", f"one of {outputs[reference.name]} outputs")
-        for name, reference in [*taken, ("the output", plan.output)]
-        if reference.name in outputs and reference.output >= outputs[reference.name]
-    ]
-
-
 def _filters(plan: Plan) -> set[str]:
-    """The constants that reach a convolution as its filters, directly or by way of an Identity."""
+    """The constants that are filters of a convolution, directly or through an Identity."""
     convolutions = [plan.references[name] for name in plan.order if plan.nodes[name].operation == "Conv2D"]
     return {plan.without_identities(inputs[1]).name for inputs in convolutions if len(inputs) > 1}
 
 
 def _constant(constant: Constant, *, is_filter: bool) -> torch.Tensor:
-    """A constant in memory of its own; one value for many elements stays one."""
+    """A copy of a constant; a value repeated for many elements stays one in memory."""
     values = constant.values.astype(constant.values.dtype.newbyteorder("="), copy=False)
     if values.size > 1 and not any(values.strides):
         value = torch.from_numpy(values.reshape(-1)[:1].copy()).expand(values.shape)
     elif is_filter and values.ndim == 4:
-        # HWIO to read, OIHW in memory: what the convolution wants is then there, once and for all.
+        # HWIO to read, OIHW in memory, as the convolution wants it.
         value = torch.from_numpy(np.array(values.transpose(3, 2, 0, 1), order="C")).permute(2, 3, 1, 0)
     else:
         value = torch.from_numpy(np.array(values, order="C"))

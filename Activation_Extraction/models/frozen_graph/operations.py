@@ -1,7 +1,7 @@
-"""TensorFlow's operations as torch functions, one builder for each, by TensorFlow's name.
+"""TensorFlow's operations as torch functions, by TensorFlow's name.
 
-A builder reads a node's attributes and returns the function that runs it. What an attribute does not say follows
-TensorFlow's own definition of the operation; what is not supported raises InputError before anything runs.
+A builder reads a node's attributes and returns the function that runs it. Defaults are those of TensorFlow's own
+definition of the operation; unsupported attributes raise InputError before anything runs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Builder: TypeAlias = Callable[[Attributes], Function]
 
 @dataclass(frozen=True)
 class Operation:
-    """What is known of an operation before its nodes are seen.
+    """What is known of an operation before its nodes are read.
 
     Args:
         build: from attributes to the function.
-        inputs: the fewest and the most inputs; `None` for any number.
-        outputs: the attribute that tells how many outputs there are; one when empty.
-        units: which axis of the output holds units: "layout" as `data_format` says, "input" as in the inputs,
+        inputs: least and largest number of inputs; None for any number.
+        outputs: the attribute with the number of outputs; "" for one output.
+        units: the axis of the units in the output: "layout" as `data_format` says, "input" as in the inputs,
             "last", or "" when only the shapes could tell.
     """
 
@@ -41,13 +41,13 @@ class Operation:
 
 
 OPERATIONS: dict[str, Operation] = {}
-"""Every supported operation but Const and the placeholders, which a graph treats by itself."""
+"""Every supported operation but Const and Placeholder."""
 
 
 def _add(
     names: str, inputs: int | tuple[int, int | None], *, outputs: str = "", units: str = ""
 ) -> Callable[..., None]:
-    """A decorator that enters a builder under one or more names."""
+    """A decorator that registers a builder under one or more names."""
 
     def enter(build: Builder) -> None:
         for name in names.split():
@@ -94,24 +94,18 @@ _add("DepthwiseConv2dNative", 2, units="layout")(graph_windows.depthwise_conv2d)
 _add("AvgPool", 1, units="layout")(graph_windows.avg_pool)
 _add("MaxPool", 1, units="layout")(graph_windows.max_pool)
 _add("BiasAdd", 2, units="layout")(graph_windows.bias_add)
-# The statistics, its further outputs, are of use in training alone.
+# Its further outputs, the statistics, are for training.
 _add("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3", 5, units="layout")(graph_windows.fused_batch_norm)
 
 
 # --- products of matrices ---
 
 
-@_add("MatMul", 2, units="last")
+@_add("MatMul BatchMatMul BatchMatMulV2", 2, units="last")
 def _matmul(attributes: Attributes) -> Function:
-    attributes.ignore("grad_a", "grad_b")
-    left, right = attributes.flag("transpose_a"), attributes.flag("transpose_b")
-    return lambda x, y: (x.mT if left else x) @ (y.mT if right else y)
-
-
-@_add("BatchMatMul BatchMatMulV2", 2, units="last")
-def _batch_matmul(attributes: Attributes) -> Function:
-    attributes.ignore("grad_x", "grad_y")
-    left, right = attributes.flag("adj_x"), attributes.flag("adj_y")
+    attributes.ignore("grad_a", "grad_b", "grad_x", "grad_y")
+    left = attributes.flag("transpose_a") or attributes.flag("adj_x")
+    right = attributes.flag("transpose_b") or attributes.flag("adj_y")
     return lambda x, y: (x.mT if left else x) @ (y.mT if right else y)
 
 
@@ -173,6 +167,7 @@ _add("ExpandDims", 2)(_plain(lambda x, axis: x.unsqueeze(int(axis))))
 _add("BroadcastTo", 2)(_plain(lambda x, shape: x.broadcast_to(shape.tolist()).clone()))
 _add("Fill", 2)(_plain(lambda shape, value: value.expand(shape.tolist()).clone()))
 _add("Tile", 2, units="input")(_plain(lambda x, times: x.repeat(times.tolist())))
+_add("Range", 3)(_plain(lambda start, *to: torch.arange(start.item(), *[x.item() for x in to], dtype=start.dtype)))
 
 
 @_add("Squeeze", 1)
@@ -183,14 +178,6 @@ def _squeeze(attributes: Attributes) -> Function:
         if wrong := [axis for axis in axes if x.shape[axis] != 1]:
             raise IndexError(f"axis {wrong[0]} has length {x.shape[wrong[0]]}; only length 1 can go")
         return x.squeeze(axes) if axes else x.squeeze()
-
-    return run
-
-
-@_add("Range", 3)
-def _range(attributes: Attributes) -> Function:
-    def run(start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
-        return torch.arange(start.item(), limit.item(), step.item(), dtype=start.dtype, device=start.device)
 
     return run
 

@@ -1,6 +1,6 @@
-"""Operations that move a window over images: convolutions and pools, with TensorFlow's padding and layouts.
+"""Operations on images: convolutions, pools, BatchNorm and biases, with TensorFlow's padding and layouts.
 
-Shapes: N images, C channels in, O out, H and W space; a layout is a node's own `data_format`, NHWC unless it says NCHW.
+Shapes: N images, C channels in, O out, M outputs a channel, H and W space; the layout is the node's `data_format`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LAYOUTS = ("NHWC", "NCHW")
 
 
 class Sides(NamedTuple):
-    """How much is added before and after one axis."""
+    """Padding before and after one axis."""
 
     before: int
     after: int
 
 
 def conv2d(attributes: Attributes) -> Function:
-    """Convolution with filters HWIO; fewer input channels in the filters than in the images mean groups."""
+    """Convolution with filters HWIO; in groups when the filters have fewer input channels than the images."""
     window = _Window(attributes)
     attributes.ignore("use_cudnn_on_gpu")
 
@@ -37,7 +37,7 @@ def conv2d(attributes: Attributes) -> Function:
 
 
 def depthwise_conv2d(attributes: Attributes) -> Function:
-    """Each channel with filters of its own, HWCM for M outputs a channel."""
+    """Each channel with its own filters, HWCM."""
     window = _Window(attributes)
 
     def run(x: Tensor, w_HWCM: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def depthwise_conv2d(attributes: Attributes) -> Function:
 
 
 def avg_pool(attributes: Attributes) -> Function:
-    """Mean over the part of the window that lies inside the image: padding is not counted."""
+    """Mean over the part of the window inside the image: padding does not count."""
     window = _Window(attributes, "ksize")
 
     def run(x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def avg_pool(attributes: Attributes) -> Function:
 
 
 def max_pool(attributes: Attributes) -> Function:
-    """Maximum over the part of the window that lies inside the image."""
+    """Maximum over the part of the window inside the image."""
     window = _Window(attributes, "ksize")
 
     def run(x: Tensor) -> Tensor:
@@ -78,21 +78,20 @@ def max_pool(attributes: Attributes) -> Function:
 
 def fused_batch_norm(attributes: Attributes) -> Function:
     """Normalisation by stored statistics: `(x − mean) · scale / √(variance + epsilon) + offset`."""
-    attributes.must_be_off("is_training", True, "statistics of the batch are no part of a frozen graph")
+    attributes.must_be_off("is_training", True, "a frozen graph has no batch statistics")
     attributes.ignore("exponential_avg_factor")
     epsilon, layout = attributes.number("epsilon", 1e-4), attributes.choice("data_format", LAYOUTS, "NHWC")
 
     def run(x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        if layout == "NCHW":
-            return F.batch_norm(x, mean, variance, scale, offset, eps=epsilon)
-        x_NCHW = x.permute(0, 3, 1, 2)
-        return F.batch_norm(x_NCHW, mean, variance, scale, offset, eps=epsilon).permute(0, 2, 3, 1)
+        x_NCHW = x if layout == "NCHW" else x.permute(0, 3, 1, 2)
+        y_NCHW = F.batch_norm(x_NCHW, mean, variance, scale, offset, eps=epsilon)
+        return y_NCHW if layout == "NCHW" else y_NCHW.permute(0, 2, 3, 1)
 
     return run
 
 
 def bias_add(attributes: Attributes) -> Function:
-    """One value added to each channel, in images or in anything whose last axis holds the channels."""
+    """One value added to each channel, of images or of tensors with the channels last."""
     layout = attributes.choice("data_format", LAYOUTS, "NHWC")
 
     def run(x: Tensor, bias: Tensor) -> Tensor:
@@ -102,7 +101,7 @@ def bias_add(attributes: Attributes) -> Function:
 
 
 class _Window:
-    """Strides, dilations, padding and layout of a node, and what they make of an image."""
+    """Strides, dilations, padding and layout of a node."""
 
     def __init__(self, attributes: Attributes, size: str = "") -> None:
         self.attributes = attributes
@@ -147,11 +146,9 @@ class _Window:
     def convolve(self, x: Tensor, w_OIHW: Tensor, groups: int) -> Tensor:
         x_NCHW = self.to_NCHW(x)
         sides = self.sides(x_NCHW.shape[2:], w_OIHW.shape[2:])
-        padding = (0, 0)
-        if all(side.before == side.after for side in sides):
-            padding = (sides[0].before, sides[1].before)
-        else:
-            x_NCHW = _padded(x_NCHW, sides)
+        padding = (sides[0].before, sides[1].before)
+        if any(side.before != side.after for side in sides):
+            x_NCHW, padding = _padded(x_NCHW, sides), (0, 0)
         y_NCHW = F.conv2d(x_NCHW, w_OIHW, None, self.strides, padding, self.dilations, groups)
         return self.from_NCHW(y_NCHW)
 

@@ -136,9 +136,9 @@ def small_graph():
     [
         (b"", "the file is empty"),
         (b"node {\n  name: \"x\"\n}\n", "not a GraphDef: at byte 0"),
-        (b"\x80\x03}q\x00.", "not a GraphDef|of another kind"),
-        (b"PK\x03\x04" + bytes(100), "not a GraphDef|of another kind"),
-        (field(4, field(1, 134)), "no node in it"),
+        (b"\x80\x03}q\x00.", "not a GraphDef|or not a GraphDef"),
+        (b"PK\x03\x04" + bytes(100), "not a GraphDef|or not a GraphDef"),
+        (field(4, field(1, 134)), "contains no nodes"),
         (field(1, field(1, "two words") + field(2, "Relu")), "which TensorFlow does not allow"),
         (field(1, field(1, b"\xff")), "not a GraphDef: at byte 0 a node that cannot be parsed"),
         (field(1, field(1, "x")) * 2, "a second node 'x'"),

@@ -299,13 +299,13 @@ def unknown(g):
 @pytest.mark.parametrize(
     ("write", "options", "problems"),
     [
-        (two_placeholders, {}, ["x.pb: several placeholders: 'input_image', 'other'; expected input_name, one of them"]),
+        (two_placeholders, {}, ["x.pb: several placeholders: 'input_image', 'other'; expected input_name to be one of them"]),
         (
             two_placeholders,
             {"input_name": "input_image"},
             [
                 "x.pb: besides 'input_image' the output 'sum' needs 'other'; "
-                "expected one placeholder; name an output that needs no other"
+                "expected one placeholder; choose an output that needs no other"
             ],
         ),
         (
@@ -317,7 +317,7 @@ def unknown(g):
         (
             two_placeholders,
             {"output_name": "half"},
-            ["x.pb: the output 'half' does not depend on 'a placeholder'; expected an output that does"],
+            ["x.pb: the output 'half' does not depend on any placeholder; expected an output that does"],
         ),
         (lambda g: None, {}, ["x.pb: no node depends on a placeholder; expected one that takes the images"]),
         (
@@ -339,8 +339,8 @@ def unknown(g):
             lambda g: (g.node("a", "AddV2", "input_image", "w/read"), g.node("b", "Relu", "a", "^gone")),
             {},
             [
-                "x.pb: node 'a' takes 'w/read', which is not there; expected a whole graph",
-                "x.pb: node 'b' takes '^gone', which is not there; expected a whole graph",
+                "x.pb: node 'a' takes 'w/read', which does not exist; expected a complete graph",
+                "x.pb: node 'b' takes '^gone', which does not exist; expected a complete graph",
             ],
         ),
         (
@@ -369,4 +369,4 @@ def test_a_long_list_of_problems_is_cut():
     nodes = written(write)
     with pytest.raises(InputError) as raised:
         FrozenGraph(nodes, "x.pb")
-    assert (len(raised.value.problems), raised.value.problems[-1]) == (21, "and 30 more")
+    assert (len(raised.value.problems), raised.value.problems[-1]) == (21, "… and 30 more")

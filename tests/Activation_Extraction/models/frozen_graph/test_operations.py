@@ -55,7 +55,7 @@ SOUND = {"strides": [1, 1, 1, 1], "padding": "SAME"}
     ("operation", "others", "attributes", "found"),
     [
         ("Conv2D", [W], {**SOUND, "padding": "REFLECT"}, "'padding' is 'REFLECT'; expected SAME or VALID or EXPLICIT"),
-        ("Conv2D", [W], {"strides": [1, 1, 1, 1]}, "'padding' is nothing"),
+        ("Conv2D", [W], {"strides": [1, 1, 1, 1]}, "'padding' is missing"),
         ("Conv2D", [W], {**SOUND, "data_format": "NCHW_VECT_C"}, "'data_format' is 'NCHW_VECT_C'; expected NHWC or NCHW"),
         ("Conv2D", [W], {**SOUND, "strides": [2, 1, 1, 1]}, r"'strides' is '\[2, 1, 1, 1\]'; expected four"),
         ("Conv2D", [W], {**SOUND, "strides": [1, 0, 1, 1]}, "expected four positive"),
@@ -65,7 +65,7 @@ SOUND = {"strides": [1, 1, 1, 1], "padding": "SAME"}
         ("Conv2D", [W], {**SOUND, "padding": "EXPLICIT", "explicit_paddings": [1] * 8}, "no padding of images"),
         ("Conv2D", [W], {**SOUND, "sparsity": 2}, "'sparsity' is '2'; expected an operation without it"),
         ("AvgPool", [], {**SOUND, "ksize": [1, 1, 1, 2]}, "'ksize'"),
-        ("FusedBatchNormV3", [V] * 4, {"epsilon": 1e-3}, "'is_training' is nothing; expected false"),
+        ("FusedBatchNormV3", [V] * 4, {"epsilon": 1e-3}, "'is_training' is missing; expected false"),
         ("FusedBatchNormV3", [V] * 4, {"is_training": False, "epsilon": 1}, "'epsilon' is '1'; expected a float"),
         ("MatMul", [V], {"transpose_a": 1}, "'transpose_a' is '1'; expected a bool"),
         ("GatherV2", [np.int32(0), np.int32(0)], {"batch_dims": 1}, "'batch_dims' is '1'; expected 0"),
