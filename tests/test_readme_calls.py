@@ -236,7 +236,8 @@ def clip(tmp_path_factory):
     from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD
     from Activation_Extraction.models.modified_resnet import ModifiedResNet
     from Activation_Extraction.models.registry import load_model
-    from Activation_Extraction.models.weights.cache import WEIGHTS, cache_path
+    from Activation_Extraction.models.weights.cache import cache_path
+    from Activation_Extraction.models.weights.known import WEIGHTS
     from tests.Activation_Extraction.graph_writer import clip_image_graph
 
     with torch.random.fork_rng(devices=()):

@@ -15,7 +15,8 @@ from Activation_Extraction.base.errors import InputError, shown
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
     from Activation_Extraction.models.registry import ModelSpec
-    from Activation_Extraction.models.weights.cache import Progress, WeightsFile
+    from Activation_Extraction.models.weights.cache import Progress
+    from Activation_Extraction.models.weights.known import WeightsFile
 
 models_app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
@@ -97,8 +98,9 @@ def download(
     A download that was cut off goes on where it ended. A file counts only when its SHA-256 is right; where the
     publisher states none, that of the first download is noted, and every later one must have it.
     """
-    from Activation_Extraction.models.weights.cache import VOCABULARY, expected_sha256
     from Activation_Extraction.models.weights.cache import download as fetch
+    from Activation_Extraction.models.weights.cache import expected_sha256
+    from Activation_Extraction.models.weights.known import VOCABULARY
 
     files = _files(name, source)
     if to is not None and not to.is_dir():
@@ -183,7 +185,7 @@ def _files(name: str, source: str | None, *, every: bool = False) -> list[Weight
     """The files that a model needs: its weights (of one source, or of every one), and the merges of its tokenizer."""
     from Activation_Extraction.models.clip import CONFIGS
     from Activation_Extraction.models.registry import find_spec
-    from Activation_Extraction.models.weights.cache import VOCABULARY
+    from Activation_Extraction.models.weights.known import VOCABULARY
 
     if name == "vocabulary":
         return [VOCABULARY]
@@ -214,7 +216,8 @@ def _is_whole(file: WeightsFile) -> bool:
 def _what_it_is(path: Path, sha256: str | None) -> str:
     from Activation_Extraction.base.files import sha256_of
     from Activation_Extraction.models.frozen_graph.graph_def import read_graph_def
-    from Activation_Extraction.models.weights.cache import WEIGHTS, read_state_dict
+    from Activation_Extraction.models.weights.cache import read_state_dict
+    from Activation_Extraction.models.weights.known import WEIGHTS
 
     if path.suffix == ".pb":
         content = f"a TensorFlow graph of {len(read_graph_def(path, sha256=sha256)):,} nodes"

@@ -1,8 +1,7 @@
-"""Names of layers: a network's own submodule paths, other schemes for the same layers, and a listing with shapes.
+"""Names of layers: a network's own submodule paths, aliases of the same layers, and a listing with shapes.
 
-`layer4.5` (the path in CLIP's checkpoints), `image_block_4/5/Relu_2` (the node of the TensorFlow frozen graph) and
-`visual.layer4.5` are one layer. So are spellings that differ in case alone, and TensorFlow's names of a node's output,
-`image_block_4/5/Relu_2:0`.
+`layer4.5` (the path in CLIP's checkpoints), `visual.layer4.5`, `image_block_4/5/Relu_2` (the node of the TensorFlow
+frozen graph) and `image_block_4/5/Relu_2:0` (its output) are one layer, in upper or lower case.
 """
 
 from __future__ import annotations
@@ -21,17 +20,12 @@ from Activation_Extraction.models.modified_resnet import Bottleneck, ModifiedRes
 from Activation_Extraction.models.trace import EVERY, trace, unknown_layer
 
 STEPS = {
-    "c1/Conv2D": "conv1",
-    "Relu": "relu1",
-    "c2/Conv2D": "conv2",
-    "Relu_1": "relu2",
-    "c3/Conv2D": "conv3",
-    "Relu_2": "",
-}
+    "c1/Conv2D": "conv1", "Relu": "relu1", "c2/Conv2D": "conv2", "Relu_1": "relu2", "c3/Conv2D": "conv3", "Relu_2": "",
+}  # fmt: skip
 """Nodes of a block of CLIP's frozen graph → submodules of a `Bottleneck`; "" is the block itself."""
 
 STEPS_WITHOUT_DOWNSAMPLING = {"add_1": "bn1", "add_5": "bn3", "add_6": "add"}
-"""The same for nodes whose number is known only where no second branch adds nodes of its own: not in unit 0."""
+"""Further nodes, whose numbers are known only in blocks without a downsampling branch (not in unit 0)."""
 
 
 def unit_axis(shape: Sequence[int]) -> int | None:
@@ -41,25 +35,26 @@ def unit_axis(shape: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, or one call of a layer that runs several times (`relu#2`)."""
+    """One layer, or one call of a layer that runs several times (`relu#2`).
+
+    `shape` is that of its output, the batch first; `units` is None where the axis of units is not known.
+    """
 
     name: str
     shape: tuple[int, ...]
-    """Of its output, the batch first."""
     units: int | None
-    """None where the shape does not tell which axis holds them."""
     aliases: tuple[str, ...]
 
 
 class LayerNames:
-    """The names under which the layers of a network can be asked for.
+    """All names of the layers of a network.
 
     Args:
         module: what a batch of images goes through; the paths of its submodules are the canonical names.
         aliases: other name → canonical name.
-        prefix: path of `module` in a larger network, such as `visual.`; names that begin with it are accepted.
-        axis: function from a layer's canonical name and the shape of its output to the axis of its units, for
-            networks that `unit_axis` would get wrong (channels last).
+        prefix: path of `module` in a larger network, such as `visual.`, accepted at the start of a name.
+        axis: function from a layer's canonical name and output shape to the axis of its units, where the function
+            `unit_axis` is wrong (channels last).
 
     Raises:
         InputError: an alias of a layer that does not exist.
@@ -93,12 +88,12 @@ class LayerNames:
                 self._aliases.setdefault(name, []).append(alias)
 
     def resolve(self, name: str) -> str:
-        """The canonical name of a layer; `#2` for its second call is kept, `:0` is not.
+        """The canonical name of a layer, with `#2` for its second call and without `:0`.
 
-        The exact spelling comes first; then one that differs in case, if it is that of one layer only.
+        Ignores case where no name has the exact spelling and only one layer matches.
 
         Raises:
-            InputError: no such layer; the message has the nearest names, or the range when it is a block's number.
+            InputError: no such layer; the message has the nearest names, or the range of block numbers.
         """
         if not isinstance(name, str):
             raise InputError(f"layer: found {shown(name)}; expected a name such as {', '.join(self.names[-3:])}")
@@ -118,24 +113,22 @@ class LayerNames:
         return tuple(self._aliases.get(name, ()))
 
     def unit_axis(self, name: str, shape: Sequence[int]) -> int | None:
-        """The axis of a layer's output that holds its units; None where that is not known."""
+        """The axis of units in a layer's output; None where it is not known."""
         return self._axis(self.resolve(name), shape) if self._axis else unit_axis(shape)
 
     def listing(self, example: Tensor) -> list[Layer]:
         """Every layer that runs on an image batch, in the order in which they return.
 
-        The network runs on the meta device, where nothing is computed and weights take no memory; one that needs
-        values to know its shapes runs on `example` itself.
+        The network runs on the meta device, without computing; if it needs values, on `example` itself.
 
         Args:
             example: a batch of images as the network takes them; only its shape and type matter.
         """
         shapes = self._calls(example)
-        times = Counter(name.rpartition("#")[0] for name in shapes)
+        times = Counter(call.rpartition("#")[0] for call in shapes)
         layers = []
         for call, shape in shapes.items():
-            name = call.rpartition("#")[0]
-            if name:
+            if name := call.rpartition("#")[0]:
                 axis = self.unit_axis(name, shape)
                 units = None if axis is None else shape[axis]
                 layers.append(Layer(call if times[name] > 1 else name, shape, units, self.aliases_of(name)))
@@ -157,7 +150,7 @@ class LayerNames:
 
 
 def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:
-    """Nodes of CLIP's frozen graph, and `block_4` for a whole stage → submodules of the image tower."""
+    """Nodes of CLIP's frozen graph, and `block_4` for a stage → submodules of the image tower."""
     aliases = {}
     for stage in (1, 2, 3, 4):
         aliases[f"block_{stage}"] = f"layer{stage}"
@@ -170,25 +163,20 @@ def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:
 
 
 def graph_aliases(nodes: Iterable[str]) -> dict[str, str]:
-    """The same the other way: paths such as `layer4.5`, and `block_4` → those nodes that the frozen graph has."""
+    """The inverse: paths such as `layer4.5`, and `block_4` → nodes that the frozen graph has."""
     aliases = {}
-    last: dict[str, tuple[int, str]] = {}
-    for node in nodes:
-        if not (found := re.fullmatch(r"image_block_([1-4])/([0-9]+)/(.+)", node)):
-            continue
-        stage, unit, step = found[1], int(found[2]), found[3]
+    matches = (re.fullmatch(r"image_block_([1-4])/([0-9]+)/(.+)", node) for node in nodes)
+    for stage, unit, step, node in sorted((m[1], int(m[2]), m[3], m[0]) for m in matches if m):
         steps = {**STEPS, **STEPS_WITHOUT_DOWNSAMPLING} if unit else STEPS
         if step in steps:
             aliases[f"layer{stage}.{unit}.{steps[step]}".rstrip(".")] = node
-        if step == "Relu_2":
-            last[stage] = max(last.get(stage, (unit, node)), (unit, node))
-    for stage, (_, node) in last.items():
-        aliases[f"layer{stage}"] = aliases[f"block_{stage}"] = node
+        if step == "Relu_2":  # the last unit's is the output of the stage
+            aliases[f"layer{stage}"] = aliases[f"block_{stage}"] = node
     return aliases
 
 
 def _out_of_range(name: str, plain: str, known: Iterable[str]) -> str | None:
-    """What to say when a number in a name is out of range, as in `layer4.9` or `image_block_4/9/Relu_2`."""
+    """The message for a block number that is out of range, as in `layer4.9` or `image_block_4/9/Relu_2`."""
     known = list(known)
     for found in re.finditer(r"(?<=[./])[0-9]+(?=[./]|\Z)", plain):
         before = plain[: found.start()]
@@ -206,10 +194,8 @@ def _shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
 
 
 def _without_values(module: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers lie on the meta device; the module itself is left alone."""
-    memo: dict[int, object] = {}
+    """A copy with its parameters and buffers on the meta device."""
+    memo: dict[int, object] = {id(buffer): torch.empty_like(buffer, device="meta") for buffer in module.buffers()}
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-    for buffer in module.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
     return copy.deepcopy(module, memo)

@@ -32,15 +32,8 @@ from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
-from Activation_Extraction.models.weights.cache import (
-    VOCABULARY,
-    WEIGHTS,
-    WeightsFile,
-    expected_sha256,
-    find_weights,
-    how_to_get,
-    read_state_dict,
-)
+from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
+from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 
 ENTRY_POINT_GROUP = "interpscore.models"
 RANDOM = "random"

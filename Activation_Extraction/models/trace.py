@@ -1,8 +1,8 @@
-"""The one way to touch a layer: keep its output, edit it, and end the run once everything asked for was seen.
+"""The one way to access a layer: keep its output, edit it, and end the run as soon as all requested layers ran.
 
-Layers are the submodules of a network, by their path (`layer4.5`). All is done with forward hooks, which are gone when
-the block is left, whatever ended it. They act on what the block itself runs: a network may be shared by threads and by
-asyncio tasks that trace it at the same time.
+Layers are the submodules of a network, by their path (`layer4.5`). Forward hooks do the work and are removed at the
+end of the block, even after an error. They act only on what the block itself runs, so threads and asyncio tasks may
+trace one network at the same time.
 """
 
 from __future__ import annotations
@@ -11,92 +11,79 @@ import copy
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, shown
 
-T = TypeVar("T")
 Edit = Callable[[Tensor], Tensor]
-Reduction = Callable[[Tensor], T]
+Reduction = Callable[[Tensor], Any]
 EVERY = "*"
-"""Stands for every call of every layer, kept as `name#1`, `name#2` … in the order in which they return."""
+"""Every call of every layer, kept as `name#1`, `name#2` … in the order in which they return."""
 
 RUNS_ONCE = "runs_once"
-"""A module without parameters that sets this true never runs twice in a forward, so a run may end after it."""
+"""A module without parameters that sets this true runs once in a forward pass, so a run may end after it."""
 
 
-class Retained(dict[str, T], Generic[T]):
-    """What was kept, by the names that were asked for; holds what the last run gave."""
+class Retained(dict[str, Any]):
+    """Requested name → kept output (a Tensor, or what `reduce` made of it) of the last run."""
 
     def __init__(self, traced: _Trace) -> None:
         super().__init__()
         self._traced = traced
 
     def run(self, *inputs: Any, **named_inputs: Any) -> None:
-        """Call the network, and end the run as soon as all layers that were named have been seen.
+        """Call the network, and end the run as soon as all requested layers have run.
 
-        What is kept is the same as after calling the network itself, with one exception: of a layer that has
-        parameters and runs several times, a name without `#` gives the first call here. Runs go to their end while
-        another `trace` is open, which may want to see more.
+        This keeps the same outputs as calling the network itself, with one exception: of a layer that has parameters
+        and runs several times, a name without `#` gives the first call here. While another `trace` is open, the
+        network runs to its end.
         """
         self._traced.run(*inputs, **named_inputs)
 
-    def __missing__(self, name: str) -> T:
+    def __missing__(self, name: str) -> Any:
         raise InputError(self._traced.problem(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OrderedDict, (dict(self),)  # saved without the network, in a form that loads with weights_only
 
 
-@overload
-def trace(
-    module: nn.Module, retain: str | Iterable[str] = (), *, edit: Mapping[str, Edit] | None = None, reduce: None = None
-) -> AbstractContextManager[Retained[Tensor]]: ...
-@overload
-def trace(
-    module: nn.Module,
-    retain: str | Iterable[str] = (),
-    *,
-    edit: Mapping[str, Edit] | None = None,
-    reduce: Reduction[T] | Mapping[str, Reduction[T]],
-) -> AbstractContextManager[Retained[T]]: ...
 @contextmanager
 def trace(
     module: nn.Module,
     retain: str | Iterable[str] = (),
     *,
     edit: Mapping[str, Edit] | None = None,
-    reduce: Reduction[Any] | Mapping[str, Reduction[Any]] | None = None,
-) -> Iterator[Retained[Any]]:
+    reduce: Reduction | Mapping[str, Reduction] | None = None,
+) -> Iterator[Retained]:
     """Keep or edit the outputs of layers while the network runs inside the block.
 
         with trace(network, ["layer3.9", "layer4.5"]) as retained:
-            retained.run(x)                 # ends after layer4.5; network(x) would go to the end
-        retained["layer4.5"]                # a tensor of its own
+            retained.run(x)                 # ends after layer4.5; network(x) would run to the end
+        retained["layer4.5"]                # a copy
 
     Args:
         module: the network.
-        retain: names of the layers to keep. What is kept is what the rest of the network sees, so after any edit, and
-            is a copy that no later operation changes. With gradients it lies on the way to the network's output:
-            `retain_grad()` and `torch.autograd.grad` work on it, inside the block and after it.
-        edit: layer → function from its output to the tensor, of the same shape, type and device, that the rest of the
-            network is to see instead. It gets a copy, which it may change in place. Edits take place in the order in
-            which the layers run. The identity leaves the network's output as it is, bit for bit.
-        reduce: function applied at once to each output kept (such as a spatial mean), so that only its result stays;
-            or one for each name that is retained.
+        retain: names of the layers to keep. A kept output is a copy of what the rest of the network gets, after any
+            edit. With gradients it lies on the path to the network's output: `retain_grad()` and
+            `torch.autograd.grad` work on it, inside the block and after it.
+        edit: layer → function from its output to the tensor, of the same shape, type and device, that replaces it.
+            The function gets a copy, which it may change in place. Edits run in the order of the layers. The identity
+            leaves the network's output unchanged, bit for bit.
+        reduce: function applied at once to each kept output (such as a spatial mean), so that only its result is
+            stored; or one for each retained name.
 
     A layer that runs several times in a run is addressed as `name#1`, `name#2` …; without a number, the last call is
-    kept and every call is edited. `EVERY` keeps all calls of all layers. When a layer returns a tuple, list, mapping or
-    dataclass, the first tensor in it is meant. Calls are counted from the last start of `module`.
+    kept and every call is edited. `EVERY` keeps all calls of all layers. Of a tuple, list, mapping or dataclass, the
+    first tensor counts. Calls are counted from the last start of `module`.
 
-    Of nested blocks, all edits come before all that is kept, those of the inner block first. A generator that yields
-    inside a block leaves the block open: what its caller runs meanwhile is seen too.
+    In nested blocks all edits come first, those of the inner block before those of the outer. A generator that yields
+    inside a block leaves the block open: it traces what the caller runs meanwhile, too.
 
     Raises:
         InputError: an unknown layer (the nearest names are given); an edit that gives another shape; a layer without a
@@ -110,7 +97,7 @@ def trace(
 
 
 def unknown_layer(name: str, known: Iterable[str]) -> str:
-    """One line that says that there is no such layer, and which names come nearest."""
+    """The message for a layer that does not exist, with the nearest names."""
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in reversed(known)}
     near = [folded[match] for match in get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
@@ -119,9 +106,8 @@ def unknown_layer(name: str, known: Iterable[str]) -> str:
 
 
 def split_call(text: str, layers: Container[str]) -> tuple[str, int | None]:
-    """A layer's name and which of its calls is meant, where the text says so: `relu#2` is the second."""
+    """A layer's name and the number of the call, if given: `relu#2` is the second call."""
     name, _, number = text.rpartition("#")
-    # Anything but a count from 1 leaves an unknown name.
     if text in layers or not re.fullmatch(r"[1-9][0-9]{0,8}", number):
         return text, None
     return name, int(number)
@@ -136,14 +122,14 @@ class _Stop(BaseException):
 
 @dataclass(frozen=True)
 class _Address:
-    """One call of a layer, or (`call` None) a layer whatever its call, to be kept or edited."""
+    """One call of a layer, or (`call` None) all its calls, to keep or edit."""
 
     text: str
     name: str
     call: int | None
     purpose: str
 
-    def meets(self, call: int) -> bool:
+    def includes(self, call: int) -> bool:
         return self.call is None or self.call == call
 
 
@@ -153,7 +139,7 @@ class _Trace:
         root: nn.Module,
         retain: list[str],
         edit: Mapping[str, Edit],
-        reduce: Reduction[Any] | Mapping[str, Reduction[Any]] | None,
+        reduce: Reduction | Mapping[str, Reduction] | None,
     ) -> None:
         self._root = root
         self._modules: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
@@ -176,11 +162,11 @@ class _Trace:
         self._waiting: set[_Address] = set()
         self._calls: Counter[tuple[str, nn.Module]] = Counter()
         self._stoppable = False
-        self.retained: Retained[Any] = Retained(self)
+        self.retained = Retained(self)
         self._begin()
 
     def enter(self, stack: ExitStack) -> None:
-        """Place the hooks; leaving `stack` removes them."""
+        """Register the hooks; leaving `stack` removes them."""
         stack.callback(lambda: _open.set(tuple(other for other in _open.get() if other is not self)))
         _open.set((*_open.get(), self))
         stack.callback(self._root.register_forward_pre_hook(self._on_start).remove)
@@ -204,7 +190,7 @@ class _Trace:
             raise InputError([self.problem(text) for text in missed])
 
     def problem(self, text: str) -> str:
-        """Why nothing is held for a name."""
+        """Why there is no output for a name."""
         if text not in {address.text for address in self._addresses}:
             kept = ", ".join(list(self.retained)[:3]) + ("…" if len(self.retained) > 3 else "")
             return f"nothing is kept under {shown(text)}; kept: {kept or 'nothing'}"
@@ -227,9 +213,9 @@ class _Trace:
         return placed
 
     def _end_of(self, address: _Address) -> nn.Module:
-        """The module after whose return an address can get nothing more.
+        """The module after whose return an address gets nothing more.
 
-        A module without parameters, such as a ReLU, may well serve several times in its parent's forward.
+        A module without parameters, such as a ReLU, may run several times in its parent's forward.
         """
         module = self._modules[address.name]
         if address.call is not None or getattr(module, RUNS_ONCE, False) or next(module.parameters(), None) is not None:
@@ -247,7 +233,7 @@ class _Trace:
         return self in _open.get() and module in self._names
 
     def __deepcopy__(self, memo: object) -> _Trace:
-        return self  # a network copied inside the block carries the hooks along, and they do nothing there
+        return self  # hooks in copies of the network made inside the block do nothing
 
     def _on_start(self, module: nn.Module, inputs: Any) -> None:
         if self._acts_on(module):
@@ -260,7 +246,7 @@ class _Trace:
         call = self._calls["edit", module]
         changed = output
         for address in self._edited_at[module]:
-            if address.meets(call):
+            if address.includes(call):
                 self._unreached.discard(address)
                 self._waiting.discard(address)
                 changed = _edited(changed, address.text, self._edits[address])
@@ -272,7 +258,7 @@ class _Trace:
         self._calls["keep", module] += 1
         call = self._calls["keep", module]
         onward = None
-        addresses = [address for address in self._kept_at.get(module, ()) if address.meets(call)]
+        addresses = [address for address in self._kept_at.get(module, ()) if address.includes(call)]
         texts = [address.text for address in addresses]
         found = _first_tensor(output) if texts or self._every else None
         if self._every and found is not None:
@@ -285,7 +271,7 @@ class _Trace:
             self.retained.update(self._reduced(texts, kept))
             self._unreached.difference_update(addresses)
             if kept.requires_grad and self._reduce is None:
-                # The network goes on from the tensor that is handed out, so that gradients pass through it.
+                # The network continues from the kept tensor, so that gradients pass through it.
                 onward = _replaced(output, path, kept.clone())
         self._waiting -= {address for address in self._ending_at.get(module, ()) if address.text in self.retained}
         if self._stoppable and not self._waiting and _open.get() == (self,):
@@ -299,18 +285,18 @@ def _edited(output: Any, name: str, function: Edit) -> Any:
         raise InputError(_no_tensor(name, output))
     path, before = found
     given = before.clone()
-    after: object = function(given)
-    wanted = _signature(before)
-    if not isinstance(after, Tensor) or _signature(after) != wanted:
-        got = _signature(after) if isinstance(after, Tensor) else type(after).__name__
+    after: Any = function(given)
+    if (got := _signature(after)) != (wanted := _signature(before)):
         raise InputError(f"edit of layer {shown(name)}: gave {got}; expected {wanted}")
     if after is given and not (after.requires_grad or before.requires_grad or before.is_meta) and after.equal(before):
         return output
-    # The function may hold on to what it gave, and a later in-place operation would change it.
+    # The function may keep what it returned, and a later in-place operation would change it.
     return _replaced(output, path, after.clone())
 
 
-def _signature(x: Tensor) -> str:
+def _signature(x: object) -> str:
+    if not isinstance(x, Tensor):
+        return type(x).__name__
     return f"a tensor {tuple(x.shape)} of {x.dtype} on {x.device}"
 
 
@@ -319,7 +305,7 @@ def _no_tensor(name: str, output: object) -> str:
 
 
 def _first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
-    """The first tensor of an output and the keys that lead to it."""
+    """The first tensor of an output, after the keys that lead to it."""
     if isinstance(output, Tensor):
         return [], output
     for key, part in parts_of(output).items():
@@ -329,7 +315,7 @@ def _first_tensor(output: object) -> tuple[list[Any], Tensor] | None:
 
 
 def parts_of(output: object) -> dict[Any, Any]:
-    """What a mapping, a tuple, a list or a dataclass holds; nothing for anything else."""
+    """Key → part of a mapping, tuple, list or dataclass; empty for anything else."""
     if isinstance(output, Mapping):
         return dict(output)
     if isinstance(output, tuple | list):
@@ -340,7 +326,7 @@ def parts_of(output: object) -> dict[Any, Any]:
 
 
 def with_parts(output: Any, parts: Mapping[Any, Any]) -> Any:
-    """A copy of a mapping, tuple, list or dataclass with other parts under some of its keys."""
+    """A copy of a mapping, tuple, list or dataclass with some parts replaced."""
     if isinstance(output, tuple | list):
         items = [parts.get(key, part) for key, part in enumerate(output)]
         return output._make(items) if hasattr(output, "_make") else type(output)(items)
@@ -354,7 +340,7 @@ def with_parts(output: Any, parts: Mapping[Any, Any]) -> Any:
 
 
 def _replaced(output: Any, path: list[Any], tensor: Tensor) -> Any:
-    """A copy of an output with another tensor at the place that `path` leads to."""
+    """A copy of an output with the tensor at `path` replaced."""
     if not path:
         return tensor
     key, *rest = path

@@ -116,7 +116,7 @@ class LayerInterventions:
         """How effects are computed, in words."""
         if self._suffix is None:
             return "exact update of the attention pool"
-        because = self._suffix.whole_because
+        because = self._suffix.full_run_reason
         return f"the whole network for each unit ({because})" if because else "what follows the layer, for each unit"
 
     def count(self) -> int:

@@ -1,9 +1,8 @@
 """Records what the modules of a network return in a run up to a layer, and returns it again in other runs.
 
-Recorded are the calls that have returned when the layer returns, without the calls inside them, and those still open.
-In a replay the former return what they returned, a row for each variant of the layer's output; the latter run; the
-layer returns the variants. All of it in a copy of the network with the same parameters and buffers: the network itself
-is left alone.
+A record has the outermost calls that have returned when the layer returns, and the calls still open. In a replay the
+former return what they returned, one row for each variant of the layer's output; the latter run; the layer returns the
+variants. This happens in a copy of the network with the same parameters and buffers.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ from torch import Tensor, nn
 from Activation_Extraction.models.trace import parts_of, with_parts
 
 ModuleOverride = Callable[[nn.Module, Callable[[], Any]], Any]
-"""Returns what a module is to return, given the module and its own forward."""
+"""From a module and its own forward to what the module returns."""
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, tuple, list, Mapping)
-"""What may be returned beside tensors; nothing of it can change unseen, as copies of lists and mappings are given."""
+"""Other types that modules may return; lists and mappings are copied, so nothing in a record can change."""
 
 _override: ContextVar[ModuleOverride | None] = ContextVar("override", default=None)
 
 
 class UnfitError(Exception):
-    """A network whose runs cannot be replayed; the message says why."""
+    """A network whose runs cannot be replayed."""
 
 
 class EndOfReplay(BaseException):
-    """Ends a replay; no `Exception`, so that a network's own error handling lets it pass."""
+    """Ends a replay; no `Exception`, so that a network's own error handling does not catch it."""
 
 
 class Diverged(EndOfReplay):
-    """Other modules run than those that were recorded."""
+    """Other modules run than in the record."""
 
 
 class MissingRead(EndOfReplay):
-    """Something read a tensor that is not kept."""
+    """Something reads a tensor that was dropped."""
 
 
 def copied(network: nn.Module) -> nn.Module:
     """A copy with the same parameters and buffers, for `run_overridden`."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    # Hooks may come and go in other threads, which would end a loop over them; a dictionary's own copy has no loop.
+    # Other threads may add and remove hooks, which breaks a loop over them; dict.copy has no such loop.
     attributes = [item for module in network.modules() for item in vars(module).copy().items()]
     hooks = [value for name, value in attributes if name.endswith("_hooks") and isinstance(value, dict)]
     memo |= {id(each): type(each)() for each in hooks}
@@ -74,12 +73,12 @@ def _make_overridable(module: nn.Module) -> None:
         return override(module, lambda: forward(*inputs, **named_inputs))
 
     module.forward = overridable
-    # An encoder layer of torch computes all at once, past its submodules, unless these have hooks.
+    # An encoder layer of torch has a fast path that skips its submodules unless these have hooks.
     module.register_forward_hook(lambda *_: None)
 
 
 def run_overridden(made: nn.Module, x: Tensor, override: ModuleOverride) -> Any:
-    """The output of a network that `copied` made, where `override` decides what each of its modules returns."""
+    """The output of a network from `copied`, where `override` decides what each of its modules returns."""
     token = _override.set(override)
     try:
         return made(x)
@@ -91,8 +90,8 @@ class RecordedTensor:
     """A tensor as it was when a call returned it.
 
     Args:
-        shared: it is a parameter or a buffer, so no copy is made.
-        drops: only for as long as something else holds its memory, too, or until `hold` is called.
+        shared: it is a parameter or a buffer, so it is not copied.
+        drops: drop the copy with the original's memory, unless `hold` was called before.
     """
 
     def __init__(self, tensor: Tensor, *, shared: bool, drops: bool) -> None:
@@ -107,11 +106,11 @@ class RecordedTensor:
         return self._values[0]
 
     def hold(self) -> None:
-        """Keep it from now on, if it is still there."""
-        self._watch = None  # a weak reference that is gone calls nothing
+        """Keep it from now on, if it was not dropped."""
+        self._watch = None  # a deleted weak reference calls nothing
 
     def rows(self, rows: int, axis: int | None) -> Tensor:
-        """The same for each row, one after the other along an axis; once where no axis has the rows."""
+        """One copy for each row, concatenated along an axis; a single copy for axis None."""
         if not self._values:
             shape = [size * (rows if place == axis else 1) for place, size in enumerate(self.shape)]
             return _Missing(shape, self.dtype, self.device)
@@ -121,7 +120,7 @@ class RecordedTensor:
 
 
 class _Missing(Tensor):
-    """Has the shape of a tensor that is not kept, and no values: whatever reads it ends the replay."""
+    """The shape of a dropped tensor without values: reading it ends the replay."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -140,7 +139,7 @@ class _Missing(Tensor):
 
 @dataclass(eq=False)
 class Step:
-    """A call of a module. Of one that has returned: its output, with a `RecordedTensor` in the place of each tensor."""
+    """A call of a module; its output, if it has returned, with a `RecordedTensor` in place of each tensor."""
 
     module: nn.Module
     returned: bool = False
@@ -154,26 +153,19 @@ class Step:
     def others(self) -> list[Any]:
         return [leaf for leaf in leaves(self.output) if not isinstance(leaf, RecordedTensor)]
 
-    def like(self) -> tuple[object, ...]:
-        """Equal for calls of one module that return the same but for the values of tensors."""
+    def signature(self) -> tuple[object, ...]:
+        """Equal for calls of one module whose outputs differ only in the values of tensors."""
         kinds = [(tensor.shape, tensor.dtype, tensor.device) for tensor in self.tensors]
         return self.module, self.returned, kinds, self.others
 
 
 class Recorder:
-    """An override that records the calls of a run up to a layer's, which is then the last of its `steps`.
-
-    Args:
-        layer: a module.
-        call: which of its calls is meant, from 1.
-        record: makes a `RecordedTensor` of a tensor.
-    """
+    """An override that records the calls of a run up to call `call` (from 1) of `layer`, the last of its `steps`."""
 
     def __init__(self, layer: nn.Module, call: int, record: Callable[[Tensor], RecordedTensor]) -> None:
         self._layer, self._call, self._record = layer, call, record
         self.steps: list[Step] = []
-        self.calls = 0
-        """Of the layer, in the whole run."""
+        self.calls = 0  # of the layer, in the complete run
         self.arrived = False
 
     def __call__(self, module: nn.Module, forward: Callable[[], Any]) -> Any:
@@ -193,7 +185,7 @@ class Recorder:
 
 
 class Replay:
-    """An override that returns what was recorded, and the variants as the first tensor of what the layer returns."""
+    """An override that returns the recorded outputs, with the variants as first tensor of the layer's."""
 
     def __init__(self, steps: Sequence[Step], axes: Sequence[Sequence[int | None]], variants: Tensor) -> None:
         self._steps, self._axes, self._variants = steps, axes, variants
@@ -222,11 +214,10 @@ class Replay:
 
 
 def axes_of(one: Sequence[Step], two: Sequence[Step]) -> list[list[int | None]]:
-    """Which axis has the images in each tensor of each step, told by the same run with one image and with two.
+    """The axis of images in each tensor of each step, from runs with one image and with two.
 
     Raises:
-        UnfitError: another axis than just one grows, or by another factor; what is no tensor depends on the images,
-            or is none of `PLAIN`.
+        UnfitError: not exactly one axis doubles; other outputs depend on the number of images or are not `PLAIN`.
     """
     if [(step.module, step.returned) for step in one] != [(step.module, step.returned) for step in two]:
         raise UnfitError("other modules run before the layer for two images than for one")
@@ -242,10 +233,10 @@ def axes_of(one: Sequence[Step], two: Sequence[Step]) -> list[list[int | None]]:
 
 
 def axis_of(one: Sequence[int], more: Sequence[int], times: int) -> int | None:
-    """The axis along which there is one image in one shape and some `times` as many in another; None if they agree.
+    """The axis that is `times` as long in the second shape; None if the shapes agree.
 
     Raises:
-        UnfitError: the shapes differ in any other way.
+        UnfitError: the shapes differ in another way.
     """
     grown = [axis for axis, (a, b) in enumerate(zip(one, more)) if a != b]
     if len(one) != len(more) or len(grown) > 1 or any(more[axis] != times * one[axis] for axis in grown):
@@ -254,13 +245,13 @@ def axis_of(one: Sequence[int], more: Sequence[int], times: int) -> int | None:
 
 
 def leaves(output: object) -> list[Any]:
-    """What an output is made of, in the order of `_mapped`."""
+    """The innermost parts of an output, in the order of `_mapped`."""
     parts = parts_of(output)
     return [leaf for part in parts.values() for leaf in leaves(part)] if parts else [output]
 
 
 def _mapped(function: Callable[[Any], Any], output: Any) -> Any:
-    """A copy of an output with something else in the place of each tensor, or of each `RecordedTensor`."""
+    """A copy of an output with the function applied to each Tensor or `RecordedTensor`."""
     if isinstance(output, Tensor | RecordedTensor):
         return function(output)
     parts = {key: _mapped(function, part) for key, part in parts_of(output).items()}

@@ -1,7 +1,4 @@
-"""The part of a network after one layer, run for many variants of the layer's output on one image.
-
-The network runs once for an image; what comes before the layer does not run again.
-"""
+"""The part of a network after one layer, run for many variants of the layer's output on one image."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from Activation_Extraction.models.surgery.replay import (
 from Activation_Extraction.models.trace import split_call, trace, unknown_layer
 
 TOLERANCE = 1e-4
-"""How far a run of the suffix may be off, as a part of the norm of an output; more where numbers have fewer bits."""
+"""Allowed error of the suffix, relative to the norm of an output; larger for types of lower precision."""
 
 
 class Suffix:
@@ -39,22 +36,20 @@ class Suffix:
         a, output = suffix.record(x)            # x (1, 3, H, W), a (1, C, h, w): the network runs to its end
         outputs = suffix(variants)              # (V, C, h, w) to (V, …): only what follows the layer runs
 
-    On the first image, and on each that runs through other calls or shapes than the one before, the suffix is compared
-    with the whole network. Where it gives something else, or cannot be run, the whole network runs each time.
+    On the first image, and whenever the calls or shapes of a run differ from those before, the suffix is compared
+    with the full network. If they disagree, or the suffix cannot run, the full network runs each time, and
+    `full_run_reason` says why.
 
-    The network itself is left alone, and other threads may use it. Its parameters and buffers are shared; all else,
-    hooks included, is as it was when the suffix was made. Edits of a `trace` around it do not reach the suffix.
+    The suffix works on a copy that shares parameters and buffers; hooks are those at the time it was made. Other
+    threads may use the network meanwhile, and edits of a surrounding `trace` do not reach the suffix.
 
     Args:
-        network: what it gives for an image must not depend on the rest of the batch.
-        layer: path of a submodule; `relu#2` for the second call of one that runs several times.
+        network: its output for an image must not depend on the rest of the batch.
+        layer: path of a submodule; `relu#2` for its second call.
 
     Raises:
         InputError: an unknown layer (the nearest names are given).
     """
-
-    whole_because: str | None
-    """Why the whole network runs each time; None where the suffix does."""
 
     def __init__(self, network: nn.Module, layer: str) -> None:
         modules = dict(network.named_modules(remove_duplicate=False))
@@ -62,60 +57,57 @@ class Suffix:
         if name not in modules:
             raise InputError([unknown_layer(layer, [known for known in modules if known])])
         self._layer = layer
-        self._whole = _Whole(network, layer)
-        self._part: _Part | None = None
+        self._full = _FullNetwork(network, layer)
+        self._replaying: _ReplayingCopy | None = None
         self._like: Tensor | None = None
-        self.whole_because = None
+        self.full_run_reason: str | None = None
         try:
-            self._part = _Part(network, name, call)
+            self._replaying = _ReplayingCopy(network, name, call)
         except Exception as error:  # a network's own code may raise anything
-            self.whole_because = f"it cannot be copied ({_told(error)})"
+            self.full_run_reason = f"it cannot be copied ({_reason(error)})"
 
     def record(self, x: Tensor) -> tuple[Tensor, Any]:
-        """Run the network on one image and remember what the suffix needs; what it remembered before is gone.
+        """Run the network on one image and store what the suffix needs, instead of what it stored before.
 
         Args:
             x: `(1, …)`, as the network takes it.
 
         Returns:
-            The layer's output `(1, …)`, a tensor of its own (the first one where the layer returns several), and the
-            network's output. Neither has gradients.
+            A copy of the layer's output `(1, …)` (its first tensor) and the network's output, both without gradients.
 
         Raises:
-            InputError: not one image; a layer that does not run, runs several times (its calls are named), or gives no
-                tensor or not one row for an image; a network that gives something else for an image when it runs again,
-                or with others in the batch.
+            InputError: not one image; a layer that does not run, runs several times (its calls are listed), or gives
+                no tensor or not one row for an image; a network whose output for an image changes in a second run, or
+                with the rest of the batch.
         """
         if x.ndim == 0 or len(x) != 1:
             raise InputError(f"input of shape {tuple(x.shape)}; expected one image, (1, …)")
-        self._like, because = None, self.whole_because
-        # In inference mode torch does not count what is written in place.
+        self._like, because = None, self.full_run_reason
+        # In inference mode torch does not count in-place changes.
         with torch.inference_mode(False), torch.no_grad():
             x = x.detach().clone()
-            if self._part is not None:
+            if self._replaying is not None:
                 try:
-                    return self._checked(self._part, x)
+                    return self._checked(self._replaying, x)
                 except InputError:
                     raise
                 except (Exception, EndOfReplay) as error:  # a network's own code may raise anything
-                    because = _told(error)
+                    because = _reason(error)
             try:
-                recorded = self._checked(self._whole, x)
+                recorded = self._checked(self._full, x)
             except UnfitError as error:
                 raise InputError(
                     f"layer {shown(self._layer)}: {error}; expected a network that gives the same for an image each "
-                    "time, whatever else is in the batch"
+                    "time, whatever the rest of the batch"
                 ) from None
-        self._run_whole(because)  # only now: what was raised may have been the image's fault
+        self._always_run_full(because)  # only now: the image may have caused the error
         return recorded
 
     def __call__(self, a: Tensor) -> Any:
-        """The network's output for V variants of the layer's output on the image that was recorded last.
-
-        Gradients with regard to the variants are those of the whole network.
+        """The network's output for V variants of the layer's output on the last recorded image, with gradients.
 
         Args:
-            a: `(V, …)` where `record` gave `(1, …)`, of the same type and on the same device; V is at least 1.
+            a: `(V, …)` where `record` gave `(1, …)`, of the same type and device; V is at least 1.
 
         Raises:
             InputError: variants of another shape, type or device; no image was recorded.
@@ -129,41 +121,40 @@ class Suffix:
                 f"variants of layer {shown(self._layer)}: a tensor {tuple(a.shape)} of {a.dtype} on {a.device}; "
                 f"expected ({wanted}) of {like.dtype} on {like.device}"
             )
-        if self._part is not None:
+        if self._replaying is not None:
             try:
-                return self._part.run(a)
+                return self._replaying.run(a)
             except Diverged as error:
-                self._run_whole(_told(error))
-        return self._whole.run(a)
+                self._always_run_full(_reason(error))
+        return self._full.run(a)
 
-    def _checked(self, way: _Part | _Whole, x: Tensor) -> tuple[Tensor, Any]:
-        self._whole.x = x
+    def _checked(self, way: _ReplayingCopy | _FullNetwork, x: Tensor) -> tuple[Tensor, Any]:
+        self._full.x = x
         a, output = way.record(x)
         if a.ndim == 0 or len(a) != 1:
             raise InputError(f"layer {shown(self._layer)}: gives {tuple(a.shape)} for one image; expected (1, …)")
-        if way.checked_for != way.seen:
+        if way.checked_signature != way.signature:
             changed = a.clone(memory_format=torch.contiguous_format)
             changed.view(-1)[::2] = 0
-            # Three rows, as one row or two may be what a network still has from being recorded.
+            # Three rows: the network may still have state from recording one or two.
             together = way.run(torch.cat([a, changed, a]))
-            check_rows(together, [output, self._whole.run(changed), output], self._whole.tolerance(a, output))
-            way.checked_for = way.seen
+            check_rows(together, [output, self._full.run(changed), output], self._full.tolerance(a, output))
+            way.checked_signature = way.signature
         self._like = a.new_empty((0, *a.shape[1:]))
         return a, output
 
-    def _run_whole(self, because: str | None) -> None:
-        self.whole_because, self._part = because, None
+    def _always_run_full(self, because: str | None) -> None:
+        self.full_run_reason, self._replaying = because, None
 
 
-class _Whole:
-    """What follows a layer, by way of the whole network."""
+class _FullNetwork:
+    """Runs what follows a layer with the full network."""
 
     def __init__(self, network: nn.Module, layer: str) -> None:
         self._network, self._layer = network, layer
-        self.x = torch.empty(0)
-        """The image."""
-        self.seen: object = "all images run alike"
-        self.checked_for: object = None
+        self.x = torch.empty(0)  # the image
+        self.signature: object = "all images run alike"
+        self.checked_signature: object = None
 
     def record(self, x: Tensor) -> tuple[Tensor, Any]:
         outputs = []
@@ -196,8 +187,8 @@ class _Whole:
         return max([TOLERANCE, *(8 * torch.finfo(kind).eps for kind in kinds if kind.is_floating_point)])
 
 
-class _Part:
-    """What follows a layer, by way of a copy of the network in which what came before is replayed."""
+class _ReplayingCopy:
+    """Runs what follows a layer with a copy of the network that replays what came before."""
 
     def __init__(self, network: nn.Module, name: str, call: int | None) -> None:
         self._copy = copied(network)
@@ -208,25 +199,24 @@ class _Part:
         self._x = torch.empty(0)
         self._steps: list[Step] = []
         self._axes: list[list[int | None]] = []
-        self.seen: object = None
-        """What runs up to the layer, with the shapes and types of what it gives."""
-        self.checked_for: object = None
+        self.signature: object = None  # the calls up to the layer, with the shapes and types of their outputs
+        self.checked_signature: object = None
 
     def record(self, x: Tensor) -> tuple[Tensor, Any]:
-        self._steps = []  # so that those of two images are not held at once
+        self._steps = []  # frees those of the last image first
         self._x = x
         self._steps, output = self._recorded(x)
-        seen = [step.like() for step in self._steps]
-        if seen != self.seen:
+        signature = [step.signature() for step in self._steps]
+        if signature != self.signature:
             self._axes = axes_of(self._steps, self._recorded(torch.cat([x, x]))[0])
-            self.seen = seen
+            self.signature = signature
         return self._steps[-1].tensors[0].value.clone(), output
 
     def run(self, a: Tensor) -> Any:
         try:
             return self._replayed(a)
         except MissingRead:
-            # Functions between modules run again, and read what nothing held any more when the layer returned.
+            # Functions between modules run again and read a tensor that was freed before the layer returned.
             self._drops = False
             self.record(self._x)
             return self._replayed(a)
@@ -252,10 +242,10 @@ class _Part:
 
 
 def check_rows(together: object, alone: list[Any], tolerance: float) -> None:
-    """Compare what a network gives for some rows at once with what it gives for each of them.
+    """Compare a network's output for a batch with its outputs for each row.
 
     Raises:
-        UnfitError: they differ, by more than `tolerance` as a part of the norm; there is no tensor to compare.
+        UnfitError: they differ by more than `tolerance` times the norm; the output has no tensor.
     """
     tensors, *others = ([leaf for leaf in leaves(x) if isinstance(leaf, Tensor)] for x in (together, *alone))
     if not tensors or {len(tensors)} != {len(other) for other in others}:
@@ -269,7 +259,7 @@ def check_rows(together: object, alone: list[Any], tolerance: float) -> None:
 
 
 def _distance(found: Tensor, wanted: Tensor) -> float:
-    """Norm of the difference over that of what is wanted; what is not finite must be just the same."""
+    """Norm of the difference over that of `wanted`; values that are not finite must be identical."""
     if found.shape != wanted.shape:
         return float("inf")
     exact = torch.promote_types(wanted.dtype, torch.float64)
@@ -286,6 +276,6 @@ def _check_calls(layer: str, calls: int) -> None:
         raise InputError(f"layer {shown(layer)}: runs {calls} times; expected one of {listed}")
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     own = isinstance(error, UnfitError | EndOfReplay)
     return str(error) if own else f"{type(error).__name__}: {first_line(error)}"

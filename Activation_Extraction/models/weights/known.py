@@ -1,4 +1,4 @@
-"""The weights files that are known by name: where each lies, its SHA-256, and what it is."""
+"""The weights files that are known by name: their addresses, SHA-256 and contents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from Activation_Extraction.base.errors import InputError, shown
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-"""A SHA-256 as it is written here: 64 hexadecimal digits."""
-
+_TENSORFLOW = "https://openaipublic.blob.core.windows.net/clip/tf"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -22,15 +21,15 @@ class WeightsFile:
 
     Attributes:
         name: plain file name.
-        urls: where it lies, the first that answers counts; http or https.
-        sha256: of its bytes. `None` where no publisher states it: then what the first download brings is noted and
-            every later one is checked against that. Never `None` for TorchScript, which can run code.
+        urls: http or https addresses of the file, tried in order.
+        sha256: None where no publisher states it: then the hash of the first download is recorded, and later ones
+            must match it. Never None for TorchScript, which can run code.
         bytes: exact size, where known.
-        kind: what it is read as.
+        kind: the format.
         about: one line for people.
         model: the model it belongs to; empty when it serves several.
-        source: who gives it, a word to choose it by.
-        packages: importable packages that carry the same file.
+        source: its publisher, the word to choose it by.
+        packages: importable packages that contain the same file.
     """
 
     name: str
@@ -46,20 +45,15 @@ class WeightsFile:
     def __post_init__(self) -> None:
         problems = []
         if not _FILE_NAME.fullmatch(self.name):
-            problems.append(f"weights file: the name {shown(self.name)}; expected a plain file name")
+            problems.append(f"name {shown(self.name)}; expected a plain file name")
         if self.sha256 is not None and not SHA256_PATTERN.fullmatch(self.sha256):
-            problems.append(
-                f"weights file {self.name}: sha256 {shown(self.sha256, 80)}; expected 64 hexadecimal digits"
-            )
+            problems.append(f"sha256 {shown(self.sha256, 80)}; expected 64 hexadecimal digits")
         if self.sha256 is None and self.kind == "torchscript":
-            problems.append(f"weights file {self.name}: no sha256; expected one, as TorchScript can run code")
-        problems += [
-            f"weights file {self.name}: the address {shown(url)}; expected http:// or https://"
-            for url in self.urls
-            if urlsplit(url).scheme not in ("http", "https")
-        ]
+            problems.append("no sha256; expected one, as TorchScript can run code")
+        bad_urls = [url for url in self.urls if urlsplit(url).scheme not in ("http", "https")]
+        problems += [f"address {shown(url)}; expected http:// or https://" for url in bad_urls]
         if problems:
-            raise InputError(problems)
+            raise InputError(f"weights file {shown(self.name)}: {problem}" for problem in problems)
 
 
 def _openai_archive(model: str, size: str, sha256: str) -> WeightsFile:
@@ -69,8 +63,8 @@ def _openai_archive(model: str, size: str, sha256: str) -> WeightsFile:
 
 
 VOCABULARY = WeightsFile(
-    name="bpe_simple_vocab_16e6.txt.gz",
-    urls=(
+    "bpe_simple_vocab_16e6.txt.gz",
+    (
         "https://openaipublic.azureedge.net/clip/bpe_simple_vocab_16e6.txt.gz",
         "https://raw.githubusercontent.com/openai/CLIP/main/clip/bpe_simple_vocab_16e6.txt.gz",
     ),
@@ -78,20 +72,18 @@ VOCABULARY = WeightsFile(
     bytes=1_356_917,
     kind="vocabulary",
     about="the merges of CLIP's tokenizer",
-    packages=("clip", "open_clip"),
+    packages=("clip", "open_clip"),  # importable names of PyPI's clip-anytorch and open_clip_torch
 )
-"""Also inside the PyPI packages clip-anytorch and open_clip_torch, where it is found when they are installed."""
-
 WEIGHTS: Mapping[str, WeightsFile] = {
     file.name: file
     for file in (
         WeightsFile(
-            name="resnet50x4_clip.openai.safetensors",
-            urls=("https://huggingface.co/timm/resnet50x4_clip.openai/resolve/main/open_clip_model.safetensors",),
+            "resnet50x4_clip.openai.safetensors",
+            ("https://huggingface.co/timm/resnet50x4_clip.openai/resolve/main/open_clip_model.safetensors",),
             sha256="fcd5a494550d0951f314a9d74225887e727ddc20c28c78962b58464705bfb465",
             bytes=None,
             kind="safetensors",
-            about="CLIP RN50x4, OpenAI's weights as the Hugging Face hub has them, 714 MB",
+            about="CLIP RN50x4, OpenAI's weights from the Hugging Face hub, 714 MB",
             model="clip-rn50x4",
             source="huggingface",
         ),
@@ -101,10 +93,8 @@ WEIGHTS: Mapping[str, WeightsFile] = {
         _openai_archive("clip-rn50x16", "RN50x16", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa"),
         _openai_archive("clip-rn50x64", "RN50x64", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c"),
         WeightsFile(
-            name="RN50x4.image32.pb",
-            urls=(
-                "https://openaipublic.blob.core.windows.net/clip/tf/RN50_4x/084ee9c176da32014b0ebe42cd7ca66e/image32.pb",
-            ),
+            "RN50x4.image32.pb",
+            (f"{_TENSORFLOW}/RN50_4x/084ee9c176da32014b0ebe42cd7ca66e/image32.pb",),
             sha256=None,
             bytes=None,
             kind="frozen_graph",
@@ -115,4 +105,4 @@ WEIGHTS: Mapping[str, WeightsFile] = {
         VOCABULARY,
     )
 }
-"""Every file known here, by name; those of one model in order of preference."""
+"""Every known file by name; those of one model in order of preference."""

@@ -1,7 +1,7 @@
-"""From URL to file over HTTP: resumed when cut off, checked by SHA-256, in place only when complete.
+"""From URL to file over HTTP: resumed after interruptions, checked by SHA-256, moved into place when complete.
 
-During a download its bytes are in `<target>.part`; `<target>.part.json` says where they came from, so that a later run
-or a second process resumes. Only one process at a time writes them. Why not a library: docs/decisions.md.
+A download is in `<target>.part` until then; `<target>.part.json` records its source, so that a later run or another
+process resumes. One process at a time writes them. Why not a library: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from Activation_Extraction.base.errors import DownloadError, OutputError, shown
 from Activation_Extraction.base.files import sha256_of, write_together
 
 Report = Callable[[int, "int | None"], None]
-"""Called with the bytes that are there, and those there will be when the server tells."""
+"""Called with bytes so far, and bytes in all or None."""
 
 WAITS = (1.0, 2.0, 5.0, 10.0)
-"""Seconds between tries that bring nothing new; after the last of them the URL is given up."""
+"""Seconds between tries that bring nothing new; after the last one the next URL is tried."""
 
 BLOCK_BYTES = 1 << 18
 _LONGEST_WAIT = 60.0
@@ -49,12 +49,12 @@ def fetch(
     timeout: float,
     waits: Sequence[float] = WAITS,
 ) -> str:
-    """Fetch a file from the first URL that gives it whole, and move it to `target`.
+    """Fetch a file from the first URL that gives it completely, and move it to `target`.
 
     Args:
-        urls: where the same file lies; http or https.
+        urls: http or https addresses of the same file.
         target: where it goes; its folder exists, and the caller holds `only_one(target)`.
-        sha256: what its bytes must hash to; `None` takes what comes.
+        sha256: expected hash; None accepts any.
         size: exact bytes, where known.
         report: called as bytes arrive.
         timeout: seconds without a byte after which a server counts as stalled.
@@ -64,8 +64,8 @@ def fetch(
         The SHA-256 of the file.
 
     Raises:
-        DownloadError: each URL with what went wrong there. What has arrived is kept, unless its hash is wrong.
-        OutputError: disk full, no permission. What has arrived is kept.
+        DownloadError: each URL with its error. The part that has arrived is kept, unless its hash is wrong.
+        OutputError: disk full, no permission. The part that has arrived is kept.
     """
     part = _Part(target, sha256)
     reasons = []
@@ -82,7 +82,7 @@ def fetch(
 
 @contextmanager
 def only_one(target: Path, report: Report) -> Iterator[None]:
-    """Hold the right to fetch `target`; while another process has it, report how far that one is."""
+    """Lock `target`; while another process has the lock, report its progress."""
     part = _Part(target, None)
     lock = FileLock(f"{part.path}.lock")
     try:
@@ -96,7 +96,7 @@ def only_one(target: Path, report: Report) -> Iterator[None]:
         raise OutputError(f"{lock.lock_file}: cannot be written ({error.strerror})") from None
     try:
         yield
-        # Whoever waits for a removed lock finds the file in place before it does anything.
+        # A process that still waits for the removed lock checks for the file first.
         with suppress(OSError):
             os.unlink(lock.lock_file)
     finally:
@@ -104,7 +104,7 @@ def only_one(target: Path, report: Report) -> Iterator[None]:
 
 
 class _TransferError(Exception):
-    """What went wrong with one try. `again`: another may do better; `after`: seconds the server asks for."""
+    """A failed try. `again`: another may succeed; `after`: seconds to wait, as the server asks."""
 
     def __init__(self, reason: str, *, again: bool = True, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -112,16 +112,14 @@ class _TransferError(Exception):
 
 
 class _Part:
-    """The bytes of a file that have arrived so far, and where they came from."""
+    """The bytes that have arrived so far, and their source."""
 
     def __init__(self, target: Path, sha256: str | None) -> None:
         self.target, self.sha256 = target, sha256
         self.path = target.with_name(f"{target.name}.part")
         self.origin_path = target.with_name(f"{target.name}.part.json")
-        self.stitched = self.size > 0
-        """Whether the bytes come from more than one answer, and so perhaps from two versions of the file."""
-        self.fresh = False
-        """Whether they were all fetched again for that reason."""
+        self.stitched = self.size > 0  # from several answers, so perhaps from two versions of the file
+        self.fresh = False  # fetched again for that reason
 
     @property
     def size(self) -> int:
@@ -131,12 +129,12 @@ class _Part:
             return 0
 
     def range_headers(self, url: str) -> dict[str, str]:
-        """Headers that ask for what is missing; bytes that cannot be gone on with are dropped."""
+        """Headers that ask for the missing bytes; removes a part that cannot be resumed."""
         if not self.size:
             return {}
         origin = self._origin()
         validator = origin.get("validator") if origin.get("url") == url else None
-        # A known hash finds out halves that do not belong together; without one the server must vouch for them.
+        # A known hash detects parts of different versions; without one the server's validator must.
         if origin.get("sha256") != self.sha256 or not (self.sha256 or validator):
             self.remove()
             return {}
@@ -193,19 +191,19 @@ def _transfer(url: str, part: _Part, size: int | None, report: Report, timeout: 
             _ask(url, part, size, report, timeout)
             return
         except _TransferError as fault:
-            # A server that lies about the length may have given all there is.
+            # The length a server states may be wrong.
             if part.size > most and part.sha256 and sha256_of(part.path) == part.sha256:
                 return
             failures = 1 if part.size > most else failures + 1
             most = max(most, part.size)
-            # What a server refuses at first it may mean; later it can be a link that ran out on the way.
+            # A refusal is final at the start; later it may be a link that has expired.
             if failures > len(waits) or not (fault.again or most > at_start):
                 raise
             time.sleep(min(max(waits[failures - 1], fault.after), _LONGEST_WAIT))
 
 
 def _ask(url: str, part: _Part, size: int | None, report: Report, timeout: float) -> None:
-    """One request, its answer appended to the part. Returns when the file is whole as far as lengths tell."""
+    """Append the answer to one request to the part. Returns when the file is complete as far as lengths tell."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise _TransferError("is no http or https address", again=False)
     headers = {"User-Agent": "interpscore", **part.range_headers(url)}
@@ -216,7 +214,7 @@ def _ask(url: str, part: _Part, size: int | None, report: Report, timeout: float
             if error.code == 416 and part.size and _content_range(error.headers)[1] == part.size:
                 return
             raise _refusal(error, part) from None
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that is none, in a redirect
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an invalid address in a redirect
         raise _network_fault(error, timeout) from None
     with answer:
         first, total = _content_range(answer.headers) if answer.status == 206 else (0, answer.length)
@@ -252,7 +250,7 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
                 if not block:
                     return
                 file.write(block)
-                file.flush()  # what has arrived outlives this process
+                file.flush()  # keep it if this process is killed
                 remaining = None if remaining is None else remaining - len(block)
                 done += len(block)
                 report(done, total)
@@ -266,7 +264,7 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
 
 
 def _content_range(headers: Message) -> tuple[int | None, int | None]:
-    """First byte and length of the whole file, as `bytes 5-9/10` or `bytes */10` tell."""
+    """First byte and length of the complete file, from `bytes 5-9/10` or `bytes */10`."""
     found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", "").strip())
     if not found:
         return None, None
@@ -280,48 +278,42 @@ def _refusal(error: HTTPError, part: _Part) -> _TransferError:
         return _TransferError("answered that the rest does not exist")
     if error.code in (301, 302, 303, 307, 308):
         address = error.url or ""
-        lost = urlsplit(address).scheme in ("http", "https")
-        return _TransferError(
-            "redirects without end" if lost else f"redirects to {shown(address, 200)}, which is not followed",
-            again=False,
-        )
-    reason = f"answered {error.code} {shown(error.reason)}"
+        endless = urlsplit(address).scheme in ("http", "https")
+        reason = "redirects without end" if endless else f"redirects to {shown(address, 200)}, which is not followed"
+        return _TransferError(reason, again=False)
     wait = error.headers.get("Retry-After", "")
-    return _TransferError(
-        reason,
-        again=error.code >= 500 or error.code in _BUSY,
-        after=float(wait) if re.fullmatch(r"\d{1,4}", wait) else 0.0,
-    )
+    after = float(wait) if re.fullmatch(r"\d{1,4}", wait) else 0.0
+    again = error.code >= 500 or error.code in _BUSY
+    return _TransferError(f"answered {error.code} {shown(error.reason)}", again=again, after=after)
 
 
 def _network_fault(error: Exception, timeout: float) -> _TransferError:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return _TransferError(f"no answer within {timeout:g} seconds")
-    # Without a name or a trusted certificate the next try fails like this one.
+    # Unknown hosts and untrusted certificates fail again.
     again = not isinstance(cause, socket.gaierror | ssl.SSLCertVerificationError | ValueError)
-    return _TransferError(
-        " ".join(str(getattr(cause, "strerror", None) or cause or type(cause).__name__).split()), again=again
-    )
+    reason = str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+    return _TransferError(" ".join(reason.split()), again=again)
 
 
 class _Redirects(web.HTTPRedirectHandler):
-    """Follows redirects to http and https, never from https to http, and keeps the range that is asked for."""
+    """Follows redirects to http and https, never from https to http, and keeps the requested range."""
 
     http_error_308 = web.HTTPRedirectHandler.http_error_302  # Python 3.10 lacks it
 
     def redirect_request(
         self, req: web.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> web.Request:
-        schemes = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
+        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if after not in ("http", "https") or (before, after) == ("https", "http"):
             fp.close()
             raise _TransferError(f"redirects to {shown(newurl, 200)}, which is not followed", again=False)
         return web.Request(newurl, headers=dict(req.headers), origin_req_host=req.origin_req_host, unverifiable=True)
 
 
 def _opener() -> web.OpenerDirector:
-    """One that speaks http and https alone; proxies as the environment names them."""
+    """An opener for http and https only, with the proxies of the environment."""
     opener = web.OpenerDirector()
     for handler in (
         web.ProxyHandler(), web.HTTPHandler(), web.HTTPSHandler(), _Redirects(),

@@ -22,7 +22,8 @@ from Activation_Extraction.cli.models import models_app
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
 from Activation_Extraction.models.weights import cache as weights
-from Activation_Extraction.models.weights.cache import WeightsFile, cache_path
+from Activation_Extraction.models.weights.cache import cache_path
+from Activation_Extraction.models.weights.known import WeightsFile
 from tests.Activation_Extraction.local_server import serving
 
 ROOT = Path(cli.__file__).parents[2]

@@ -313,7 +313,7 @@ def test_suffix_of_a_vision_transformer_gives_what_the_whole_network_gives(layer
         torch.testing.assert_close(found, wanted)
         torch.testing.assert_close(found[:1], output[0])
     assert not torch.allclose(found[0], found[2])
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 def test_vision_tower_of_a_model_with_two_towers():

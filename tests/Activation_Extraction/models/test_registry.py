@@ -29,7 +29,8 @@ from Activation_Extraction.models.registry import (
     load_model,
     register_model,
 )
-from Activation_Extraction.models.weights.cache import VOCABULARY, WEIGHTS, WeightsFile, cache_path
+from Activation_Extraction.models.weights.cache import cache_path
+from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 from tests.Activation_Extraction.graph_writer import clip_image_graph
 
 

@@ -116,14 +116,14 @@ def x():
 @pytest.mark.parametrize("layer", NAMES)
 def test_functions_between_modules_residuals_and_writing_in_place(network, x, layer):
     before = x.clone()
-    assert check(network, layer, x).whole_because is None
+    assert check(network, layer, x).full_run_reason is None
     assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("layer", ["relu1", "layer1.0.downsample.0", "layer4.0.conv2", "attnpool.k_proj"])
 def test_image_tower_of_clip_mini(layer):
     tower = load_model("clip-mini").image_tower
-    assert check(tower, layer, noise(1, 3, 96, 96), count=2).whole_because is None
+    assert check(tower, layer, noise(1, 3, 96, 96), count=2).full_run_reason is None
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def frozen_graph():
 
 @pytest.mark.parametrize("node", ["image_block_1/0/c2/Conv2D", "image_block_3/0/Relu_2", "image_block_4/0/Relu_2"])
 def test_frozen_graph(frozen_graph, node):
-    assert check(frozen_graph, node, noise(1, 32, 32, 3).abs() * 100).whole_because is None
+    assert check(frozen_graph, node, noise(1, 32, 32, 3).abs() * 100).full_run_reason is None
 
 
 class Tokens(nn.Module):
@@ -169,7 +169,7 @@ def test_tokens_with_a_class_token_and_embedded_places(layer, batch_axis, x):
         ):
             Suffix(network, layer).record(x)
     else:
-        assert check(network, layer, x).whole_because is None
+        assert check(network, layer, x).full_run_reason is None
 
 
 def test_what_is_embedded_for_all_images_may_differ_between_variants(x):
@@ -203,7 +203,7 @@ def test_filters_that_a_module_gives_are_no_images(x, shared):
         def forward(self):
             return self.kernel if shared else self.kernel.clone()
 
-    assert check(made(Filtering), "conv", x).whole_because is None
+    assert check(made(Filtering), "conv", x).full_run_reason is None
 
 
 def test_what_only_some_variants_write_to_stays_as_it_was(x):
@@ -225,7 +225,7 @@ def test_what_only_some_variants_write_to_stays_as_it_was(x):
         a, _ = suffix.record(x)
         for variants in (a + 2000, a, a.expand(4, -1, -1, -1), a.expand(4, -1, -1, -1) + 2000):
             close(suffix(variants), whole(network, "conv", x, variants))
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def test_modules_that_return_more_than_a_tensor(kind, layer, x):
             y, again = unwrap(self.second(F.relu_(y)))
             return self.head(y * again + z), y
 
-    assert check(made(Several), layer, x).whole_because is None
+    assert check(made(Several), layer, x).full_run_reason is None
 
 
 def test_module_that_calls_itself(x):
@@ -288,7 +288,7 @@ def test_module_that_calls_itself(x):
 
     network = made(lambda: nn.Sequential(Nested()))
     for layer in ("0.last#1", "0.last#2", "0.conv#2", "0#2"):
-        assert check(network, layer, x).whole_because is None
+        assert check(network, layer, x).full_run_reason is None
 
 
 def test_hooks_of_the_network_act_in_the_suffix_too(x):
@@ -296,7 +296,7 @@ def test_hooks_of_the_network_act_in_the_suffix_too(x):
     network.stage[0].register_forward_hook(lambda module, inputs, output: output * 2)
     network.side.register_forward_hook(lambda module, inputs, output: output + 1)
     for layer in ("stem", "stage.0", "stage.1"):
-        assert check(network, layer, x).whole_because is None
+        assert check(network, layer, x).full_run_reason is None
 
 
 def test_images_one_after_the_other_and_of_other_sizes(network):
@@ -304,7 +304,7 @@ def test_images_one_after_the_other_and_of_other_sizes(network):
     with torch.no_grad():
         for seed, size in enumerate((6, 6, 9, 6)):
             check_image(suffix, network, "stage.1.conv2", noise(1, 3, size, size, seed=seed))
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 def test_image_that_takes_another_path_than_the_one_before(x):
@@ -328,7 +328,7 @@ def test_image_that_takes_another_path_than_the_one_before(x):
     with torch.no_grad():
         for image in (x.abs(), -x.abs(), x.abs()):
             check_image(suffix, network, "head", image)
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 def test_network_that_catches_what_its_functions_raise(x):
@@ -345,7 +345,7 @@ def test_network_that_catches_what_its_functions_raise(x):
                 raise AssertionError from None
             return self.head(x)
 
-    assert check(made(Careful), "head", x).whole_because is None
+    assert check(made(Careful), "head", x).full_run_reason is None
 
 
 MODES = {"no_grad": torch.no_grad, "inference": torch.inference_mode, "gradients": torch.enable_grad}
@@ -359,7 +359,7 @@ def test_modes_of_torch(network, recording, replaying):
         x = noise(1, 3, 6, 6) * 1
         a, output = suffix.record(x)
     assert not any(value.requires_grad or value.is_inference() for value in (a, output))
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
     variants = variants_of(a)
     with MODES[replaying]():
         found = suffix(variants)
@@ -386,7 +386,7 @@ def test_numbers_of_fewer_bits_may_be_further_off(autocast):
         suffix = Suffix(nn.Sequential(nn.Identity(), tower, Call(torch.Tensor.float)), "0")
         a, output = suffix.record(x)
     assert (a.dtype, output.dtype) == (torch.float32, torch.float32)
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 # What runs, and what is kept
@@ -488,7 +488,7 @@ def test_output_of_which_only_a_view_is_held_is_kept_alone():
     network, x = made(Attending), noise(1, 1000, 4)
     before = numbers_held()
     suffix = check(network, "key", x)
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
     assert (numbers_held() - before) / x.numel() < 7
 
 
@@ -535,7 +535,7 @@ def test_network_is_as_it_was_whatever_happened(x):
     with pytest.raises(InputError, match="no image yet"):
         suffix(a)
     assert suffix.record(x)[0].equal(a)
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
     assert hooks_of(network) == 0
     assert torch.equal(network(x), plain)
 
@@ -547,7 +547,7 @@ def test_threads_with_suffixes_of_one_network(network):
         layer, x = NAMES[number], noise(1, 3, 6, 6, seed=number)
         start.wait()
         for _ in range(3):
-            assert check(network, layer, x).whole_because is None
+            assert check(network, layer, x).full_run_reason is None
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
@@ -567,7 +567,7 @@ def test_hooks_that_come_and_go_while_the_network_is_copied(x):
 
     network.side.register_forward_hook(Meddling())
     network.side.register_forward_hook(Meddling())
-    assert check(network, "stage.0", x).whole_because is None
+    assert check(network, "stage.0", x).full_run_reason is None
 
 
 def test_threads_with_one_suffix(network, x):
@@ -612,8 +612,8 @@ class Windows(nn.Module):
 
 
 def test_windows_in_the_batch(x):
-    assert check(made(lambda: Windows(True)), "last", x).whole_because is None
-    assert "is not that for each (off by" in check(made(lambda: Windows(False)), "last", x).whole_because
+    assert check(made(lambda: Windows(True)), "last", x).full_run_reason is None
+    assert "is not that for each (off by" in check(made(lambda: Windows(False)), "last", x).full_run_reason
     with pytest.raises(InputError, match=r"layer 'inner': gives \(4, 3, 3, 3\) for one image; expected \(1, …\)"):
         Suffix(made(lambda: Windows(True)), "inner").record(x)
 
@@ -729,8 +729,8 @@ def test_whole_network_runs_where_the_suffix_alone_cannot(x, kind):
     make, layer, because = UNFIT[kind]
     network = made(make)
     suffix = check(network, layer, x)
-    assert because in suffix.whole_because
-    assert "\n" not in suffix.whole_because
+    assert because in suffix.full_run_reason
+    assert "\n" not in suffix.full_run_reason
     with torch.no_grad():
         check_image(suffix, network, layer, -x)
     assert hooks_of(network) == 0
@@ -742,10 +742,10 @@ def test_more_variants_may_take_another_way_than_the_image(x):
     with torch.no_grad():
         a, _ = suffix.record(x)
         close(suffix(a), network(x))
-        assert suffix.whole_because is None
+        assert suffix.full_run_reason is None
         variants = variants_of(a)
         close(suffix(variants), whole(network, "conv", x, variants))
-    assert suffix.whole_because == "other modules run before the layer than ran for the image"
+    assert suffix.full_run_reason == "other modules run before the layer than ran for the image"
 
 
 def test_more_variants_may_read_what_was_not_kept(x):
@@ -769,14 +769,14 @@ def test_more_variants_may_read_what_was_not_kept(x):
         for count in (3, 5, 3):
             variants = variants_of(a, count)
             close(suffix(variants), whole(network, "conv", x, variants))
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_whole_network_runs_where_a_module_is_compiled(x):
     first, last = made(lambda: nn.Conv2d(3, 3, 1)), made(lambda: nn.Conv2d(3, 3, 1))
     suffix = check(nn.Sequential(torch.jit.script(first), last).eval(), "1", x)
-    assert "not supported on ScriptModules" in suffix.whole_because
+    assert "not supported on ScriptModules" in suffix.full_run_reason
 
 
 # Errors
@@ -799,7 +799,7 @@ def test_network_that_mixes_images_or_changes_is_refused(x, make, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith("layer '0': the output ")
     assert str(caught.value).endswith(
-        "expected a network that gives the same for an image each time, whatever else is in the batch"
+        "expected a network that gives the same for an image each time, whatever the rest of the batch"
     )
     assert hooks_of(network) == 0
 
@@ -862,7 +862,7 @@ def test_error_of_the_network_is_its_own(network, x):
     suffix = Suffix(network, "stem")
     with pytest.raises(RuntimeError, match="channels"):
         suffix.record(x[:, :1])
-    assert suffix.whole_because is None
+    assert suffix.full_run_reason is None
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,8 @@ from safetensors.torch import save, save_file
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.models.weights import cache as weights
-from Activation_Extraction.models.weights.cache import (
-    VOCABULARY,
-    WEIGHTS,
-    WeightsFile,
-    cache_folder,
-    cache_path,
-    find_weights,
-    read_state_dict,
-)
+from Activation_Extraction.models.weights.cache import cache_folder, cache_path, find_weights, read_state_dict
+from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 
 
 def sha(data):

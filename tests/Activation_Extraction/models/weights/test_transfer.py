@@ -18,14 +18,8 @@ import pytest
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError
 from Activation_Extraction.models.weights import cache as weights
-from Activation_Extraction.models.weights.cache import (
-    WeightsFile,
-    cache_path,
-    download,
-    expected_sha256,
-    find_weights,
-    how_to_get,
-)
+from Activation_Extraction.models.weights.cache import cache_path, download, expected_sha256, find_weights, how_to_get
+from Activation_Extraction.models.weights.known import WeightsFile
 from tests.Activation_Extraction.local_server import serving
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB, so that a cut leaves a real half
@@ -487,7 +481,8 @@ def test_two_downloads_at_once_fetch_the_file_once(open_shop):
 
 DOWNLOAD = """
 import json, sys
-from Activation_Extraction.models.weights.cache import WeightsFile, download
+from Activation_Extraction.models.weights.cache import download
+from Activation_Extraction.models.weights.known import WeightsFile
 print(download(WeightsFile(**json.loads(sys.argv[1])), timeout=20, waits=(0, 0)))
 """
 
@@ -636,5 +631,5 @@ def test_garbled_note_of_a_first_hash_is_not_passed_over(open_shop):
     path = download(file, **QUICK)
     Path(f"{path}.json").write_text("{}")
     for use in (find_weights, expected_sha256, lambda file: download(file, **QUICK)):
-        with pytest.raises(InputError, match="remove it to trust a file anew"):
+        with pytest.raises(InputError, match="remove it to trust the next download"):
             use(file)
