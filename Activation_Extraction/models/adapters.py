@@ -1,6 +1,6 @@
-"""Networks made elsewhere: any `nn.Module` with its preprocessing, transformers, timm, torchvision and open_clip.
+"""Networks from elsewhere: any `nn.Module` with its preprocessing, transformers, timm, torchvision and open_clip.
 
-The libraries are imported when they are asked for; none of them is needed otherwise.
+The libraries are imported on use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.registry import Model
 
 Preprocess = Callable[[Image.Image], Tensor]
-"""An image in RGB to what the network takes of it, 3 × H × W, the same H and W for every image."""
+"""From an image in RGB to a tensor 3 × H × W, with the same H and W for every image."""
 
 Axis = Callable[[str, Sequence[int]], "int | None"]
 
@@ -37,20 +37,21 @@ def from_module(
     axis: Axis | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> Model:
-    """Adapt any network. It is put in evaluation mode and its parameters stop asking for gradients.
+    """Adapt any network, and put it in evaluation mode, without gradients of parameters.
 
     Args:
         module: the network, with its weights.
-        preprocess: what it takes, or its own function from an image in RGB to a tensor 3 × H × W. The size, mean and
-            std of a function are found by showing it plain colours.
-        name: names it in results and messages.
+        preprocess: its image input, or its own preprocessing function, whose size, mean and std are then measured on
+            plain colours.
+        name: for results and messages.
         tower: path of the submodule that images go through ("" for the network itself).
         aliases: other names of layers → their paths in the tower.
         axis: see `LayerNames`.
-        provenance: whatever tells where the weights are from; a hash of all tensors is added.
+        provenance: where the weights are from; a hash of all tensors is added.
 
     Raises:
-        InputError: no such tower, or a function that gives no tensor of one size, or mixes colours or pixels.
+        InputError: no such tower, or a function whose output is not a tensor of one size, or that mixes colours or
+            pixels.
     """
     towers = dict(module.named_modules())
     if tower not in towers:
@@ -74,18 +75,17 @@ def from_transformers(
     *,
     name: str | None = None,
 ) -> Model:
-    """Adapt a vision model of transformers, or the vision tower of one that has a text tower, too.
+    """Adapt a vision model of transformers, or the vision tower of one with two towers.
 
     Args:
-        model: a model, or the folder or hub name of one. A folder or hub name is read from safetensors alone, and
-            without any code that comes with it.
-        processor: the image processor's settings, as in `preprocessor_config.json`, or the processor itself; None
-            reads them from beside a folder's or hub name's weights.
-        name: names it in results and messages; by default its folder, hub name or class.
+        model: a model, or the folder or hub name of one, of which only safetensors are read and no code is run.
+        processor: the image processor or its settings, as in `preprocessor_config.json`; None reads them from the
+            folder or hub.
+        name: for results and messages; by default the folder, hub name or class.
 
     Raises:
-        InputError: transformers is not installed, the model cannot be read, or its processor does what the settings
-            size, crop, resample, rescale and normalise do not cover.
+        InputError: transformers is not installed, the model cannot be read, or its processor does more than resizing,
+            cropping, rescaling and normalising.
     """
     library = _imported("transformers")
     where = {"library": f"transformers {library.__version__}"}
@@ -115,7 +115,7 @@ def from_transformers(
 
 
 def from_timm(name: str, *, pretrained: bool = True) -> Model:
-    """Adapt a model of timm by its name there, such as `resnet50.a1_in1k`, with timm's own preprocessing.
+    """Adapt a model of timm by its name, such as `resnet50.a1_in1k`, with timm's own preprocessing.
 
     Raises:
         InputError: timm is not installed or cannot be imported, or has no such model.
@@ -128,7 +128,7 @@ def from_timm(name: str, *, pretrained: bool = True) -> Model:
 
 
 def from_torchvision(name: str, *, weights: str | None = "DEFAULT") -> Model:
-    """Adapt a model of torchvision by its name there, such as `resnet50`, with its weights' own preprocessing.
+    """Adapt a model of torchvision by its name, such as `resnet50`, with its weights' own preprocessing.
 
     Args:
         name: as in `torchvision.models.list_models()`.
@@ -163,19 +163,17 @@ def from_open_clip(name: str, *, pretrained: str | None = None) -> Model:
 
 
 PACKAGES = {"open_clip": "open_clip_torch"}
-"""Library → what pip calls it, where that is another name."""
+"""Library → its name on PyPI, where they differ."""
 
 
 def _imported(library: str) -> Any:
-    """A library that is needed from here on; what it raises while it is imported becomes one line."""
+    """Import a library; an error while importing becomes one line."""
     top = library.partition(".")[0]
     try:
         return import_module(library)
-    except ModuleNotFoundError as error:
-        if error.name == top:
+    except (ImportError, RuntimeError, OSError) as error:  # OSError: its binaries do not fit the installed torch
+        if isinstance(error, ModuleNotFoundError) and error.name == top:
             raise InputError(f"{top} is not installed; expected: pip install {PACKAGES.get(top, top)}") from None
-        raise InputError(f"{top} cannot be imported ({first_line(error)})") from None
-    except (ImportError, RuntimeError, OSError) as error:  # as when its binaries do not fit the torch beside it
         raise InputError(f"{top} cannot be imported ({first_line(error)})") from None
 
 
@@ -187,18 +185,18 @@ def _made(library: str, name: str, make: Callable[[], Any]) -> Any:
 
 
 def _swin_axis(name: str, shape: Sequence[int]) -> int | None:
-    """timm's and torchvision's Swin keep maps as NHWC."""
+    """Maps of timm's and torchvision's Swin are NHWC."""
     return 3 if len(shape) == 4 else unit_axis(shape)
 
 
 def _convnext_axis(name: str, shape: Sequence[int]) -> int | None:
-    """A block of transformers' ConvNeXt is NHWC between its depthwise convolution and its last projection."""
+    """Blocks of transformers' ConvNeXt are NHWC between the depthwise convolution and the last projection."""
     inner = name.rpartition(".")[2] in ("layernorm", "pwconv1", "act", "grn", "pwconv2")
     return 3 if inner and ".layers." in name and len(shape) == 4 else unit_axis(shape)
 
 
 def _state_hash(module: nn.Module) -> dict[str, str]:
-    """SHA-256 over the names, types, shapes and values of all tensors; none where there are no values."""
+    """SHA-256 over the names, types, shapes and values of all tensors; empty on the meta device."""
     digest = sha256()
     for name, tensor in module.state_dict().items():
         if tensor.is_meta:
@@ -212,10 +210,10 @@ COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (102, 102, 102)
 
 
 def _probed(preprocess: Preprocess, name: str) -> ImageInput:
-    """Size, mean and std of a preprocessing function, from what it makes of plain colours."""
-    flat = {colour: _shown_colour(preprocess, value, (1024, 1024), name) for colour, value in COLOURS.items()}
+    """Size, mean and std of a preprocessing function, measured on plain colours."""
+    flat = {colour: _preprocessed(preprocess, value, (1024, 1024), name) for colour, value in COLOURS.items()}
     shape = tuple(flat["black"].shape)
-    if (other := tuple(_shown_colour(preprocess, (0, 0, 0), (700, 900), name).shape)) != shape:
+    if (other := tuple(_preprocessed(preprocess, (0, 0, 0), (700, 900), name).shape)) != shape:
         raise InputError(f"{name}: preprocessing gives {shape} and {other}; expected one size for images of all sizes")
     black_C, white_C, grey_C, red_C = (x_CHW.mean((1, 2)) for x_CHW in flat.values())
     range_C = white_C - black_C
@@ -225,20 +223,14 @@ def _probed(preprocess: Preprocess, name: str) -> ImageInput:
     off = max(float((found - expected[colour]).abs().max()) for colour, found in (("grey", grey_C), ("red", red_C)))
     if not (float(range_C.min()) > 0 and spread <= tolerance and off <= tolerance):
         raise InputError(
-            f"{name}: preprocessing does not scale red, green and blue one by one, so its mean and std cannot be told; "
+            f"{name}: preprocessing does not scale red, green and blue separately, so its mean and std are not defined; "
             "expected an ImageInput, or a function that resizes, crops and normalises"
         )
-    std, mean = (1 / range_C).tolist(), (-black_C / range_C).tolist()
-    return ImageInput(
-        size=(shape[1], shape[2]),
-        mean=(mean[0], mean[1], mean[2]),
-        std=(std[0], std[1], std[2]),
-        preset=OWN,
-        transform=preprocess,
-    )
+    mean, std = tuple((-black_C / range_C).tolist()), tuple((1 / range_C).tolist())
+    return ImageInput((shape[1], shape[2]), mean, std, preset=OWN, transform=preprocess)
 
 
-def _shown_colour(preprocess: Preprocess, colour: tuple[int, int, int], size: tuple[int, int], name: str) -> Tensor:
+def _preprocessed(preprocess: Preprocess, colour: tuple[int, int, int], size: tuple[int, int], name: str) -> Tensor:
     x: object = preprocess(Image.new("RGB", size, colour))
     if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[0] != 3 or not x.is_floating_point():
         got = f"{tuple(x.shape)} of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__

@@ -1,4 +1,4 @@
-"""CLIP: an image tower and a text tower that meet in one embedding; the five ResNet sizes and clip-mini.
+"""CLIP: an image tower and a text tower with one embedding space; the five ResNet sizes and clip-mini.
 
 Source: Radford et al. 2021. Parameter names are those of OpenAI's checkpoints.
 """
@@ -12,18 +12,18 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, listed_up_to, shown
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.text_transformer import Transformer
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """The sizes of a CLIP with a ModifiedResNet; lengths in tokens, resolution in pixels."""
+    """Sizes of a CLIP with a ModifiedResNet; lengths in tokens, resolution in pixels."""
 
     embed_dim: int
     image_resolution: int
-    vision_layers: tuple[int, int, int, int]
+    vision_layers: tuple[int, ...]
     vision_width: int
     vision_heads: int
     transformer_width: int
@@ -51,7 +51,7 @@ CONFIGS: Mapping[str, CLIPConfig] = {
 
 
 class CLIP(nn.Module):
-    """Images and texts to embeddings whose cosine says how well they go together."""
+    """From images and texts to embeddings whose cosine is their similarity."""
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class CLIP(nn.Module):
             config.vision_layers, config.embed_dim, config.vision_heads, config.image_resolution, config.vision_width
         )
         self.transformer = Transformer(width, config.transformer_layers, config.transformer_heads)
-        # trunc_normal_ where normal_ would do: see AttentionPool2d.
+        # trunc_normal_ instead of normal_: see AttentionPool2d.
         tokens_VW = nn.init.trunc_normal_(torch.empty(config.vocab_size, width), std=0.02)
         self.token_embedding = nn.Embedding.from_pretrained(tokens_VW, freeze=False)  # type: ignore[no-untyped-call]
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
@@ -80,8 +80,8 @@ class CLIP(nn.Module):
     def encode_text(self, tokens_NL: Tensor) -> Tensor:
         """Embeddings `(N, embed_dim)` of tokenised texts, not normalised.
 
-        Each is read off at the end-of-text token, which has the highest number of the vocabulary. What follows it is
-        never seen, so texts may be cut after the longest of the batch.
+        Read at the end-of-text token, the highest number in the vocabulary. Later tokens have no effect, so texts may
+        be cut after the longest of the batch.
         """
         x_NLW = self.token_embedding(tokens_NL) + self.positional_embedding[: tokens_NL.shape[1]]
         x_NLW = self.ln_final(self.transformer(x_NLW))
@@ -97,7 +97,7 @@ class CLIP(nn.Module):
         return logits_NM, logits_NM.T
 
 
-_TELLING = {
+_SIZED_BY = {
     "visual.layer1.0.conv1.weight": 4,
     "visual.attnpool.positional_embedding": 2,
     "ln_final.weight": 1,
@@ -105,56 +105,54 @@ _TELLING = {
     "token_embedding.weight": 2,
     "text_projection": 2,
 }
-"""Tensors whose shapes tell the sizes of a CLIP, with the number of their axes."""
+"""Tensors whose shapes give the sizes of a CLIP → their number of axes."""
 
 
 def config_of(state: Mapping[str, Tensor], source: str = "weights") -> CLIPConfig:
-    """The sizes of the CLIP that a state dict belongs to, read off the shapes of its tensors.
+    """The sizes of a CLIP from the shapes in its state dict.
 
     Raises:
         InputError: the tensors are not those of a CLIP with a ResNet image tower.
     """
-    missing = [key for key in _TELLING if key not in state]
-    if missing:
+    if missing := [key for key in _SIZED_BY if key not in state]:
         raise InputError(
             f"{source}: no tensor '{missing[0]}' among {len(state)}; expected a CLIP with a ResNet image tower"
         )
-    shapes = {key: tuple(state[key].shape) for key in _TELLING}
-    if wrong := [key for key, shape in shapes.items() if len(shape) != _TELLING[key] or 0 in shape]:
+    shapes = {key: tuple(state[key].shape) for key in _SIZED_BY}
+    if wrong := [key for key, shape in shapes.items() if len(shape) != _SIZED_BY[key] or 0 in shape]:
         raise InputError(
-            f"{source}: tensor '{key}' has shape {shapes[key]}; expected {_TELLING[key]} lengths of at least 1"
+            f"{source}: tensor '{key}' has shape {shapes[key]}; expected {_SIZED_BY[key]} lengths of at least 1"
             for key in wrong
         )
-    width = shapes["visual.layer1.0.conv1.weight"][0]
     tokens, channels = shapes["visual.attnpool.positional_embedding"]
     (text_width,) = shapes["ln_final.weight"]
-    context, vocabulary = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
-    embedding = shapes["text_projection"][1]
     if text_width > 64 and text_width % (text_width // 64):
         raise InputError(
             f"{source}: a text tower {text_width} wide; expected a multiple of its {text_width // 64} heads"
         )
-    blocks = [{key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")} for stage in (1, 2, 3, 4)]
-    layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}
+
+    def blocks(prefix: str) -> int:
+        return len({key.split(".")[2] for key in state if key.startswith(prefix)})
+
     return CLIPConfig(
-        embed_dim=embedding,
+        embed_dim=shapes["text_projection"][1],
         image_resolution=32 * round((tokens - 1) ** 0.5),
-        vision_layers=(len(blocks[0]), len(blocks[1]), len(blocks[2]), len(blocks[3])),
-        vision_width=width,
+        vision_layers=tuple(blocks(f"visual.layer{stage}.") for stage in (1, 2, 3, 4)),
+        vision_width=shapes["visual.layer1.0.conv1.weight"][0],
         vision_heads=max(channels // 64, 1),
         transformer_width=text_width,
         transformer_heads=max(text_width // 64, 1),
-        transformer_layers=len(layers),
-        context_length=context,
-        vocab_size=vocabulary,
+        transformer_layers=blocks("transformer.resblocks."),
+        context_length=shapes["positional_embedding"][0],
+        vocab_size=shapes["token_embedding.weight"][0],
     )
 
 
 def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
-    """The CLIP that a state dict belongs to, with its weights as float32, in evaluation mode.
+    """The CLIP of a state dict, with weights as float32, in evaluation mode.
 
     Raises:
-        InputError: tensors that are missing, left over, of another shape or no floats, by name.
+        InputError: tensors that are missing, unknown, of another shape or not floats, by name.
     """
     with torch.device("meta"):
         model = CLIP(config_of(state, source))
@@ -177,7 +175,7 @@ def build_clip(state: Mapping[str, Tensor], source: str = "weights") -> CLIP:
         if not value.is_floating_point() and not key.endswith("num_batches_tracked")
     ]
     if problems:
-        raise InputError(problems[:8] + ([f"{source}: {len(problems) - 8} more like these"] if problems[8:] else []))
+        raise InputError(listed_up_to(problems, 8))
     counts = {key: torch.zeros((), dtype=torch.long) for key in expected if key.endswith("num_batches_tracked")}
     single = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     model.load_state_dict({**counts, **single}, assign=True)

@@ -1,7 +1,7 @@
 """CLIP's image tower: a ResNet with a three-convolution stem, average-pool strides and an attention pool.
 
 Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", 2.4.
-Parameter names are those of OpenAI's checkpoints, so a state dict loads as it is.
+Parameter names are those of OpenAI's checkpoints.
 
 Shapes: N images, C channels, H and W space, T tokens (1 + H·W, token 0 is the spatial mean), E embedding, D of a head.
 """
@@ -19,10 +19,10 @@ EXPANSION = 4
 
 
 class ModifiedResNet(nn.Module):
-    """Images to embeddings, `(N, 3, S, S)` to `(N, output_dim)`.
+    """From images `(N, 3, S, S)` to embeddings `(N, output_dim)`.
 
     Args:
-        layers: number of blocks of the four stages, such as (4, 6, 10, 6) for RN50x4.
+        layers: number of blocks in each of the four stages, such as (4, 6, 10, 6) for RN50x4.
         output_dim: size of the embedding.
         heads: of the attention pool; must divide `32 · width`.
         input_resolution: side S of the images in pixels, a multiple of 32; the attention pool fixes it.
@@ -70,7 +70,7 @@ def _stage(channels: int, planes: int, blocks: int, stride: int) -> nn.Sequentia
 class Bottleneck(nn.Module):
     """A residual block: 1×1, 3×3 and 1×1 convolutions; a stride is an average pool before a convolution of stride 1.
 
-    Every step is a module of its own, the residual sum (`add`) included, so each can be asked for by name.
+    Every step is a module with a name, including the residual sum (`add`).
     """
 
     def __init__(self, channels: int, planes: int, stride: int = 1) -> None:
@@ -87,7 +87,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Sequential | None = None
         if stride > 1 or channels != outputs:
-            # The pool is named "-1" so that the checkpoint's "0" and "1" stay the convolution and its BatchNorm.
+            # The pool is "-1", as in checkpoints "0" is the convolution and "1" its BatchNorm.
             self.downsample = nn.Sequential()
             self.downsample.add_module("-1", nn.AvgPool2d(stride) if stride > 1 else nn.Identity())
             self.downsample.add_module("0", nn.Conv2d(channels, outputs, 1, bias=False))
@@ -105,7 +105,7 @@ class Bottleneck(nn.Module):
 
 
 class Sum(nn.Module):
-    """The sum of two tensors, as a module so that it has a name."""
+    """The sum of two tensors."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y
@@ -123,7 +123,7 @@ class AttentionPool2d(nn.Module):
 
     def __init__(self, spacial_dim: int, embed_dim: int, num_heads: int, output_dim: int) -> None:
         super().__init__()
-        # On the meta device trunc_normal_ does nothing, while normal_ imports torch's compiler, which takes 1.5 s.
+        # On the meta device trunc_normal_ does nothing, but normal_ imports torch's compiler, which takes 1.5 s.
         positions_TC = nn.init.trunc_normal_(torch.empty(spacial_dim**2 + 1, embed_dim), std=embed_dim**-0.5)
         self.positional_embedding = nn.Parameter(positions_TC)
         self.k_proj = nn.Linear(embed_dim, embed_dim)

@@ -1,7 +1,6 @@
-"""What an image processor of transformers does to an image, done from its settings with Pillow alone.
+"""Preprocessing from the settings of a transformers image processor (`preprocessor_config.json`), with Pillow alone.
 
-The settings are those of `preprocessor_config.json`. What they ask for beyond resizing, cropping, scaling and
-normalising is refused, not skipped.
+Settings beyond resizing, cropping, rescaling and normalising are refused, not skipped.
 """
 
 from __future__ import annotations
@@ -17,27 +16,26 @@ from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError, shown
 
-DONE = {
+SUPPORTED = {
     "size", "resample", "crop_pct", "crop_size", "rescale_factor", "image_mean", "image_std",
     "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb",
 }  # fmt: skip
 LARGEST_CROP = 384
-"""From this size on, ConvNeXt's processor squashes instead of cropping (`crop_pct` is for smaller ones)."""
+"""From this size on, ConvNeXt's processor stretches images instead of cropping them by `crop_pct`."""
 
 
 def preprocessing_of(settings: Mapping[str, Any], name: str) -> Callable[[Image.Image], Tensor]:
     """A function from an image to a tensor 3 × H × W.
 
     Args:
-        settings: of an image processor that resizes (`size` of height and width, or of the shortest edge), crops the
-            centre, rescales and normalises, in this order; also ConvNeXt's, with `crop_pct`.
-        name: names the model in messages.
+        settings: of an image processor that resizes (`size` has height and width, or the shortest edge), crops the
+            center, rescales and normalises, in this order; also ConvNeXt's, with `crop_pct`.
+        name: of the model, for messages.
 
     Raises:
-        InputError: a setting that is missing, wrong, or asks for something else.
+        InputError: a setting that is missing, wrong or not supported.
     """
-    extra = [key for key, value in settings.items() if key.startswith("do_") and value and key not in DONE]
-    if extra:
+    if extra := [key for key, value in settings.items() if key.startswith("do_") and value and key not in SUPPORTED]:
         raise InputError(f"{name}: image processor with {', '.join(extra)}; expected resizing, cropping, normalising")
     resize = _resizing(settings, name) if settings.get("do_resize", True) else None
     crop = _sides(settings, "crop_size", name) if settings.get("do_center_crop") else None
@@ -67,12 +65,11 @@ def _resizing(settings: Mapping[str, Any], name: str) -> Callable[[Image.Image],
     try:
         resample = Image.Resampling(settings.get("resample", Image.Resampling.BILINEAR))
     except ValueError:
-        raise InputError(
-            f"{name}: image processor with resample {shown(settings['resample'])}; expected 0 to 5"
-        ) from None
+        found = shown(settings["resample"])
+        raise InputError(f"{name}: image processor with resample {found}; expected 0 to 5") from None
     shortest = size.get("shortest_edge") if isinstance(size, Mapping) else None
     if isinstance(size, int) and (settings.get("do_center_crop") or crop_pct):
-        shortest = size  # as files of older versions have it
+        shortest = size  # the format of older versions
     if shortest is None:
         height, width = _sides(settings, "size", name)
         return lambda image: image.resize((width, height), resample)
@@ -93,7 +90,7 @@ def _covering(image: Image.Image, shortest: int) -> tuple[int, int]:
 
 
 def _centre(image: Image.Image, height: int, width: int) -> Image.Image:
-    """The centre of an image, with black around it where the image is smaller."""
+    """The center of an image, padded with black where the image is smaller."""
     left, top = math.floor((image.width - width) / 2), math.floor((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
 

@@ -1,6 +1,6 @@
-"""Models by name: what is known, where weights come from, and loading each once.
+"""Models by name: finds their weights and loads each once.
 
-    load_model("clip-mini")                                the embedded one, works offline
+    load_model("clip-mini")                                embedded, works offline
     load_model("clip-rn50x4")                              from the cache; `interpscore models download clip-rn50x4`
     load_model("clip-rn50x4", weights="image32.pb")        a file: safetensors, OpenAI's archive, a frozen graph
     load_model("clip-rn50x4", weights="random")            untrained, for tests and baselines
@@ -39,7 +39,6 @@ ENTRY_POINT_GROUP = "interpscore.models"
 RANDOM = "random"
 CPU = torch.device("cpu")
 NICKNAMES = {"clip": "clip-rn50x4"}
-"""What the documentation of the multimodal-neurons network calls it."""
 
 
 _OF_ONE_CALL = ("device", "threads", "memory_limit", "again")
@@ -47,16 +46,16 @@ _OF_ONE_CALL = ("device", "threads", "memory_limit", "again")
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network that is ready to use; the network itself is shared by all who loaded it.
+    """A network that is ready to use; loading it again gives the same network.
 
     Attributes:
-        name: under which it was loaded.
-        module: the whole network, in evaluation mode, no parameter asking for gradients.
+        name: the name it was loaded by.
+        module: the complete network, in evaluation mode, without gradients of parameters.
         image_tower: what a batch of images goes through; its submodules are the layers.
-        image_input: what it takes.
+        image_input: size and value range of its images.
         layers: the names of its layers.
         provenance: where its weights come from.
-        make_tokenizer: gives the tokenizer of its text tower, which `module.encode_text` takes; None without one.
+        make_tokenizer: gives the tokenizer for `module.encode_text`; None without a text tower.
         device: where it runs; threads: CPU threads it may use (None: all); memory_limit: bytes (None: no limit).
         again: loads it in another process, given device, threads and memory limit; None for a model of another origin.
     """
@@ -100,13 +99,13 @@ class Model:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Of the text tower.
+        """The tokenizer of the text tower.
 
         Raises:
             InputError: the model has no text tower, or its vocabulary is not on this machine.
         """
         if self.make_tokenizer is None:
-            raise InputError(f"{self.name}: has no text tower with these weights; expected a model that reads text")
+            raise InputError(f"{self.name}: no text tower with these weights; expected a model with one")
         return self.make_tokenizer()
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -122,13 +121,13 @@ class Model:
             InputError: no text tower, no vocabulary, or a text that is too long.
         """
         tokens = self.tokenizer(texts).to(self.device)
-        network: Any = self.module  # one that comes with a tokenizer has an `encode_text`
+        network: Any = self.module
         with limited_threads(self.threads):
             embeddings: Tensor = network.encode_text(tokens)
         return embeddings
 
     def example(self) -> Tensor:
-        """A batch of one black image, of the shape and type that the image tower takes."""
+        """A batch of one image of zeros, in the shape that the image tower takes."""
         height, width = self.image_input.height, self.image_input.width
         shape = (1, 3, height, width) if self.image_input.layout == "NCHW" else (1, height, width, 3)
         return torch.zeros(shape, device=self.device)
@@ -136,15 +135,15 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that can be asked for by name.
+    """A model that `load_model` can load by name.
 
     Attributes:
         name: lower case, such as `clip-rn50x4`.
         about: one line for people.
-        load: makes the model from a weights file, or `RANDOM` weights, or (None) from what comes with it; its second
-            argument is what the file's SHA-256 must be, None where nobody states it.
+        load: makes the model from a weights file, `RANDOM` weights, or (None) its embedded ones; the second argument
+            is the expected SHA-256 of the file, or None.
         files: weights that can be downloaded, in order of preference.
-        embedded: whether `load(None)` works without a download.
+        embedded: whether `load(None, None)` works without a download.
     """
 
     name: str
@@ -166,20 +165,20 @@ def load_model(
     """A model by name; loaded once for each device and weights file, and shared.
 
     Args:
-        name: of `available_models()`; "clip" is CLIP RN50x4.
-        weights: a file, a source of `interpscore models list` (such as "tensorflow"), "random", or None: what is
-            embedded, else the first of its files that is in the cache.
-        sha256: what the weights file must hash to, checked before it is parsed.
+        name: one of `available_models()`; "clip" is CLIP RN50x4.
+        weights: a file, a source of `interpscore models list` (such as "tensorflow"), "random", or None: the embedded
+            weights, else the first of its files that is in the cache.
+        sha256: expected hash of the weights file, checked before it is parsed.
         device: such as "cpu", "cuda:1".
-        threads: CPU threads; None leaves it to torch. Torch has one such number a process: calls that overlap in
-            several Python threads should ask for the same.
-        memory_limit: of weights and batches, in bytes or as a text such as "4 GB"; Python, torch and its scratch space
-            take about 450 MB beside. Weights that do not fit are refused, batches of extraction are made to fit, and
-            on CUDA the allocator is held to it.
+        threads: CPU threads; None leaves it to torch. Torch has one setting for the process, so overlapping calls in
+            several Python threads should use the same number.
+        memory_limit: for weights and batches, in bytes or as a text such as "4 GB"; Python and torch take about
+            450 MB more. Larger weights are refused, batches of extraction are made to fit, and on CUDA the allocator
+            is limited.
 
     Raises:
-        InputError: no such model, weights that are not here (with what to fetch, and where to put it), not readable or
-            of another network; no such device; a limit below the size of the weights.
+        InputError: no such model; weights that are missing (with what to fetch, and where to put it), unreadable or of
+            another network; no such device; a limit below the size of the weights.
     """
     spec = find_spec(name)
     file, expected = _weights_of(spec, weights)
@@ -190,9 +189,7 @@ def load_model(
     if isinstance(file, Path):
         check_fits(file, limit)
     if sha256 is not None and file == RANDOM:
-        raise InputError(
-            f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file to go with it"
-        )
+        raise InputError(f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file")
     model = _loaded(spec, file, expected if sha256 is None else sha256.strip().lower(), target)
     again = partial(load_model, spec.name, weights=file, sha256=model.provenance.get("weights_sha256"))
     model = replace(model, threads=threads, memory_limit=limit, again=again)
@@ -201,7 +198,7 @@ def load_model(
 
 
 def available_models() -> dict[str, ModelSpec]:
-    """Every model that can be asked for, by name: ours, then what other packages or `register_model` added."""
+    """All models by name: ours, then those of other packages and of `register_model`."""
     return {**_OURS, **_of_other_packages(), **_registered}
 
 
@@ -209,7 +206,7 @@ def find_spec(name: str) -> ModelSpec:
     """The model of that name; `InputError` with the nearest names when there is none."""
     wanted = str(name).strip().lower().replace("_", "-")
     wanted = NICKNAMES.get(wanted, wanted)
-    if wanted in _OURS:  # whatever state other packages are in
+    if wanted in _OURS:  # even if entry points of other packages fail
         return _OURS[wanted]
     known = available_models()
     if wanted not in known:
@@ -220,7 +217,7 @@ def find_spec(name: str) -> ModelSpec:
 
 
 def register_model(spec: ModelSpec) -> None:
-    """Make a model known by its name in this process; a name of ours cannot be taken.
+    """Make a model available by its name in this process.
 
     Raises:
         InputError: the name is one of ours, or not in lower case.
@@ -235,8 +232,8 @@ def register_model(spec: ModelSpec) -> None:
 # Loading ------------------------------------------------------------------------------------------------------------
 
 
-class _Kept(NamedTuple):
-    """A loaded model, and what it was loaded from."""
+class _CachedModel(NamedTuple):
+    """A loaded model and its origin."""
 
     spec: ModelSpec
     fingerprint: tuple[int, int] | None
@@ -244,31 +241,31 @@ class _Kept(NamedTuple):
     model: Model
 
 
-_kept: dict[tuple[str, Path | str | None, torch.device], _Kept] = {}
+_cache: dict[tuple[str, Path | str | None, torch.device], _CachedModel] = {}
 _loading = RLock()
 
 
 def _loaded(spec: ModelSpec, file: Path | str | None, sha256: str | None, device: torch.device) -> Model:
-    """The model that was loaded before, unless its file or what its name stands for has changed since."""
-    with _loading:  # threads that ask at the same time get the same one
+    """The cached model, unless its file or spec has changed since."""
+    with _loading:  # threads that ask at the same time get the same model
         key, fingerprint = (spec.name, file, device), _fingerprint(file)
-        kept = _kept.get(key)
-        if kept and (kept.spec, kept.fingerprint) == (spec, fingerprint):
-            if sha256 in (None, kept.sha256, kept.model.provenance.get("weights_sha256")):
-                return kept.model
+        cached = _cache.get(key)
+        if cached and (cached.spec, cached.fingerprint) == (spec, fingerprint):
+            if sha256 in (None, cached.sha256, cached.model.provenance.get("weights_sha256")):
+                return cached.model
         else:
-            _kept.pop(key, None)  # before the next is loaded: two may be too many for the memory
-        del kept
+            _cache.pop(key, None)  # first: the memory may not hold two
+        del cached
         model = spec.load(file, sha256)
         model.module.eval().requires_grad_(False).to(device)
         provenance = {**model.provenance, "torch": torch.__version__}
         model = replace(model, name=spec.name, provenance=provenance, device=device)
-        _kept[key] = _Kept(spec, fingerprint, sha256, model)
+        _cache[key] = _CachedModel(spec, fingerprint, sha256, model)
         return model
 
 
 def _fingerprint(file: Path | str | None) -> tuple[int, int] | None:
-    """Tells one content of a file from the next."""
+    """Size and time of a file, which change with its content."""
     if not isinstance(file, Path):
         return None
     stat = file.stat()
@@ -276,23 +273,21 @@ def _fingerprint(file: Path | str | None) -> tuple[int, int] | None:
 
 
 def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> tuple[Path | str | None, str | None]:
-    """The file to load, `RANDOM`, or None for what comes with the model; and the SHA-256 that a known file must have."""
+    """The file to load, `RANDOM`, or None for embedded weights; and the SHA-256 of a known file."""
     if weights == RANDOM:
         return RANDOM, None
-    sources = {file.source: file for file in spec.files}
     if weights is None and (spec.embedded or not spec.files):
         return None, None
+    sources = {file.source: file for file in spec.files}
     if weights is None or weights in sources:
         wanted = spec.files if weights is None else (sources[str(weights)],)
         damaged = []
         for file in wanted:
             try:
-                here = find_weights(file)
-            except InputError as error:  # another source may have it whole
+                if (found := find_weights(file)) is not None:
+                    return found, expected_sha256(file)
+            except InputError as error:  # the file of another source may be intact
                 damaged += error.problems
-                continue
-            if here is not None:
-                return here, expected_sha256(file)
         if damaged:
             raise InputError(damaged)
         source = "" if weights is None else f" --source {weights}"
@@ -302,9 +297,9 @@ def _weights_of(spec: ModelSpec, weights: str | os.PathLike[str] | None) -> tupl
         )
     path = Path(weights)
     if not path.is_file():
-        found = "is a folder" if path.is_dir() else "no such file"
+        problem = "is a folder" if path.is_dir() else "no such file"
         known = f", or one of {', '.join(sources)}" if sources else ""
-        raise InputError(f"weights {path}: {found}; expected a weights file, '{RANDOM}'{known}")
+        raise InputError(f"weights {path}: {problem}; expected a weights file, '{RANDOM}'{known}")
     return path.absolute(), None
 
 
@@ -331,14 +326,14 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
         if isinstance(file, Path) and file.suffix == ".pb":
             return _frozen_graph(name, file, sha256)
         if file == RANDOM:
-            with torch.random.fork_rng(devices=()):  # the caller's random numbers stay as they were
+            with torch.random.fork_rng(devices=()):  # does not change the caller's random numbers
                 torch.manual_seed(0)
                 network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
         else:
             path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))
             network = build_clip(read_state_dict(path, sha256=sha256), str(path))
             if network.config != CONFIGS[name]:
-                raise InputError(f"{path}: the weights of {_like(network)}; expected those of {name}")
+                raise InputError(f"{path}: the weights of {_described(network)}; expected those of {name}")
             origin = {"weights": path.name, "weights_sha256": sha256_of(path)}
 
         def tokenizer() -> Tokenizer:
@@ -346,7 +341,9 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
                 return Tokenizer(read_merges(Path(str(embedded / "vocabulary.txt"))), network.context_length)
             found = find_weights(VOCABULARY)
             if found is None:
-                raise InputError(f"{name}: the vocabulary of its text tower is not here; {how_to_get(VOCABULARY)}")
+                raise InputError(
+                    f"{name}: the vocabulary of its text tower is not on this machine; {how_to_get(VOCABULARY)}"
+                )
             return Tokenizer(read_merges(found), network.context_length)
 
         return Model(
@@ -362,9 +359,9 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
     return load
 
 
-def _like(network: CLIP) -> str:
-    names = [name for name, config in CONFIGS.items() if config == network.config]
-    return names[0] if names else f"a CLIP with stages {network.config.vision_layers}, {network.config.units} units"
+def _described(network: CLIP) -> str:
+    other = f"a CLIP with stages {network.config.vision_layers}, {network.config.units} units"
+    return next((name for name, config in CONFIGS.items() if config == network.config), other)
 
 
 def _frozen_graph(name: str, path: Path, sha256: str | None) -> Model:

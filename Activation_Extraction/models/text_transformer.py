@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class Transformer(nn.Module):
-    """`layers` residual attention blocks, `(N, L, width)` to the same; a token sees itself and those before it."""
+    """`layers` residual attention blocks, `(N, L, width)` to the same; a token attends to itself and earlier ones."""
 
     def __init__(self, width: int, layers: int, heads: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Transformer(nn.Module):
 
 
 class ResidualAttentionBlock(nn.Module):
-    """Attention, then a two-layer perceptron with QuickGELU, each on normalised input and added to it."""
+    """Attention, then a two-layer perceptron with QuickGELU, each a residual of its normalised input."""
 
     def __init__(self, d_model: int, n_head: int) -> None:
         super().__init__()

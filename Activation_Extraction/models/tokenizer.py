@@ -1,7 +1,7 @@
 """CLIP's tokenizer: lower-cased text to byte-pair tokens (Sennrich et al. 2016, on bytes as in GPT-2).
 
-The vocabulary is the list of merges: 256 bytes, the same bytes at the end of a word, one token a merge, and the
-start and end of a text. OpenAI's list makes 49,408 tokens; clip-mini's is learned from its captions.
+The vocabulary has 256 bytes, the same bytes at the end of a word, one token for each merge, and the start and end of
+a text. OpenAI's list of merges makes 49,408 tokens; clip-mini's is learned from its captions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import html
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ from Activation_Extraction.base.files import write_together
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 SINGLE_TOKENS = 2 * 256 + 2
-"""Tokens that are no merges: bytes, bytes at the end of a word, start and end of a text."""
+"""Number of tokens that are not merges."""
 
 OPENAI_MERGES = 49_408 - SINGLE_TOKENS
 
@@ -44,7 +44,7 @@ class Tokenizer:
 
     Args:
         merges: pairs of symbols in the order in which they were learned.
-        context_length: tokens of a text, its start and end included.
+        context_length: tokens of a text, including its start and end.
     """
 
     def __init__(self, merges: Sequence[Pair], context_length: int = 77) -> None:
@@ -69,7 +69,7 @@ class Tokenizer:
         return bytes(byte_of[c] if c in byte_of else ord(c) for c in letters).decode(errors="replace").rstrip(" ")
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
-        """Token numbers `(N, context_length)` with start and end, zeros behind.
+        """Token numbers `(N, context_length)` with start and end, padded with zeros.
 
         Raises:
             InputError: a text has more tokens than fit.
@@ -89,8 +89,7 @@ class Tokenizer:
 
     def _piece(self, piece: str) -> list[int]:
         if piece not in self._cache:
-            letters = [_letter_of_byte()[byte] for byte in piece.encode()]
-            symbols = [*letters[:-1], letters[-1] + WORD_END]
+            symbols = _symbols(piece)
             while len(symbols) > 1:
                 best = min(pairwise(symbols), key=lambda pair: self._rank.get(pair, len(self._rank)))
                 if best not in self._rank:
@@ -103,10 +102,10 @@ class Tokenizer:
 def read_merges(path: str | os.PathLike[str]) -> list[Pair]:
     """The merges of a vocabulary file: a header line, then two symbols a line; gzip or plain text.
 
-    OpenAI's file holds more merges than its networks use; the first 48,894 count.
+    OpenAI's file has more merges than its networks use; the first 48,894 count.
 
     Raises:
-        InputError: no such file, or not such a list.
+        InputError: no such file, or not a list of merges.
     """
     path = Path(path)
     try:
@@ -122,23 +121,22 @@ def read_merges(path: str | os.PathLike[str]) -> list[Pair]:
         if len(symbols) != 2:
             raise InputError(f"{path}, line {number}: found {shown(line)}; expected two symbols to merge")
         if unknown := [symbol for symbol in symbols if symbol not in known]:
-            raise InputError(f"{path}, line {number}: found {shown(unknown[0])}; expected what an earlier line made")
+            raise InputError(f"{path}, line {number}: found {shown(unknown[0])}; expected a symbol of an earlier line")
         merges.append((symbols[0], symbols[1]))
         known.add("".join(symbols))
     return merges
 
 
 def write_merges(merges: Sequence[Pair], path: str | os.PathLike[str]) -> None:
-    """Write a vocabulary file that `read_merges` reads."""
+    """Write a vocabulary file for `read_merges`."""
     lines = ["# merges of a byte-pair vocabulary, in the order in which they were learned", *map(" ".join, merges)]
     write_together({Path(path): "\n".join(lines) + "\n"})
 
 
 def learn_merges(texts: Iterable[str], count: int) -> list[Pair]:
-    """The most frequent pairs of neighbours, merged one after another, up to `count`; ties in alphabetical order."""
-    words: Mapping[str, int] = Counter(piece for text in texts for piece in _pieces(text))
-    letters = [([_letter_of_byte()[byte] for byte in word.encode()], times) for word, times in words.items()]
-    split = [([*symbols[:-1], symbols[-1] + WORD_END], times) for symbols, times in letters]
+    """Merge the most frequent pair of neighbors again and again, up to `count`; ties in alphabetical order."""
+    words = Counter(piece for text in texts for piece in _pieces(text))
+    split = [(_symbols(word), times) for word, times in words.items()]
     merges: list[Pair] = []
     while len(merges) < count:
         pairs: Counter[Pair] = Counter()
@@ -159,8 +157,13 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
+def _symbols(piece: str) -> list[str]:
+    *letters, last = (_letter_of_byte()[byte] for byte in piece.encode())
+    return [*letters, last + WORD_END]
+
+
 def _merged(symbols: list[str], pair: Pair) -> list[str]:
-    """The symbols with every occurrence of the pair, from left to right, as one."""
+    """The symbols with every occurrence of the pair joined, from left to right."""
     merged: list[str] = []
     i = 0
     while i < len(symbols):
@@ -172,7 +175,7 @@ def _merged(symbols: list[str], pair: Pair) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _letter_of_byte() -> dict[int, str]:
-    """A visible letter for each byte: itself where it can be seen, else one from 256 on."""
+    """A printable letter for each byte: itself if printable, else one from 256 on."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return {**{byte: chr(byte) for byte in visible}, **{byte: chr(256 + i) for i, byte in enumerate(hidden)}}

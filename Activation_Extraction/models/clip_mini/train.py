@@ -1,8 +1,7 @@
 """Trains clip-mini: `python -m Activation_Extraction.models.clip_mini.train --out FOLDER`, under an hour on two cores.
 
-Draws pictures of the picture world with captions, learns a byte-pair vocabulary from the captions, and trains the two
-towers with CLIP's contrastive loss (Radford et al. 2021, figure 3). A run that was stopped goes on from its last
-checkpoint when the same command is given again.
+Draws pictures with captions, learns a byte-pair vocabulary from the captions, and trains the two towers with CLIP's
+contrastive loss (Radford et al. 2021, figure 3). The same command resumes an interrupted run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ from Activation_Extraction.models.tokenizer import SINGLE_TOKENS, Tokenizer, lea
 
 INPUT = ImageInput(CONFIGS["clip-mini"].image_resolution, CLIP_MEAN, CLIP_STD)
 _DRAWN = 112
-"""Pictures are drawn this large; training sees random crops of the network's size."""
+"""Side of drawn pictures in pixels; training uses random crops of the network's size."""
 _CAPTIONS = 6
 _CHECKPOINT_STEPS = 250
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training run is made of.
+    """Settings of a training run.
 
     Attributes:
         pictures: drawn for training.
-        steps, batch: optimiser steps and pictures of each.
+        steps, batch: optimiser steps, and pictures in each.
         rate: highest learning rate (AdamW, linear warm-up, cosine decay to 0).
         decay: weight decay of matrices and convolutions.
         seed: of pictures, captions and weights.
@@ -63,19 +62,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if min(self.pictures, self.steps, self.batch) < 1:
-            raise InputError(
-                f"recipe: {self.pictures} pictures, {self.steps} steps, batches of {self.batch}; expected at least 1"
-            )
+            sizes = f"{self.pictures} pictures, {self.steps} steps, batches of {self.batch}"
+            raise InputError(f"recipe: {sizes}; expected at least 1")
         if self.pictures < self.batch:
             raise InputError(f"recipe: {self.pictures} pictures; expected at least one batch, {self.batch}")
 
 
 def main() -> None:
-    """Train from the command line; writes weights, vocabulary and `training.json` into `--out`."""
-    defaults = Recipe()
+    """Train from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, vocabulary and checkpoint")
-    for name, value in asdict(defaults).items():
+    for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     arguments = vars(parser.parse_args())
     out: Path = arguments.pop("out")
@@ -91,8 +88,8 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
     """Train and write `weights.safetensors`, `vocabulary.txt` and `training.json` into `out`.
 
     Returns:
-        The recipe, the losses (every 50 steps), zero-shot accuracy on fresh pictures, and seconds of each part (after
-        a resumed run, of its last stretch).
+        The recipe, the losses (every 50 steps), zero-shot accuracy on new pictures, and seconds of each part (since
+        the last resume).
     """
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -109,7 +106,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
     trained = time.monotonic()
     shipped = half_precision(model)
     save_file(shipped, out / "weights.safetensors")
-    model.load_state_dict(shipped)  # what is measured is what is shipped: rounded
+    model.load_state_dict(shipped)  # measured as shipped: rounded
     accuracy = zero_shot_accuracy(model.eval(), tokenizer, each=40, seed=f"fresh/{recipe.seed}")
     result: dict[str, object] = {
         "recipe": asdict(recipe),
@@ -125,7 +122,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, object]:
 
 
 def draw_pictures(seed: int, count: int) -> tuple[NDArray[np.uint8], list[list[str]]]:
-    """Pictures `(count, 112, 112, 3)` and some captions of each; picture i depends on the seed and i alone."""
+    """Pictures `(count, 112, 112, 3)` and captions of each; picture i depends only on the seed and i."""
     spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of torch's threads
     with ProcessPoolExecutor(os.cpu_count(), spawn) as pool:
         made = pool.map(_draw, [f"{seed}/{i}" for i in range(count)], chunksize=64)
@@ -144,7 +141,7 @@ def _draw(seed: str) -> tuple[NDArray[np.uint8], list[str]]:
 
 
 def zero_shot_accuracy(model: CLIP, tokenizer: Tokenizer, *, each: int, seed: str) -> dict[str, float]:
-    """Share of fresh one-thing pictures of each concept whose nearest prompt, among those of all concepts, is theirs."""
+    """Share of new pictures of each concept whose nearest prompt is that of the concept."""
     size = model.visual.input_resolution
     accuracy = {}
     with torch.inference_mode():
@@ -158,7 +155,7 @@ def zero_shot_accuracy(model: CLIP, tokenizer: Tokenizer, *, each: int, seed: st
 
 
 def contrastive_loss(model: CLIP, images_NCHW: Tensor, tokens_NL: Tensor) -> Tensor:
-    """CLIP's symmetric cross-entropy; captions that are equal word for word are each other's match too."""
+    """CLIP's symmetric cross-entropy; pictures with equal captions match each other, too."""
     with torch.autocast("cpu", torch.bfloat16, enabled=computes_bfloat16(torch.device("cpu"))):
         logits_NN, _ = model(images_NCHW, tokens_NL[:, : int((tokens_NL > 0).sum(1).max())])
     same_NN = (tokens_NL[:, None] == tokens_NL[None]).all(2).float()
@@ -202,7 +199,7 @@ def _optimise(model: CLIP, pictures: Tensor, tokens: Tensor, recipe: Recipe, che
 
 
 def _rate(step: int, steps: int) -> float:
-    """The share of the highest learning rate at a step."""
+    """Learning rate at a step, as a fraction of the highest."""
     warm_up = max(1, steps // 20)
     if step < warm_up:
         return step / warm_up
@@ -210,12 +207,12 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple[int, list[float]]:
-    """Take up a checkpoint of the same recipe; steps done, and the losses so far."""
+    """Load a checkpoint of the same recipe; returns steps done and the losses so far."""
     if not checkpoint.is_file():
         return 0, []
     saved = torch.load(checkpoint, weights_only=True)
     if saved["recipe"] != asdict(recipe):
-        print(f"{checkpoint}: of another recipe, {saved['recipe']}; starting anew", flush=True)
+        print(f"{checkpoint}: of another recipe, {saved['recipe']}; starting from step 0", flush=True)
         return 0, []
     for name, part in parts.items():
         part.load_state_dict(saved[name])
@@ -225,7 +222,7 @@ def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple
 def _batches(
     pictures: Tensor, tokens: Tensor, recipe: Recipe, size: int, first: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of steps `first` to the last: cropped, each colour channel scaled and shifted a little, some with noise; one caption each."""
+    """Batches from step `first` on: cropped, color channels scaled and shifted, some with noise; one caption each."""
     per_epoch = len(pictures) // recipe.batch
     for step in range(first, recipe.steps):
         order = torch.randperm(len(pictures), generator=_generator(recipe.seed, 0, step // per_epoch))
@@ -239,7 +236,7 @@ def _batches(
         light_NC, shift_NC = torch.randn(2, recipe.batch, 3, 1, 1, generator=generator)
         x_NCHW = x_NCHW * (1 + 0.12 * light_NC) + 0.12 * shift_NC
         strength_N = torch.rand(recipe.batch, 1, 1, 1, generator=generator)
-        strength_N = (strength_N - 0.7).clamp(min=0) * 2  # seven of ten pictures stay without noise
+        strength_N = (strength_N - 0.7).clamp(min=0) * 2  # none for seven of ten pictures
         x_NCHW = x_NCHW + strength_N * torch.randn(x_NCHW.shape, generator=generator)
         which = torch.randint(0, tokens.shape[1], (recipe.batch,), generator=generator)
         yield x_NCHW.contiguous(memory_format=torch.channels_last), tokens[chosen, which]
@@ -250,7 +247,7 @@ def _generator(*numbers: int) -> torch.Generator:
 
 
 def half_precision(model: CLIP) -> dict[str, Tensor]:
-    """The state dict as OpenAI ships its own: half precision, normalisation layers in full."""
+    """The state dict as OpenAI publishes its own: float16, normalisation layers in float32."""
     full = {
         f"{name}.{key}"
         for name, module in model.named_modules()

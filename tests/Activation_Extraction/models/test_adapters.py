@@ -184,7 +184,7 @@ def test_function_on_a_scale_of_255_is_found(plain):
         (lambda image: normalised(image).permute(1, 2, 0), r"gives \(24, 24, 3\) of torch.float32"),
         (lambda image: torch.zeros(3, 4, 4, dtype=torch.uint8), r"gives \(3, 4, 4\) of torch.uint8"),
         (lambda image: torch.zeros(3, image.height, 8), r"gives \(3, 1024, 8\) and \(3, 900, 8\); expected one size"),
-        (lambda image: normalised(image).flip(0), "does not scale red, green and blue one by one"),
+        (lambda image: normalised(image).flip(0), "does not scale red, green and blue separately"),
         (lambda image: normalised(image.convert("L").convert("RGB")), "does not scale red"),
         (lambda image: normalised(image) ** 2, "does not scale red"),
         (lambda image: -normalised(image), "does not scale red"),

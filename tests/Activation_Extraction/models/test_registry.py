@@ -38,7 +38,7 @@ from tests.Activation_Extraction.graph_writer import clip_image_graph
 def apart(tmp_path, monkeypatch):
     """A cache, models loaded and models registered of the test's own."""
     monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(registry, "_kept", {})
+    monkeypatch.setattr(registry, "_cache", {})
     monkeypatch.setattr(registry, "_registered", {})
 
 
@@ -183,7 +183,7 @@ def test_random_weights_are_the_same_each_time_and_leave_the_callers_random_numb
     first = load_model("clip-mini", weights="random")
     assert torch.equal(torch.rand(2), expected)
     assert first.provenance["weights"] == "random, seed 0"
-    monkeypatch.setattr(registry, "_kept", {})
+    monkeypatch.setattr(registry, "_cache", {})
     second = load_model("clip-mini", weights="random")
     assert second.module is not first.module
     assert all(
@@ -235,14 +235,14 @@ def test_wrong_path_is_answered_with_all_that_can_be_given(wrong, said):
 def test_missing_vocabulary_is_answered_with_what_to_fetch(monkeypatch):
     monkeypatch.setattr(registry, "find_weights", lambda file: None)
     model = replace(load_model("clip-mini", weights="random"), make_tokenizer=None)
-    with pytest.raises(InputError, match="clip-mini: has no text tower"):
+    with pytest.raises(InputError, match="clip-mini: no text tower"):
         model.encode_text("a cat")
     with torch.device("meta"):  # a large network whose weights nobody looks at
-        monkeypatch.setattr(registry, "_kept", {})
+        monkeypatch.setattr(registry, "_cache", {})
         large = find_spec("clip-rn50").load("random", None)
     with pytest.raises(InputError) as caught:
         large.encode_text("a cat")
-    assert "clip-rn50: the vocabulary of its text tower is not here; fetch " in str(caught.value)
+    assert "clip-rn50: the vocabulary of its text tower is not on this machine; fetch " in str(caught.value)
     assert VOCABULARY.sha256 in str(caught.value)
 
 
@@ -321,7 +321,7 @@ def test_hash_is_checked_for_embedded_weights_and_refused_without_any(weights):
     assert load_model("clip-mini", sha256=digest).module is load_model("clip-mini").module
     assert f"SHA-256 {digest}; expected {sha(weights)}" in refusal("clip-mini", sha256=sha(weights))[0]
     (problem,) = refusal("clip-mini", weights="random", sha256=digest)
-    assert problem.endswith("with random weights; expected a weights file to go with it")
+    assert problem.endswith("with random weights; expected a weights file")
 
 
 def test_archive_that_can_run_code_loads_only_with_its_hash(tmp_path):
@@ -490,7 +490,7 @@ def test_frozen_graph_runs_in_the_place_of_the_image_tower(graph):
         torch.testing.assert_close(model.encode_image(images), tower(prepared.movedim(3, 1)), rtol=1e-4, atol=1e-5)
     assert model.layers.resolve("layer4.1") == model.layers.resolve("block_4") == "image_block_4/1/Relu_2"
     assert model.example().shape == (1, 288, 288, 3)
-    with pytest.raises(InputError, match="clip-rn50x4: has no text tower with these weights"):
+    with pytest.raises(InputError, match="clip-rn50x4: no text tower with these weights"):
         model.encode_text("a cat")
 
 

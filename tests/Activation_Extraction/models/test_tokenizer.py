@@ -196,8 +196,8 @@ PACKED = gzip.compress(b"# merges\n" + b"".join(f"{a} {b}\n".encode() for a in "
     [
         (b"# merges\na b\na b c\n", r"line 3: found 'a b c'; expected two symbols"),
         (b"# merges\na b\n\nab c\n", r"line 3: found ''; expected two symbols"),
-        (b"# merges\na b\nhello world\n", r"line 3: found 'hello'; expected what an earlier line made"),
-        (b"# merges\na b\nab \xe3\x80\x81\n", r"line 3: found '、'; expected what an earlier line made"),
+        (b"# merges\na b\nhello world\n", r"line 3: found 'hello'; expected a symbol of an earlier line"),
+        (b"# merges\na b\nab \xe3\x80\x81\n", r"line 3: found '、'; expected a symbol of an earlier line"),
         (b"# merges\n\xff\xfe\n", r"cannot be read \(.*can't decode"),
         (b"\x89PNG\r\n\x1a\n", r"cannot be read \(.*can't decode"),
         (PACKED[:40], r"cannot be read \(Compressed file ended"),
