@@ -180,13 +180,22 @@ def test_batch_command_scores_every_table_with_every_map_and_sums_up(tmp_path):
 
 
 def test_batch_command_goes_on_after_a_failure_and_exits_1(tmp_path):
-    missing = tmp_path / "missing.csv"
-    demo = ROOT / "Data" / "demo" / "demo_experiment.csv"
+    scoring = tmp_path / "python"  # fails on the first table, scores the second, and sums up as Python does
+    scoring.write_text(
+        f"""#!/bin/sh
+case "$1 $2" in
+    "- "*) exec {sys.executable} "$@" ;;
+    *missing.csv*) echo "error: $2: no such file" >&2; exit 2 ;;
+    *) printf "Neuron,Concept,InterpScore\\n1,fire,0.5\\n" > "$4" ;;
+esac
+"""
+    )
+    scoring.chmod(0o755)
     done = run(
-        "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", missing, demo, "--", "--resamples", "0", "--quiet"
+        "env", f"PYTHON={scoring}", "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", "missing.csv", "b.csv"
     )
     assert done.returncode == 1
-    assert f"error: {missing}: no such file" in done.stderr
+    assert "error: missing.csv: no such file" in done.stderr
     assert "Summary: 1 scored, 1 failed" in done.stdout
 
 
