@@ -7,7 +7,7 @@ S, C, R and H are registered beside their formulas; packages add metrics by an e
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -19,6 +19,7 @@ from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 
 if TYPE_CHECKING:
+    from InterpScore.options import ScoringOptions
     from InterpScore.resampling import DrawWeights
     from InterpScore.scoring.blocks import Block
 
@@ -40,6 +41,18 @@ class SignificanceTest:
     """`(U,)`; NaN where a unit cannot be tested."""
     claim: str
     """What a significant unit is, for the notes: "selective"."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The log ratios θ of which a metric is the mean of exp(-|θ|); intervals are projected from them (METRICS.md, 6)."""
+
+    log_ratios: Values
+    """`(G, U, B)`; NaN for groups without a value."""
+    images: Callable[[Block], int]
+    """The smallest number of images behind one of them."""
+    groups: Callable[[ScoringOptions], Sequence[str]]
+    """What each of them is of, for the notes."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,8 @@ class Metric:
     caveat: Callable[[Block, int], str] = lambda block, u: ""
     """What to note of one unit's value; nothing where there is nothing to say."""
     test: SignificanceTest | None = None
+    folds: Folds | None = None
+    """Where the metric is a mean of folded ratios."""
     draws_with_value: str = "in which it can be computed"
     """Which resamples an interval is from, noted where more than 1% have no value."""
 

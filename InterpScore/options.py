@@ -20,7 +20,9 @@ SelectivityName = Literal["cles", "auroc", "auprc"]
 OnMissing = Literal["renormalise", "nan", "zero"]
 Adjustment = Literal["bh", "by", "holm", "none"]
 UnitOfAnalysis = Literal["image", "rating"]
-PerturbedKind = Literal["benign", "adversarial", "synthetic"]
+PerturbedKind = Literal["benign", "adversarial", "synthetic", "exemplar"]
+CHOSEN_BY_ACTIVATION = ("synthetic", "exemplar")
+"""Kinds of levels whose images were made or chosen by what they do to the unit; they count neither in R nor in H."""
 LevelKind = Literal["clean"] | PerturbedKind
 
 
@@ -116,14 +118,15 @@ class ScoringOptions:
 
     def counts_in_H(self, level: int) -> bool:
         """Whether ratings of images at this level enter human alignment."""
-        return self.synthetic_counts_in_H or self.kind_of(level) != "synthetic"
+        return self.synthetic_counts_in_H or self.kind_of(level) not in CHOSEN_BY_ACTIVATION
 
     def robustness_groups(self) -> dict[str, tuple[int, ...]]:
         """The groups of perturbed levels that R averages over, by name."""
         groups: dict[str, tuple[int, ...]] = {}
         for level in sorted(set(self.recognizable_levels) - {self.clean_level}):
-            name = self.kind_of(level) if self.pool_levels_by_kind else str(level)
-            if name != "synthetic":
+            kind = self.kind_of(level)
+            if kind not in CHOSEN_BY_ACTIVATION:
+                name = kind if self.pool_levels_by_kind else str(level)
                 groups[name] = (*groups.get(name, ()), level)
         return groups
 

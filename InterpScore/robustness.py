@@ -6,7 +6,7 @@ METRICS.md, section 3. Shapes: U units, N perturbed images, M clean images, B dr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 
 from InterpScore.errors import MissingScoreWarning
 from InterpScore.helpers import Bools, Floats, Ints, ranked_separation, sides, spearman, weighted_mean
-from InterpScore.metric import PERMUTED_LABELS, Metric
+from InterpScore.metric import PERMUTED_LABELS, Folds, Metric
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.resampling import DrawWeights
 from InterpScore.tables.experiment_table import one_unit_table
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from InterpScore.scoring.blocks import Block
 
 NO_CLEAN = "no clean image of the concept"
+_SILENT = 50.0
+"""Log ratio of a response that vanishes or explodes; its fold is 0 to rounding."""
 
 
 def calculate_robustness_score(df: pd.DataFrame, concept_name: str, activation_col: str, **options: Any) -> float:
@@ -69,20 +71,27 @@ def robustness(
         draws: what images and ratings count for.
         options: levels, their grouping, and whether clean images or their ratings are averaged.
     """
+    return mean_over_groups(stability(group_ratios(activation_UI, of_concept_I, level_I, draws, options)))
+
+
+def group_ratios(
+    activation_UI: Floats, of_concept_I: Bools, level_I: Ints, draws: DrawWeights, options: ScoringOptions
+) -> Floats:
+    """`r` of each group of levels, `(G, U, B)`, at least one; NaN where a group has no value. Arguments as `robustness`."""
     clean = of_concept_I & (level_I == options.clean_level)
-    stabilities = [np.full((len(activation_UI), draws.image_IB.shape[1]), np.nan)]
-    for levels in options.robustness_groups().values():
+    groups = options.robustness_groups().values()
+    ratios = np.full((max(len(groups), 1), len(activation_UI), draws.image_IB.shape[1]), np.nan)
+    for g, levels in enumerate(groups):
         perturbed = of_concept_I & np.isin(level_I, levels)
         if perturbed.any() and clean.any():
-            ratio = activation_ratio(
+            ratios[g] = activation_ratio(
                 activation_UI[:, perturbed],
                 draws.recognised_IB[perturbed],
                 activation_UI[:, clean],
                 draws.analysed(options)[clean],
                 options.ratio_epsilon,
             )
-            stabilities.append(stability(ratio))
-    return mean_over_groups(stabilities)
+    return ratios
 
 
 def why_no_robustness(of_concept_I: Bools, level_I: Ints, draw: DrawWeights, options: ScoringOptions) -> str:
@@ -127,12 +136,11 @@ def stability(ratio: Floats) -> Floats:
         return np.minimum(ratio, 1 / ratio)
 
 
-def mean_over_groups(stabilities: Sequence[Floats]) -> Floats:
+def mean_over_groups(stability_GUB: Floats) -> Floats:
     """Mean of σ over the groups that have a value, `(U, B)`; NaN where none has."""
-    stacked = np.stack(stabilities)
-    present = np.isfinite(stacked)
+    present = np.isfinite(stability_GUB)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(present, stacked, 0).sum(axis=0) / present.sum(axis=0))
+        return np.asarray(np.where(present, stability_GUB, 0).sum(axis=0) / present.sum(axis=0))
 
 
 def paired_stability(perturbed_UN: Floats, clean_UN: Floats) -> Floats:
@@ -155,6 +163,27 @@ def _compute(block: Block, draws: DrawWeights) -> Floats:
     return robustness(block.activation_UI, of_concept_I, block.table.level_I, draws, block.options)
 
 
+def _log_ratios(block: Block, draws: DrawWeights) -> Floats:
+    of_concept_I, draws = block.of_concept(draws)
+    ratios = group_ratios(block.activation_UI, of_concept_I, block.table.level_I, draws, block.options)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(ratios), -_SILENT, _SILENT))
+
+
+def _images(block: Block) -> int:
+    """The fewest images in a group: the clean ones, or the recognised ones of a group that has any."""
+    recognised_I = block.target_I & (block.sample.recognised_IB[:, 0] > 0)
+    sizes = [
+        int((recognised_I & np.isin(block.table.level_I, levels)).sum())
+        for levels in block.options.robustness_groups().values()
+    ]
+    return min([int(block.clean_target_I.sum()), *(size for size in sizes if size)])
+
+
+def _groups(options: ScoringOptions) -> list[str]:
+    return [name if options.pool_levels_by_kind else f"level {name}" for name in options.robustness_groups()]
+
+
 def _why_missing(block: Block, u: int) -> str:
     return why_no_robustness(block.target_I, block.table.level_I, block.sample, block.options)
 
@@ -168,6 +197,7 @@ def _statistics(block: Block) -> Mapping[str, Floats]:
     stabilities = []
     for name, levels in options.robustness_groups().items():
         at_I = block.target_I & np.isin(level_I, levels)
+        out[f"n_R_{name}"] = np.array(float((at_I & (draw.recognised_IB[:, 0] > 0)).sum()))
         if at_I.any() and clean_I.any():
             perturbed = a_UI[:, at_I], draw.recognised_IB[at_I]
             clean = a_UI[:, clean_I], draw.analysed(options)[clean_I]
@@ -175,7 +205,7 @@ def _statistics(block: Block) -> Mapping[str, Floats]:
         pairs_I = at_I & paired_I
         if pairs_I.any():
             stabilities.append(paired_stability(a_UI[:, pairs_I], a_UI[:, partner_I[pairs_I]])[:, None])
-    out["R_paired"] = mean_over_groups(stabilities)[:, 0] if stabilities else np.array(np.nan)
+    out["R_paired"] = mean_over_groups(np.stack(stabilities))[:, 0] if stabilities else np.array(np.nan)
     for level in np.unique(level_I[level_I != options.clean_level]):
         at_I = (level_I == level) & block.measured_I
         out[f"AUROC_level_{level}"] = ranked_separation(a_UI[:, at_I], *sides(block.target_I[at_I]))[0][:, 0]
@@ -189,12 +219,14 @@ METRIC = Metric(
     weight=0.2,
     compute=_compute,
     null=PERMUTED_LABELS,
+    folds=Folds(_log_ratios, _images, _groups),
     why_missing=_why_missing,
     statistics=_statistics,
     columns={
         "R": "robustness, 0 to 1 (METRICS 3)",
         "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",
         "ratio_<group>": "mean activation of recognised images of the group of levels ÷ clean activation (METRICS 3)",
+        "n_R_<group>": "recognised images of the concept in the group of levels, on which R rests",
         "AUROC_level_<level>": "AUROC that the unit retains at the level",
         "rho_level_<level>": "Spearman's correlation of perturbed and own clean image's activation at the level; empty below three pairs",
     },

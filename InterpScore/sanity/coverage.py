@@ -6,14 +6,15 @@ METRICS.md, section 7. Shapes: I images, R ratings, B draws.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.helpers import Floats, percentile_interval
+from InterpScore.helpers import Floats
+from InterpScore.intervals import Folded, Part, mean_of_folds, score_interval
 from InterpScore.metric import metrics
 from InterpScore.options import scoring_options
 from InterpScore.resampling import DrawWeights
@@ -66,9 +67,8 @@ def interval_coverage(
         if study % INDEPENDENT_EVERY == 0:
             ways["independent"] = _independent(table, unit, study)
         for way, (block, batches) in ways.items():
-            for name, values in _draws(block, batches, truth).items():
-                low, high = percentile_interval(values, CONFIDENCE)
-                covered[way, name].append(bool(low[0] <= truth[name] <= high[0]))
+            for name, (low, high) in _intervals(block, batches, truth, projected=way == "crossed").items():
+                covered[way, name].append(bool(low <= truth[name] <= high))
         if progress:
             progress("coverage of intervals", study + 1, studies)
     return [Coverage(way, name, truth[name], float(np.mean(hits)), len(hits)) for (way, name), hits in covered.items()]
@@ -102,16 +102,49 @@ def _independent(table: ExperimentTable, unit: PlantedUnit, seed: int) -> tuple[
     return block, map(some_draws, range(0, INDEPENDENT_DRAWS, AT_ONCE))
 
 
-def _draws(block: Block, batches: Iterable[DrawWeights], truth: Mapping[str, float]) -> dict[str, Floats]:
-    """The metrics whose truth is known, and their weighted mean, in every draw, `(1, B)` each."""
+def _intervals(
+    block: Block, batches: Iterable[DrawWeights], truth: Mapping[str, float], projected: bool
+) -> dict[str, tuple[float, float]]:
+    """Intervals of the metrics whose truth is known and of their weighted mean; `projected` where they are folded."""
     known = [metric for metric in metrics() if metric.name in truth]
-    parts = [[metric.compute(block, draws) for metric in known] for draws in batches]
-    out = {metric.name: np.concatenate(values, axis=1) for metric, *values in zip(known, *parts, strict=True)}
-    return out | {"InterpScore": _combined(out, truth)}
+    points = {metric.name: metric.compute(block, block.sample)[:, 0] for metric in known}
+    draws: dict[str, list[Floats]] = {metric.name: [] for metric in known}
+    ratios: dict[str, list[Floats]] = {metric.name: [] for metric in known if metric.folds and projected}
+    for batch in batches:
+        for metric in known:
+            if metric.name in ratios:
+                assert metric.folds is not None
+                ratios[metric.name].append(metric.folds.log_ratios(block, batch))
+                draws[metric.name].append(mean_of_folds(ratios[metric.name][-1]))
+            else:
+                draws[metric.name].append(metric.compute(block, batch))
+    joined = {name: np.concatenate(values, axis=1) for name, values in draws.items()}
+    parts, weights = {}, _weights(truth)
+    for metric in known:
+        folded = None
+        if metric.name in ratios:
+            assert metric.folds is not None
+            point_GU = metric.folds.log_ratios(block, block.sample)[:, :, 0]
+            images_U = np.full(len(block.rows), float(metric.folds.images(block)))
+            folded = Folded(point_GU, np.concatenate(ratios[metric.name], axis=2), images_U)
+        weight_U = np.full(len(block.rows), weights[metric.name] / sum(weights.values()))
+        parts[metric.name] = Part(points[metric.name], joined[metric.name], weight_U, folded=folded)
+    out = {}
+    for name, scored in {**{name: [part] for name, part in parts.items()}, "InterpScore": list(parts.values())}.items():
+        alone = [replace(part, weight_U=np.ones_like(part.weight_U)) for part in scored] if name in parts else scored
+        point_U = points[name] if name in points else _combined(points, truth)
+        draws_UB = joined[name] if name in joined else _combined(joined, truth)
+        low, high = score_interval(point_U, draws_UB, alone, CONFIDENCE)
+        out[name] = float(low[0]), float(high[0])
+    return out
+
+
+def _weights(truth: Mapping[str, float]) -> dict[str, float]:
+    return {m.name: w for m, w in zip(metrics(), scoring_options().weights, strict=True) if m.name in truth}
 
 
 def _combined(values: Mapping[str, Any], truth: Mapping[str, float]) -> Floats:
     """The InterpScore of the metrics whose truth is known."""
-    weights = {m.name: w for m, w in zip(metrics(), scoring_options().weights, strict=True) if m.name in truth}
+    weights = _weights(truth)
     stacked = np.stack([np.atleast_1d(values[name]) for name in weights])
     return weighted_components(stacked, np.isfinite(stacked), list(weights.values()), "renormalise")

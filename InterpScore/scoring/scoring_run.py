@@ -16,7 +16,8 @@ from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.errors import InputError
-from InterpScore.helpers import Bools, Floats, Ints, competition_ranks, percentile_interval
+from InterpScore.helpers import Bools, Floats, Ints, competition_ranks
+from InterpScore.intervals import Folded, Part, around_estimate, interval_of_draws, mean_of_folds, score_interval
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
@@ -100,6 +101,7 @@ class ScoringRun:
         if options.resamples:
             self._bootstrap(present, list(excess.values()))
         self._compare(present[:, : self.n_neurons, 0])
+        self._compare_groups()
         return self._assemble()
 
     def layers(self) -> pd.DataFrame | None:
@@ -180,12 +182,15 @@ class ScoringRun:
 
     def _values(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
         """Every metric, what has an interval beside it, and what chance gives in the draws themselves."""
+        return _computed(block, self._functions(), draws)
+
+    def _functions(self) -> dict[str, Values]:
         functions: dict[str, Values] = {}
         for metric in self.metrics:
             functions |= {metric.name: metric.compute, **metric.further}
             if callable(metric.null):
                 functions[_null_of(metric)] = metric.null
-        return _computed(block, functions, draws)
+        return functions
 
     def _statistics(self, block: Block) -> dict[str, Floats]:
         found = [metric.statistics(block) for metric in self.metrics]
@@ -252,10 +257,8 @@ class ScoringRun:
     def _bootstrap(self, present: Bools, excess: list[Floats]) -> None:
         """Intervals of everything, from the same draws for all neurons."""
         options, n_draws = self.options, self.options.resamples
-        above_chance, weight_of = (
-            self._above_chance(),
-            dict(zip((m.name for m in self.metrics), options.weights, strict=True)),
-        )
+        above_chance = self._above_chance()
+        weight_of = {m.name: w for m, w in zip(self.metrics, options.weights, strict=True)}
         excess_weights = [weight_of[metric.name] for metric in above_chance]
         excess_present = np.isfinite(np.stack(excess))
         self.columns["I_excess"] = self._combine(excess, excess_present, excess_weights)[:, 0]
@@ -264,34 +267,94 @@ class ScoringRun:
         start = 0
         for draws in self.study.design.bootstrap(n_draws, options.seed):
             stop = start + draws.image_IB.shape[1]
-            batch = self._gather(partial(self._values, draws=draws), stop - start)
+            batch = self._gather(partial(self._resampled, draws=draws), stop - start)
             for name, count in lost.items():
                 count += np.isnan(batch[name]).sum(axis=1)
             self._fill(batch)
-            one = {name: batch[name] for metric in self.metrics for name in (metric.name, *metric.further)}
-            one["InterpScore"] = self._combine([batch[name] for name in lost], present, options.weights)
-            above = [batch[metric.name] - self._chance(metric, batch) for metric in above_chance]
-            one["I_excess"] = self._combine(above, excess_present, excess_weights)
-            for name, values in one.items():
+            batch["InterpScore"] = self._combine([batch[name] for name in lost], present, options.weights)
+            above = {f"{m.name}_excess": batch[m.name] - self._chance(m, batch) for m in above_chance}
+            batch["I_excess"] = self._combine(list(above.values()), excess_present, excess_weights)
+            for name, values in (batch | above).items():
                 kept.setdefault(name, np.empty((len(self.rows), n_draws)))[:, start:stop] = values
             start = stop
             self.progress("resamples", start, n_draws)
-        for name, values in kept.items():
-            self._interval(name, values)
-        self._interval("Rank", self._ranks(kept["InterpScore"]))
+        for metric in self.metrics:
+            for name in metric.further:
+                self._interval(name, kept[name])
+            self._score_interval(metric.name, [(metric, 1.0)], kept)
+        weighted = [(metric, weight_of[metric.name]) for metric in self.metrics]
+        self._score_interval("InterpScore", weighted, kept)
+        self._score_interval("I_excess", [(m, w) for m, w in weighted if m in above_chance], kept, "_excess")
+        score = around_estimate(self.columns["InterpScore"], kept["InterpScore"])
+        self._interval("Rank", self._ranks(score))
         for layer, neurons in self.neurons_of.items():
             for name in COMPARED:
-                low, high = percentile_interval(_mean_of_scored(kept[name][neurons])[None], options.confidence)
+                estimate = _mean_of_scored(self.columns[name][neurons, None])
+                draws_B = around_estimate(estimate, _mean_of_scored(kept[name][neurons])[None])
+                low, high = interval_of_draws(estimate, draws_B, options.confidence)
                 self.layer_interval[layer, name] = float(low[0]), float(high[0])
+        self._note_missing_intervals()
         for metric, present_U in zip(self.metrics, present[:, :, 0], strict=True):
             share_lost = lost[metric.name] / n_draws
             for number in np.flatnonzero(present_U & (share_lost > 0.01)):
                 note = f"from the {1 - share_lost[number]:.0%} of resamples {metric.draws_with_value}"
                 self.reasons[number][f"{metric.name} interval"] = note
 
+    def _note_missing_intervals(self) -> None:
+        """Say where folded ratios rest on too few images for an interval, and that the score has none either."""
+        for metric, weight in zip(self.metrics, self.options.weights, strict=True):
+            if metric.folds is None:
+                continue
+            missing = np.isfinite(self.columns[metric.name]) & np.isnan(self.columns[f"{metric.name}_low"])
+            for block in self.blocks:
+                images = metric.folds.images(block)
+                for number in block.rows[missing[block.rows]]:
+                    also = " and InterpScore have" if weight > 0 else " has"
+                    note = f"{metric.name}{also} no interval: {images} image{'s' * (images != 1)} in one of its groups"
+                    self.reasons[number][f"{metric.name} interval"] = note
+
+    def _resampled(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
+        """`_values`, where folded metrics come with their log ratios, of which they are made."""
+        functions, values = self._functions(), dict[str, Floats]()
+        for metric in self.metrics:
+            if metric.folds:
+                del functions[metric.name]
+                ratios = _log_ratios_of(metric, block, draws)
+                values |= {metric.name: mean_of_folds(np.stack(list(ratios.values()))), **ratios}
+        return _computed(block, functions, draws) | values
+
     def _interval(self, name: str, draws_UB: Floats) -> None:
-        self.columns[f"{name}_low"], self.columns[f"{name}_high"] = percentile_interval(
-            draws_UB, self.options.confidence
+        low, high = interval_of_draws(self.columns[name], draws_UB, self.options.confidence)
+        self.columns |= {f"{name}_low": low, f"{name}_high": high}
+
+    def _score_interval(
+        self, score: str, weights: Sequence[tuple[Metric, float]], kept: Mapping[str, Floats], ending: str = ""
+    ) -> None:
+        """The interval of a weighted mean of metrics, or, with an `ending`, of what is called so after them."""
+        chosen = [(metric, weight) for metric, weight in weights if weight > 0]
+        values = [self.columns[f"{metric.name}{ending}"] for metric, _ in chosen]
+        weight_KU = np.array([[weight] for _, weight in chosen]) * np.ones(len(self.rows))
+        counted_KU = np.where(np.isfinite(values), weight_KU, 0.0) if values else weight_KU
+        total_U = (weight_KU if self.options.on_missing == "zero" else counted_KU).sum(axis=0)
+        share_KU = counted_KU / np.where(total_U > 0, total_U, 1.0)
+        low = -1.0 if ending else 0.0
+        parts = [
+            Part(value_U, kept[f"{metric.name}{ending}"], share_U, low, folded=self._folded(metric, kept))
+            for (metric, _), value_U, share_U in zip(chosen, values, share_KU, strict=True)
+        ]
+        ends = score_interval(self.columns[score], kept[score], parts, self.options.confidence)
+        self.columns |= dict(zip((f"{score}_low", f"{score}_high"), ends, strict=True))
+
+    def _folded(self, metric: Metric, kept: Mapping[str, Floats]) -> Folded | None:
+        if metric.folds is None:
+            return None
+        sample, images = self.study.sample, metric.folds.images
+        point = self._gather(partial(_log_ratios_of, metric, draws=sample), 1)
+        images_U = self._gather(lambda block: {"n": np.full((len(block.rows), 1), float(images(block)))}, 1)["n"]
+        return Folded(
+            np.stack([values[:, 0] for values in point.values()]),
+            np.stack([kept[name] for name in point]),
+            images_U[:, 0],
         )
 
     # The table ------------------------------------------------------------------------------------------------------
@@ -307,6 +370,25 @@ class ScoringRun:
                 self.remarks.append(
                     f"{metric.name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable"
                 )
+
+    def _compare_groups(self) -> None:
+        """Say when a folded metric rests on other groups for some neurons than for others."""
+        for metric, weight in zip(self.metrics, self.options.weights, strict=True):
+            if metric.folds is None or weight == 0:
+                continue
+            theta = self._gather(partial(_log_ratios_of, metric, draws=self.study.sample), 1)
+            there_GU = np.isfinite(np.concatenate(list(theta.values()), axis=1)).T[:, : self.n_neurons]
+            names = metric.folds.groups(self.options)
+            resting: dict[tuple[str, ...], list[str]] = {}
+            for number in np.flatnonzero(there_GU.any(axis=0)):
+                groups = tuple(name for name, there in zip(names, there_GU[:, number], strict=True) if there)
+                resting.setdefault(groups, []).append(self.rows[number].neuron)
+            if len(resting) > 1:
+                told = (
+                    f"{' and '.join(groups)} for {len(neurons)} ({', '.join(listed_up_to(neurons, 5, 'more'))})"
+                    for groups, neurons in sorted(resting.items(), key=lambda item: -len(item[1]))
+                )
+                self.remarks.append(f"{metric.name} rests on different groups of images: {'; '.join(told)}")
 
     def _assemble(self) -> pd.DataFrame:
         found, layer_of = self.columns, self.table.layer_of
@@ -350,6 +432,12 @@ def _computed(block: Block, functions: Mapping[str, Values], draws: DrawWeights)
 
 def _p_value(test: SignificanceTest, block: Block) -> dict[str, Floats]:
     return {"p": test.p_value(block)[:, None]}
+
+
+def _log_ratios_of(metric: Metric, block: Block, draws: DrawWeights) -> dict[str, Floats]:
+    assert metric.folds is not None
+    theta_GUB = metric.folds.log_ratios(block, draws)
+    return {f"{metric.name} log ratio {g}": theta_UB for g, theta_UB in enumerate(theta_GUB)}
 
 
 def _null_of(metric: Metric) -> str:
