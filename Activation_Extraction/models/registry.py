@@ -39,8 +39,6 @@ ENTRY_POINT_GROUP = "interpscore.models"
 RANDOM = "random"
 CPU = torch.device("cpu")
 NICKNAMES = {"clip": "clip-rn50x4"}
-
-
 _OF_ONE_CALL = ("device", "threads", "memory_limit", "again")
 
 
