@@ -1,4 +1,4 @@
-"""`interpscore models`: which networks there are, their layers, and their weights: fetched and checked."""
+"""`interpscore models`: lists networks and their layers, fetches and checks weights."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ models_app = typer.Typer(
 )
 
 _LINES = 10
-"""Lines that a download prints where there is no terminal."""
+"""Progress lines of a download without a terminal."""
 
 _LINE_BYTES = 100_000_000
-"""The same where the size is unknown: one line for as many bytes."""
+"""Bytes for each line where the size is unknown."""
 
 
 @models_app.callback()
 def models() -> None:
-    """Networks: which there are, their layers, and their weights.
+    """List networks and their layers; download and check weights.
 
     [bold]interpscore models list[/bold]
 
@@ -61,12 +61,12 @@ def layers(
     name: Annotated[str, typer.Argument(help="Name of a model, as `interpscore models list` shows it.")],
     weights: Annotated[
         str | None,
-        typer.Option(help="A weights file or its source, such as tensorflow: a frozen graph has layers of its own."),
+        typer.Option(help="A weights file or its source, such as tensorflow, whose layers have other names."),
     ] = None,
 ) -> None:
     """List the layers of a network in the order in which they return, with output shapes and other names.
 
-    Shapes are those for one image. The sizes of CLIP need no weights for this.
+    Shapes are for one image. Layers of CLIP can be listed without its weights.
     """
     rows = [("Layer", "Shape", "Other names")]
     rows += [
@@ -83,20 +83,21 @@ def download(
     name: Annotated[str, typer.Argument(help="Name of a model, or vocabulary: the merges of CLIP's tokenizer.")],
     source: Annotated[
         str | None,
-        typer.Option(help="Which of its files: huggingface, openai or tensorflow.", show_default="the first it has"),
+        typer.Option(help="Which file: huggingface, openai or tensorflow.", show_default="the first available"),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to put it in instead of the cache, to carry it to another machine.")
+        Path | None,
+        typer.Option(help="Folder for the files instead of the cache, such as a drive for another machine."),
     ] = None,
     sha256: Annotated[
-        str | None, typer.Option(help="SHA-256 that the weights must have, where their publisher states none.")
+        str | None, typer.Option(help="Expected SHA-256 of the weights, where their publisher states none.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
-    """Fetch the weights of a network, and what its tokenizer needs, into the cache.
+    """Download the weights of a network, and the vocabulary of its tokenizer, into the cache.
 
-    A download that was cut off goes on where it ended. A file counts only when its SHA-256 is right; where the
-    publisher states none, that of the first download is noted, and every later one must have it.
+    Interrupted downloads resume. The SHA-256 of each file is checked; where the publisher states none, that of the
+    first download is recorded, and later downloads must match it.
     """
     from Activation_Extraction.models.weights.cache import download as fetch
     from Activation_Extraction.models.weights.cache import expected_sha256
@@ -106,7 +107,7 @@ def download(
     if to is not None and not to.is_dir():
         raise InputError(f"--to {to}: no such folder; expected an existing folder")
     if not files and not quiet:
-        print(f"{name} comes with its package; nothing to fetch")
+        print(f"{name} comes with its package; nothing to download")
     for file in files:
         on_trust = expected_sha256(file) is None and sha256 is None
         stated = None if file is VOCABULARY else sha256
@@ -114,23 +115,23 @@ def download(
             with _progress(quiet) as progress:
                 path = fetch(file, to=to, sha256=stated, progress=progress)
         except KeyboardInterrupt:
-            print("stopped; what has arrived is kept, and the same command goes on with it", file=sys.stderr)
+            print("stopped; the part that has arrived is kept, and the same command resumes", file=sys.stderr)
             raise
         if not quiet:
             print(f"{path}: {file.about}")
         if on_trust:
-            noted = f"{expected_sha256(file)} of this first download is noted, and it must have that from now on"
-            print(f"note: no SHA-256 is published for {file.name}; {noted}", file=sys.stderr)
+            recorded = f"{expected_sha256(file)} of this first download is recorded, and later ones must match it"
+            print(f"note: no SHA-256 is published for {file.name}; {recorded}", file=sys.stderr)
 
 
 @models_app.command()
 def check(
     name: Annotated[str, typer.Argument(help="Name of a model, or the path of a weights file.")],
-    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the file of a path must have.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the file at that path.")] = None,
 ) -> None:
-    """Hash weights anew and say whether they are whole; read a file whose path is given and say what it is.
+    """Check the SHA-256 of a model's weights, or read a file and say what it is.
 
-    The exit code is 1 when none of the weights of a model are on this machine.
+    The exit code is 1 when no weights of the model are on this machine.
     """
     from Activation_Extraction.models.registry import NICKNAMES, available_models
 
@@ -141,14 +142,14 @@ def check(
         if not files:
             print(f"{name} comes with its package")
             return
-        here = [file.kind for file in files if _is_whole(file)]
+        here = [file.kind for file in files if _is_intact(file)]
         only_merges = set(here) == {"vocabulary"} and len(files) > 1
         raise typer.Exit(1 if not here or only_merges else 0)
     print(_what_it_is(Path(name), sha256))
 
 
 def _state(spec: ModelSpec) -> str:
-    """Which weights of a model are here, by their sources."""
+    """Where the weights of a model are, by their sources."""
     from Activation_Extraction.models.weights.cache import find_weights
 
     if spec.embedded or not spec.files:
@@ -182,7 +183,7 @@ def _listing(name: str, weights: str | None) -> list[Layer]:
 
 
 def _files(name: str, source: str | None, *, every: bool = False) -> list[WeightsFile]:
-    """The files that a model needs: its weights (of one source, or of every one), and the merges of its tokenizer."""
+    """The weights of a model (of one source, or of all), and the merges of its tokenizer."""
     from Activation_Extraction.models.clip import CONFIGS
     from Activation_Extraction.models.registry import find_spec
     from Activation_Extraction.models.weights.known import VOCABULARY
@@ -198,18 +199,18 @@ def _files(name: str, source: str | None, *, every: bool = False) -> list[Weight
     return [*weights, VOCABULARY] if weights and spec.name in CONFIGS else weights
 
 
-def _is_whole(file: WeightsFile) -> bool:
+def _is_intact(file: WeightsFile) -> bool:
     from Activation_Extraction.base.files import sha256_of
     from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get
 
     path = find_weights(file)
     if path is None:
-        print(f"{file.name}: not here; {how_to_get(file)}")
+        print(f"{file.name}: not on this machine; {how_to_get(file)}")
         return False
     digest, expected = sha256_of(path), expected_sha256(file)
     if digest != expected:
         raise InputError(f"{path}: SHA-256 {digest}; expected {expected}: remove it, or download it again")
-    print(f"{path}: whole, SHA-256 {digest}{'' if file.sha256 else ', as noted when it first came'}")
+    print(f"{path}: intact, SHA-256 {digest}{'' if file.sha256 else ', as recorded at the first download'}")
     return True
 
 
@@ -223,15 +224,15 @@ def _what_it_is(path: Path, sha256: str | None) -> str:
         content = f"a TensorFlow graph of {len(read_graph_def(path, sha256=sha256)):,} nodes"
     else:
         state = read_state_dict(path, sha256=sha256)
-        content = f"{sum(tensor.numel() for tensor in state.values()):,} numbers in tensors: {len(state):,}"
+        content = f"{sum(tensor.numel() for tensor in state.values()):,} numbers in {len(state):,} tensors"
     digest = sha256_of(path)
-    known = next((file.about for file in WEIGHTS.values() if file.sha256 == digest), "not one that is known here")
+    known = next((file.about for file in WEIGHTS.values() if file.sha256 == digest), "not a known file")
     return f"{path}: {content}; {known}; SHA-256 {digest}"
 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar with speed and time left on a terminal, a few plain lines elsewhere."""
+    """A progress bar on a terminal, a few plain lines elsewhere."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
@@ -254,7 +255,7 @@ def _bars() -> Iterator[Progress]:
         tasks: dict[str, rich.TaskID] = {}
 
         def advance(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:  # what an earlier run left counts as there, not as fast
+            if name not in tasks:  # bytes of an earlier run do not count for the speed
                 tasks[name] = bars.add_task(name, total=total, completed=done)
             bars.update(tasks[name], completed=done, total=total)
 
@@ -262,15 +263,15 @@ def _bars() -> Iterator[Progress]:
 
 
 class _Lines:
-    """Says every tenth of a download once."""
+    """Prints each tenth of a download once."""
 
     def __init__(self) -> None:
-        self._said = -1
+        self._printed = -1
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         step = done * _LINES // total if total else done // _LINE_BYTES
-        if step <= self._said:
+        if step <= self._printed:
             return
-        self._said = step
+        self._printed = step
         of = f" of {total / 1e6:,.1f} MB, {done / total:.0%}" if total else " MB"
         print(f"{name}: {done / 1e6:,.1f}{of}", file=sys.stderr)

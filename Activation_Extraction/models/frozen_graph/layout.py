@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from Activation_Extraction.models.frozen_graph.attributes import Attributes
 from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
 from Activation_Extraction.models.frozen_graph.plan import Plan
@@ -37,17 +35,12 @@ def _unit_axis(plan: Plan, attributes: Attributes, axis: int | None) -> int | No
         return axis if units == "input" else -1
     if axis is None or node.operation not in ("Transpose", *REDUCTIONS):
         return None
-    constant = plan.constant(plan.references[node.name][1])
-    if constant is None:
+    if (constant := plan.constant(plan.references[node.name][1])) is None:
         return None
     numbers: list[int] = constant.values.reshape(-1).tolist()
     if node.operation == "Transpose":
         return numbers.index(axis % len(numbers)) if numbers and axis % len(numbers) in numbers else None
-    return axis if attributes.flag("keep_dims") else _reduced(axis, numbers)
-
-
-def _reduced(axis: int, reduced: Sequence[int]) -> int | None:
-    if axis == -1:
-        return None
-    gone = {other % 4 for other in reduced}  # an axis with a known number is one of four: N, C, H, W
-    return None if axis in gone else axis - sum(other < axis for other in gone)
+    if attributes.flag("keep_dims"):
+        return axis
+    gone = {other % 4 for other in numbers}  # an axis with a known number is one of four: N, C, H, W
+    return None if axis == -1 or axis in gone else axis - sum(other < axis for other in gone)

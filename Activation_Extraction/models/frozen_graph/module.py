@@ -80,7 +80,10 @@ class FrozenGraph(nn.Module):
             self._module_names[name] = _allowed_by_torch(self, name)
             self.add_module(self._module_names[name], modules[name])
         self._steps = _steps(plan)
-        self._output = _source(plan, plan.output)
+        self._output = plan.output
+        operations = {name: OPERATIONS.get(plan.nodes[name].operation) for name in plan.order}
+        # Under torch.fx a value does not tell whether it is a tuple.
+        self._have_several_outputs = {name for name, operation in operations.items() if operation and operation.outputs}
         self.eval()
 
     def forward(self, x_NHWC: torch.Tensor) -> torch.Tensor:
@@ -95,12 +98,17 @@ class FrozenGraph(nn.Module):
         """
         values: dict[str, Any] = {}
         for step in self._steps:
-            inputs = [x_NHWC] if step.name == self.input_name else [_value(values, source) for source in step.inputs]
+            inputs = [x_NHWC] if step.name == self.input_name else [self._value(values, taken) for taken in step.inputs]
             values[step.name] = self.get_submodule(self._module_names[step.name])(*inputs)
             del inputs
             for name in step.last_used:
                 del values[name]
-        return _value(values, self._output)
+        return self._value(values, self._output)
+
+    def _value(self, values: Mapping[str, Any], reference: Reference) -> torch.Tensor:
+        value: Any = values[reference.name]
+        tensor: torch.Tensor = value[reference.output] if reference.name in self._have_several_outputs else value
+        return tensor
 
     def module_name(self, node: str) -> str:
         """The name among `named_modules` of a node, such as `stem%2E1/Relu` for `stem.1/Relu`."""
@@ -176,28 +184,10 @@ class InputNode(nn.Module):
         return x if x.is_floating_point() else x.to(self.dtype)
 
 
-class _Source(NamedTuple):
-    """A node, and which of its outputs if it has several."""
-
-    node: str
-    output: int | None
-
-
 class _Step(NamedTuple):
     name: str
-    inputs: Sequence[_Source]
+    inputs: Sequence[Reference]
     last_used: Sequence[str]
-
-
-def _value(values: Mapping[str, Any], source: _Source) -> torch.Tensor:
-    # Under torch.fx a value does not tell whether it is a tuple, so the source says whether the node has several outputs.
-    value: torch.Tensor = values[source.node] if source.output is None else values[source.node][source.output]
-    return value
-
-
-def _source(plan: Plan, reference: Reference) -> _Source:
-    operation = OPERATIONS.get(plan.nodes[reference.name].operation)
-    return _Source(reference.name, reference.output if operation and operation.outputs else None)
 
 
 def _steps(plan: Plan) -> list[_Step]:
@@ -205,9 +195,10 @@ def _steps(plan: Plan) -> list[_Step]:
     uses[plan.output.name] += 1
     steps = []
     for name in plan.order:
-        inputs = [_source(plan, reference) for reference in plan.references[name]]
-        uses.subtract(source.node for source in inputs)
-        steps.append(_Step(name, inputs, [node for node in {source.node: 0 for source in inputs} if not uses[node]]))
+        inputs = plan.references[name]
+        taken = dict.fromkeys(reference.name for reference in inputs)
+        uses.subtract(reference.name for reference in inputs)
+        steps.append(_Step(name, inputs, [node for node in taken if not uses[node]]))
     return steps
 
 

@@ -195,7 +195,7 @@ def test_download_to_a_folder(net, tmp_path):
 def test_hash_that_nobody_publishes_is_noted_in_plain_words(net, monkeypatch):
     file = with_file(monkeypatch, replace(net, sha256=None, kind="frozen_graph"))
     first, again = models("download", "net"), models("download", "net")
-    assert f"no SHA-256 is published for net.safetensors; {net.sha256} of this first download is noted" in first.err
+    assert f"no SHA-256 is published for net.safetensors; {net.sha256} of this first download is recorded" in first.err
     assert "noted" not in again.err
     cache_path(file).unlink()
     stated = models("download", "net", "--sha256", "0" * 64)
@@ -268,10 +268,10 @@ def test_terminal_shows_a_bar():
 def test_check_tells_whole_missing_and_damaged_weights_apart(net):
     missing = models("check", "net")
     assert missing.code == 1
-    assert missing.out.startswith("net.safetensors: not here; fetch http://127.0.0.1")
+    assert missing.out.startswith("net.safetensors: not on this machine; fetch http://127.0.0.1")
     models("download", "net")
     whole = models("check", "net")
-    assert (whole.code, whole.out) == (0, f"{cache_path(net)}: whole, SHA-256 {net.sha256}\n")
+    assert (whole.code, whole.out) == (0, f"{cache_path(net)}: intact, SHA-256 {net.sha256}\n")
     path = cache_path(net)
     stat = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")

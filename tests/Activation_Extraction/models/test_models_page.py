@@ -36,7 +36,7 @@ def run(section):
 def no_model_stays(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     yield
-    registry._kept.clear()
+    registry._cache.clear()
 
 
 @pytest.fixture(scope="module")
