@@ -224,7 +224,7 @@ def _what_it_is(path: Path, sha256: str | None) -> str:
         content = f"a TensorFlow graph of {len(read_graph_def(path, sha256=sha256)):,} nodes"
     else:
         state = read_state_dict(path, sha256=sha256)
-        content = f"{sum(tensor.numel() for tensor in state.values()):,} numbers in {len(state):,} tensors"
+        content = f"{sum(tensor.numel() for tensor in state.values()):,} numbers in tensors: {len(state):,}"
     digest = sha256_of(path)
     known = next((file.about for file in WEIGHTS.values() if file.sha256 == digest), "not a known file")
     return f"{path}: {content}; {known}; SHA-256 {digest}"

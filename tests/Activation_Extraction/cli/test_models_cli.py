@@ -294,7 +294,7 @@ def test_merges_alone_are_not_the_weights_of_a_model(net, shelf, monkeypatch):
 def test_check_of_a_path_says_what_it_is(net, shelf):
     path = shelf[0] / "net.safetensors"
     outcome = models("check", path, "--sha256", net.sha256)
-    expected = f"{path}: 6 numbers in tensors: 1; not one that is known here; SHA-256 {net.sha256}\n"
+    expected = f"{path}: 6 numbers in tensors: 1; not a known file; SHA-256 {net.sha256}\n"
     assert (outcome.code, outcome.out) == (0, expected)
     assert models("check", path, "--sha256", "0" * 64).code == 2
 

@@ -47,7 +47,7 @@ def imagenet():
 def test_every_section_is_tested_and_every_block_is_python_or_toml():
     assert set(SECTIONS) == {
         "Any `nn.Module`", "A preprocessing function", NETWORK, "transformers", "timm, torchvision, open_clip",
-        "Under a name", "Which axis holds the units", "Touch a layer",
+        "Register a name", "Which axis holds the units", "Keep or edit a layer",
     }  # fmt: skip
     assert set(re.findall(r"^```(\w+)", PAGE, re.MULTILINE)) == {"python", "toml"}
     assert PAGE.count("```toml") == 1
@@ -114,7 +114,7 @@ def test_libraries_as_the_page_calls_them(monkeypatch):
 
 
 def test_registered_model():
-    run("Under a name")
+    run("Register a name")
     model = registry.load_model("two-layers")
     assert model.name == "two-layers"
     assert [layer.name for layer in model.layers.listing(model.example())] == ["0", "1"]
@@ -122,7 +122,7 @@ def test_registered_model():
 
 
 def test_entry_point_of_a_package(tmp_path, monkeypatch):
-    section = SECTIONS["Under a name"]
+    section = SECTIONS["Register a name"]
     (python,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (toml,) = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
     group, name, target = re.fullmatch(r'\[project\.entry-points\."(.+)"\]\n(\S+) = "(.+)"\n', toml).groups()
@@ -148,7 +148,7 @@ def test_axis_of_the_units():
 
 
 def test_touching_a_layer():
-    page = run("Touch a layer")
+    page = run("Keep or edit a layer")
     assert page.images.grad.abs().sum() > 0
     tower, kept = page.tower, []
     handle = tower.layer1.register_forward_hook(lambda module, inputs, output: kept.append(output.clone()))
