@@ -133,6 +133,13 @@ class _Address:
         return self.call is None or self.call == call
 
 
+def _grouped(addresses: Iterable[_Address], at: Callable[[_Address], nn.Module]) -> dict[nn.Module, list[_Address]]:
+    groups: dict[nn.Module, list[_Address]] = {}
+    for address in addresses:
+        groups.setdefault(at(address), []).append(address)
+    return groups
+
+
 class _Trace:
     def __init__(
         self,
@@ -153,11 +160,9 @@ class _Trace:
         self._addresses = [*kept, *self._edits]
         self._reduce = reduce
         self._names = {module: name for name, module in reversed(self._modules.items())}
-        self._kept_at = self._by_module(kept)
-        self._edited_at = self._by_module(self._edits)
-        self._ending_at: dict[nn.Module, list[_Address]] = {}
-        for address in kept:
-            self._ending_at.setdefault(self._end_of(address), []).append(address)
+        self._kept_at = _grouped(kept, lambda address: self._modules[address.name])
+        self._edited_at = _grouped(self._edits, lambda address: self._modules[address.name])
+        self._ending_at = _grouped(kept, self._end_of)
         self._unreached = set(self._addresses)
         self._waiting: set[_Address] = set()
         self._calls: Counter[tuple[str, nn.Module]] = Counter()
@@ -206,12 +211,6 @@ class _Trace:
             return {text: self._reduce[text](kept) for text in texts}
         return dict.fromkeys(texts, kept if self._reduce is None else self._reduce(kept))
 
-    def _by_module(self, addresses: Iterable[_Address]) -> dict[nn.Module, list[_Address]]:
-        placed: dict[nn.Module, list[_Address]] = {}
-        for address in addresses:
-            placed.setdefault(self._modules[address.name], []).append(address)
-        return placed
-
     def _end_of(self, address: _Address) -> nn.Module:
         """The module after whose return an address gets nothing more.
 
@@ -243,10 +242,9 @@ class _Trace:
         if not self._acts_on(module):
             return None
         self._calls["edit", module] += 1
-        call = self._calls["edit", module]
         changed = output
         for address in self._edited_at[module]:
-            if address.includes(call):
+            if address.includes(self._calls["edit", module]):
                 self._unreached.discard(address)
                 self._waiting.discard(address)
                 changed = _edited(changed, address.text, self._edits[address])

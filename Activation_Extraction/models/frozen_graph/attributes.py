@@ -17,11 +17,7 @@ _KINDS = {
 
 
 class Attributes:
-    """The attributes of one node, each marked as read when it is asked for.
-
-    Args:
-        node: as in the file.
-        source: the file, for messages.
+    """The attributes of one node, each marked as read when it is asked for; `source` is the file, for messages.
 
     Every method raises InputError when the attribute has another type, or a value that is not supported.
     """
@@ -41,8 +37,7 @@ class Attributes:
         return bool(self._given(name, "b", default))
 
     def integers(self, name: str, default: Collection[int] = ()) -> tuple[int, ...]:
-        values = self._given(name, "list", None)
-        if values is None:
+        if (values := self._given(name, "list", None)) is None:
             return tuple(default)
         if any(field.name != "i" for field, _ in values.ListFields()):
             self.refuse(name, "whole numbers")
@@ -56,14 +51,12 @@ class Attributes:
             self.refuse(name, "text")
 
     def choice(self, name: str, allowed: Collection[str], default: str = "") -> str:
-        value = self.text(name, default)
-        if value not in allowed:
+        if (value := self.text(name, default)) not in allowed:
             self.refuse(name, " or ".join(allowed))
         return value
 
     def torch_type(self, name: str, default: torch.dtype = torch.float32) -> torch.dtype:
-        number = self._given(name, "type", None)
-        if number is None:
+        if (number := self._given(name, "type", None)) is None:
             return default
         if type_name(number).startswith("DT_"):
             self.refuse(name, "a type of numbers")

@@ -59,10 +59,7 @@ class FrozenGraph(nn.Module):
     it where torch does not allow that: a dot becomes `%2E`, a reserved name (`float`) `%66loat`. The output of a node
     is freed as soon as its last consumer ran.
 
-    Args:
-        nodes: as `read_graph_def` returns them.
-        source: names the file in messages.
-        input_name, output_name: see `load_frozen_graph`.
+    `nodes` come from `read_graph_def`, `source` names the file in messages; for the rest see `load_frozen_graph`.
     """
 
     def __init__(

@@ -31,11 +31,6 @@ class Reference(NamedTuple):
 class Plan:
     """What to run, and in which order; making one checks the structure of the graph.
 
-    Args:
-        nodes: of the file, by name.
-        source: names the file in messages.
-        input_name, output_name: see `load_frozen_graph`.
-
     Attributes:
         references: the data inputs of every node.
         order: the nodes that the output needs, each after its inputs.
@@ -110,8 +105,7 @@ class Plan:
     def _needed(self, output: str) -> set[str]:
         needed, todo = set(), [output]
         while todo:
-            name = todo.pop()
-            if name not in needed:
+            if (name := todo.pop()) not in needed:
                 needed.add(name)
                 todo += [reference.name for reference in self.references[name]]
         return needed

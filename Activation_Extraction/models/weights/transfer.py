@@ -52,13 +52,10 @@ def fetch(
     """Fetch a file from the first URL that gives it completely, and move it to `target`.
 
     Args:
-        urls: http or https addresses of the same file.
-        target: where it goes; its folder exists, and the caller holds `only_one(target)`.
+        target: its folder exists, and the caller holds `only_one(target)`.
         sha256: expected hash; None accepts any.
         size: exact bytes, where known.
-        report: called as bytes arrive.
         timeout: seconds without a byte after which a server counts as stalled.
-        waits: seconds between tries that bring nothing new.
 
     Returns:
         The SHA-256 of the file.
@@ -72,11 +69,10 @@ def fetch(
     for url in urls:
         try:
             digest = _from_one(url, part, size, report, timeout, waits)
-        except _TransferError as fault:
-            reasons.append(f"{url}: {fault}")
-        else:
             part.move_into_place()
             return digest
+        except _TransferError as fault:
+            reasons.append(f"{url}: {fault}")
     raise DownloadError("; ".join(reasons))
 
 

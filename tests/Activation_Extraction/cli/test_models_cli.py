@@ -22,6 +22,7 @@ from Activation_Extraction.cli.models import models_app
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.registry import ModelSpec, available_models, load_model
 from Activation_Extraction.models.weights import cache as weights
+from Activation_Extraction.models.weights import known
 from Activation_Extraction.models.weights.cache import cache_path
 from Activation_Extraction.models.weights.known import WeightsFile
 from tests.Activation_Extraction.local_server import serving
@@ -173,7 +174,7 @@ def test_download_brings_the_merges_of_the_tokenizer_too(net, shelf, monkeypatch
     merges = WeightsFile(
         "merges", (f"{address}/merges",), hashlib.sha256(b"merges").hexdigest(), 6, "vocabulary", "merges"
     )
-    monkeypatch.setattr(weights, "VOCABULARY", merges)
+    monkeypatch.setattr(known, "VOCABULARY", merges)
     monkeypatch.setitem(registry._OURS, "clip-rn50", replace(registry._OURS["clip-rn50"], files=(net,)))
     outcome = models("download", "clip-rn50", "--quiet")
     assert (outcome.code, outcome.err) == (0, "")
@@ -243,7 +244,9 @@ def test_interrupted_download_says_that_it_can_go_on(net, monkeypatch):
     monkeypatch.setattr(weights, "download", interrupted)
     outcome = models("download", "net")
     assert outcome.code == 130
-    assert outcome.err.splitlines()[0].startswith("stopped; what has arrived is kept")
+    assert outcome.err.splitlines()[0].startswith(
+        "stopped; the part that has arrived is kept, and the same command resumes"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -284,7 +287,7 @@ def test_check_tells_whole_missing_and_damaged_weights_apart(net):
 def test_merges_alone_are_not_the_weights_of_a_model(net, shelf, monkeypatch):
     monkeypatch.setitem(registry._OURS, "clip-rn50", replace(registry._OURS["clip-rn50"], files=(net,)))
     merges = replace(net, name="merges", kind="vocabulary")
-    monkeypatch.setattr(weights, "VOCABULARY", merges)
+    monkeypatch.setattr(known, "VOCABULARY", merges)
     cache_path(merges).parent.mkdir(parents=True)
     cache_path(merges).write_bytes((shelf[0] / "net.safetensors").read_bytes())
     assert models("check", "vocabulary").code == 0
