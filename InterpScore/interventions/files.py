@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.base.engine import Engine, local
-from Activation_Extraction.base.files import as_json, flush, read_json, sha256_of, write_together, written_whole
+from Activation_Extraction.base.files import as_json, flush, read_json, sha256_of, written_whole
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on
 from Activation_Extraction.clip_helpers import ImageSource
@@ -200,7 +200,7 @@ class _EffectsFile:
 
     def _finish(self, folder: RunFolder) -> None:
         """Make the file of its parts, and its origin beside it."""
-        made, files = folder.path / self.target.name, [folder.path / _file(rows) for rows in self._parts()]
+        made, files = folder.path / "whole.parquet", [folder.path / _file(rows) for rows in self._parts()]
         with folder.writing():
             tables = (
                 pa.concat_tables(map(pq.read_table, files[at : at + PARTS_A_ROW_GROUP]))
@@ -213,9 +213,11 @@ class _EffectsFile:
                     writer.write_table(table)
             made_with = different_makings(folder.recorded(_name(rows)) for rows in self._parts())
             about = {"format": FORMAT, "sha256": sha256_of(made), **self.identity, "made_with": made_with}
+            folder.write("whole.json", as_json(about))
+            # Moved from there, so that a killed run leaves nothing beside the file.
             os.replace(made, self.target)
+            os.replace(folder.path / "whole.json", self.target.with_suffix(".json"))
             flush(self.target.parent)
-            write_together({self.target.with_suffix(".json"): as_json(about)})
 
     def _parts(self) -> list[range]:
         images = len(self.job.names)

@@ -94,21 +94,6 @@ def test_run_that_is_complete_measures_nothing(layer, images, tmp_path):
     assert written(tmp_path) == before
 
 
-def test_stop_between_the_file_and_its_json_is_mended(layer, images, tmp_path, monkeypatch):
-    def full(contents):
-        if any(path.name == "effects.json" for path in contents):
-            raise OutputError("disk full")
-        original(contents)
-
-    original = causality_files.write_together
-    monkeypatch.setattr(causality_files, "write_together", full)
-    with pytest.raises(OutputError):
-        measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer)
-    monkeypatch.undo()
-    assert measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer).computed in (0, 10)
-    assert sorted(written(tmp_path)) == ["effects.json", "effects.parquet"]
-
-
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 13])
 def test_power_lost_at_an_operation_on_files_the_next_run_ends_with_the_same_bytes(layer, images, tmp_path, step):
     def measure(folder):
