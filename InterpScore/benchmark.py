@@ -10,6 +10,7 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,7 @@ def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) 
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -392,22 +392,22 @@ class ScoringRun:
 
     def _assemble(self) -> pd.DataFrame:
         found, layer_of = self.columns, self.table.layer_of
-        neurons = [row.neuron for row in self.rows]
-        frame = pd.DataFrame({"Neuron": neurons, "Concept": [" | ".join(row.concepts) for row in self.rows]})
+        columns_of: dict[str, Any] = {"Neuron": [row.neuron for row in self.rows]}
         if layer_of:
-            layers = [layer_of[neuron] for neuron in neurons]
-            frame["Neuron"] = [n.removeprefix(f"{layer}:") for n, layer in zip(neurons, layers, strict=True)]
-            frame.insert(1, "Layer", layers)
+            layers = [layer_of[row.neuron] for row in self.rows]
+            names = [row.neuron.removeprefix(f"{layer}:") for row, layer in zip(self.rows, layers, strict=True)]
+            columns_of = {"Neuron": names, "Layer": layers}
+        columns_of["Concept"] = [" | ".join(row.concepts) for row in self.rows]
         documented = columns()
         extra = sorted(set(found) - set(documented))
         for name in [name for name in documented if name in found or name == "Notes"] + extra:
             if name == "Notes":
-                frame[name] = [self._notes(number) for number in range(len(frame))]
+                columns_of[name] = [self._notes(number) for number in range(len(self.rows))]
             elif name.startswith(("n_", "Rank")):
-                frame[name] = pd.Series(found[name]).round().astype("Int64")
+                columns_of[name] = pd.Series(found[name]).round().astype("Int64")
             else:
-                frame[name] = found[name]
-        return frame.iloc[self._best_first()].reset_index(drop=True)
+                columns_of[name] = found[name]
+        return pd.DataFrame(columns_of).iloc[self._best_first()].reset_index(drop=True)
 
     def _best_first(self) -> Ints:
         """Neurons by their score, those without one last; under each the rows of its single concepts, likewise."""

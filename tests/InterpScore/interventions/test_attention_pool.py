@@ -119,7 +119,7 @@ def test_single_precision_is_that_of_the_pool_in_double(name):
     side = round((len(pool.positional_embedding) - 1) ** 0.5)
     generator = torch.Generator().manual_seed(0)
     map_CP = torch.rand(pool.k_proj.in_features, side * side, generator=generator)
-    units = torch.randperm(len(map_CP), generator=generator)[:8]
+    units = torch.randperm(len(map_CP), generator=generator)[:3]
     found = all_changes(pool, map_CP, map_CP[units], units=units.tolist()).double()
     exact, map_CP = copy.deepcopy(pool).double(), map_CP.double()
     wanted = one_by_one(exact, map_CP, map_CP[units], torch.eye(len(map_CP)).double()[units])
