@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
+LIKE_RENDERS = 4.0
+"""Activation relative to clean images from which a level looks like renders: theirs is 5 to 14, that of others up to 1.5."""
 COMPARED = ("InterpScore", "I_excess")
 """What layers are compared by: the mean of their neurons, and the same above chance."""
 
@@ -55,7 +57,7 @@ class ScoringRun:
         """The first rows, which are ranked and compared; those after them are of single concepts."""
         self.blocks = list(blocks_of(self.study, self.rows))
         self.no_clean = self._no_clean_image()
-        self.remarks = [*table.remarks, *self.no_clean]
+        self.remarks = [*table.remarks, *self.no_clean, *self._like_renders()]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
         self.reasons: list[dict[str, str]] = [{} for _ in self.rows]
@@ -131,6 +133,29 @@ class ScoringRun:
             return []
         named = ", ".join(map(str, levels))
         return [f"{self.table.source}: no image at the clean level {self.options.clean_level}; its levels are {named}"]
+
+    def _like_renders(self) -> list[str]:
+        """Levels that count as benign and activate neurons as renders do, with the option that declares them."""
+        options, level_I = self.options, self.table.level_I
+        told = []
+        for level in np.unique(level_I[level_I != options.clean_level]).tolist():
+            if options.kind_of(level) != "benign":
+                continue
+            ratios = [np.empty(0)]
+            for block in self.blocks:
+                at_I = block.target_I & (level_I == level)
+                if at_I.any() and block.clean_target_I.any():
+                    size_UI = np.abs(block.activation_UI)
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        ratios.append(size_UI[:, at_I].mean(axis=1) / size_UI[:, block.clean_target_I].mean(axis=1))
+            found = np.concatenate(ratios)
+            ratio = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else 0.0
+            if ratio >= LIKE_RENDERS:
+                told.append(
+                    f"level {level} counts as benign, but its images activate their neurons {ratio:.1f} times as much as "
+                    f"clean ones, as renders do; if they are renders, add --level-kinds {level}=synthetic"
+                )
+        return told
 
     def _refuse(self, reasons: Iterable[str]) -> NoReturn:
         head = f"{self.table.source}: no neuron of the map can be scored"

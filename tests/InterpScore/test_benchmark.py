@@ -69,13 +69,29 @@ def test_preset_default_runs_clean_on_the_published_study():
     result = run_interpretability_benchmark(
         STUDY / "interpscore_dev.csv", STUDY / "interpscore_dev_neuron_map.json", resamples=200
     )
-    assert result.warnings == []
+    renders, groups = result.warnings
+    assert renders.startswith("level 4 counts as benign, but its images activate their neurons ")
+    assert renders.endswith("add --level-kinds 4=synthetic")
+    assert groups == (
+        "R rests on different groups of images: level 3 and level 4 for 4 (363, 297, 967, 1157); level 3 for 2 (355, 1116)"
+    )
     table = result.table
+    assert table["n_R_4"].tolist().count(0) == 2
     assert table[["S", "R", "H", "InterpScore"]].notna().all(axis=None)
     assert (
         (table["InterpScore_low"] <= table["InterpScore"]) & (table["InterpScore"] <= table["InterpScore_high"])
     ).all()
     assert table["n_target_images"].eq(27).all()
+
+
+@published_study
+@pytest.mark.parametrize("kind", ["synthetic", "exemplar"])
+def test_levels_chosen_by_activation_count_neither_in_R_nor_in_H(kind):
+    study = STUDY / "interpscore_dev.csv", STUDY / "interpscore_dev_neuron_map.json"
+    without = run_interpretability_benchmark(*study, resamples=0, recognizable_levels=[3, 5], level_kinds={4: kind})
+    declared = run_interpretability_benchmark(*study, resamples=0, level_kinds={4: kind})
+    assert declared.warnings == []
+    pd.testing.assert_frame_equal(declared.table, without.table)
 
 
 def test_the_readme_call_works_verbatim():

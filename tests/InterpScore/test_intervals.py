@@ -29,7 +29,9 @@ def test_ends_are_the_extremes_of_the_score_over_the_region(seed, weights, folde
     generator = np.random.default_rng(seed)
     k, images = len(weights), 12
     theta = np.where(folded, generator.normal(0, 0.4, k), generator.uniform(0.3, 0.7, k))
-    mixing = generator.normal(0, 0.15, (k, k)) * np.where(folded, 1, 0.2)[:, None]  # plain ones are far from their bounds
+    mixing = (
+        generator.normal(0, 0.15, (k, k)) * np.where(folded, 1, 0.2)[:, None]
+    )  # plain ones are far from their bounds
     draws = theta[:, None] + mixing @ generator.normal(size=(k, 4000))
     unit = coordinates_of(theta, draws, weights, folded)
     low, high = projected_interval(unit, np.array([float(images)]), 0.95)

@@ -146,7 +146,8 @@ def test_confidence_widens_the_intervals(scored):
     wide, narrow = scored(*FEW, "--confidence", 0.99)[0], scored(*FEW, "--confidence", 0.5)[0]
     for name in ("S", "R", "H", "InterpScore"):
         assert (wide[f"{name}_low"] < narrow[f"{name}_low"]).all()
-        assert (wide[f"{name}_high"] > narrow[f"{name}_high"]).all()
+        is_wider = (wide[f"{name}_high"] > narrow[f"{name}_high"]) | ((name == "R") & (narrow["R_high"] == 1))
+        assert is_wider.all()
 
 
 @pytest.mark.parametrize("correction", ["bh", "by", "holm", "none"])
