@@ -1,19 +1,18 @@
 """Activations of a layer on a list of images, as a labelled array.
 
-For whole layers over more images than memory holds, activations belong into a store on disk instead.
+For more images than fit into memory, `extract_full_layer_activations` writes a store on disk instead.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import islice
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from Activation_Extraction.backends.runner import prepare_runner
@@ -45,17 +44,13 @@ def extract_activations(
     `extract_activations(["cat.jpg"], "image_block_4/5/Relu_2")` reads layer4.5 of CLIP RN50x4.
 
     Args:
-        image_paths: image files; row i of the result is always the i-th of them, duplicates included.
+        image_paths: image files; row i of the result is always image i.
         layer_name: in either scheme, such as `image_block_4/5/Relu_2`, `layer4.5`, `block_4`.
         model_type: a name of `available_models()`; "clip" is CLIP RN50x4, "clip-mini" works offline.
         weights, device, threads, memory_limit: see `load_model`.
         pooling, preprocessing, batch_size, progress: see `extract_layer_activations`.
 
-    Returns:
-        What `extract_layer_activations` returns.
-
-    Raises:
-        InputError: also what `load_model` raises.
+    Returns, raises and warns as `extract_layer_activations` does; raises also what `load_model` raises.
     """
     model = load_model(model_type, weights=weights, device=device, threads=threads, memory_limit=memory_limit)
     return _extracted(image_paths, layer_name, model, pooling, preprocessing, batch_size, progress)
@@ -74,26 +69,25 @@ def extract_layer_activations(
     """Activations of every unit of a layer on images of any kind.
 
     Args:
-        images: paths, bytes of image files, PIL images, or arrays (H, W, 3) of bytes or of floats from 0 to 1; one
-            alone, too.
-        layer: its name; a wrong one is answered with the nearest.
-        model: what `load_model` returned, or a name for it.
+        images: paths, bytes of image files, PIL images, or arrays (H, W, 3), uint8 or floats from 0 to 1; or one of these.
+        layer: its name.
+        model: from `load_model`, or a name for it.
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
         preprocessing: "clip" (scale and centre crop), "published" (squash, as the 2025 study), "own" (a network's own
             function, where it has one) or None: what the model was trained with.
-        batch_size: images at a time; None takes 8, or fewer where the model's memory limit asks for it.
-        progress: show progress on standard error when there is more than one batch.
+        batch_size: None takes 8, or fewer if the model's memory limit requires it.
+        progress: show progress on standard error if there is more than one batch.
 
     Returns:
-        float32, dimensions (image, unit); with pooling "none" also y and x, or token. Coordinates: `image` its name,
-        `unit` its number, `error` why an image could not be read (else ""), whose row is NaN. Attributes: model,
+        float32, dimensions (image, unit); with pooling "none" also y and x, or token. Coordinates: the image's name, the
+        unit's number, and `error`, why an image could not be read (else ""); its row is NaN. Attributes: model,
         weights and their hash, layer, pooling, preprocessing, backend, precision, versions.
 
     Raises:
-        InputError: no images, none readable, an unknown layer, pooling or preset, or a layer whose output has no units.
+        InputError: no readable images, an unknown layer, pooling or preset, or a layer without units.
 
     Warns:
-        UnreadableImageWarning: names the images that could not be read.
+        UnreadableImageWarning: lists the images that could not be read.
     """
     model = load_model(model) if isinstance(model, str) else model
     return _extracted(images, layer, model, pooling, preprocessing, batch_size, progress)
@@ -109,7 +103,7 @@ def _extracted(
     progress: bool,
 ) -> xr.DataArray:
     preset = model.image_input.preset if preprocessing is None else preprocessing
-    preparation(model.image_input, preset)  # refuses an unknown one before the network is prepared
+    preparation(model.image_input, preset)  # rejects an unknown preset before the network is prepared
     sources = list(listed(images))
     if not sources:
         raise InputError("images: none given; expected at least one")
@@ -137,8 +131,8 @@ def _extracted(
     if len(unreadable) == len(sources):
         raise InputError(unreadable)
     if unreadable:
-        told = "; ".join(listed_up_to(unreadable, _SHOWN_ERRORS))
-        message = f"{len(unreadable)} of {len(sources)} images not read, their rows are NaN: {told}"
+        listing = "; ".join(listed_up_to(unreadable, _SHOWN_ERRORS))
+        message = f"{len(unreadable)} of {len(sources)} images not read, their rows are NaN: {listing}"
         warnings.warn(UnreadableImageWarning(message), stacklevel=3)
     names = [name_of(source, i) for i, source in enumerate(sources)]
     attributes = {
@@ -152,17 +146,6 @@ def _extracted(
         "device": str(model.device),
         "interpscore": version("interpscore"),
     }
-    return _labelled(values, names, errors, attributes)
-
-
-def _labelled(
-    values: NDArray[np.float32], names: Sequence[str], errors: Sequence[str], attributes: Mapping[str, str]
-) -> xr.DataArray:
     positions = {2: (), 3: ("token",), 4: ("y", "x")}[values.ndim]
-    return xr.DataArray(
-        values,
-        dims=("image", "unit", *positions),
-        coords={"image": list(names), "unit": np.arange(values.shape[1]), "error": ("image", list(errors))},
-        name="activation",
-        attrs=dict(attributes),
-    )
+    coordinates = {"image": names, "unit": np.arange(values.shape[1]), "error": ("image", errors)}
+    return xr.DataArray(values, coordinates, ("image", "unit", *positions), name="activation", attrs=attributes)

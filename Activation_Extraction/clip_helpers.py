@@ -1,11 +1,10 @@
-"""What a network takes, and what makes it of an image: the presets "clip" and "published", or the network's own way.
+"""A network's input format, and the preprocessing of images for it: "clip", "published", or the network's own.
 
 Shapes: H height, W width, C = 3 channels (red, green, blue).
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,44 +16,35 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.presets import PRESETS, pixels_of
 from Activation_Extraction.images.reading import MAX_PIXELS, ImageSource, name_of, read_image
 
 __all__ = [
-    "CLIP_MEAN",
-    "CLIP_STD",
-    "MAX_PIXELS",
-    "OWN",
-    "PRESETS",
-    "ImageError",
-    "ImageInput",
-    "ImageSource",
-    "listed",
-    "network_input",
-    "preparation",
-    "prepare",
-    "read_image",
-    "read_images",
-]
+    "CLIP_MEAN", "CLIP_STD", "MAX_PIXELS", "OWN", "PRESETS", "ImageError", "ImageInput", "ImageSource",
+    "listed", "network_input", "preparation", "prepare", "read_image", "read_images",
+]  # fmt: skip
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""What CLIP's inputs are normalised with, red, green, blue (OpenAI, clip/clip.py)."""
+"""Normalisation of CLIP's inputs: red, green, blue (OpenAI, clip/clip.py)."""
+
+OWN = "own"
+"""The preset of a network with its own transform."""
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What a network takes.
+    """A network's input format.
 
     Args:
         size: side in pixels, or (height, width).
-        mean, std: three numbers each, in units of `value_range`; None when the network normalises by itself.
-        value_range: of the numbers before they are normalised.
+        mean, std: three numbers each, in units of `value_range`; None if the network normalises its input itself.
+        value_range: of the values before normalisation.
         layout: order of the axes of a batch.
         preset: the preprocessing that the network was trained with: of `PRESETS`, or "own" for its `transform`.
-        transform: an image in RGB to the floats that the network takes, of the size and layout told here.
+        transform: RGB image → the network's input as floats, of this size and layout.
     """
 
     size: int | tuple[int, int]
@@ -85,19 +75,19 @@ class ImageInput:
 
 
 def prepare(image: ImageSource, image_input: ImageInput, preset: str | None = None) -> Tensor:
-    """One image as the network takes it, read by `read_image` and prepared by a preset.
+    """One image as the network takes it, read by `read_image` and preprocessed by a preset.
 
     Args:
-        preset: "clip" scales to cover the input (bicubic) and cuts out its centre, then converts to RGB, as OpenAI's
-            and torchvision's Resize and CenterCrop do, to the last bit; "published" converts to RGB and squashes to
-            the input's size with LANCZOS, as the InterpScore study of 2025 did; "own" is the network's transform;
+        preset: "clip" scales to cover the input (bicubic) and crops its centre, then converts to RGB, identical to
+            OpenAI's preprocessing and to torchvision's Resize and CenterCrop; "published" converts to RGB and squashes
+            to the input's size with LANCZOS, as the InterpScore study of 2025 did; "own" is the network's transform;
             None takes what the network was trained with.
 
     Returns:
         float32, C × H × W, or H × W × C for the layout NHWC.
 
     Raises:
-        ImageError: what `read_image` raises, or an image of which the network's transform makes another shape.
+        ImageError: see `read_image`; or the network's transform gives another shape.
         InputError: no such preset.
     """
     return preparation(image_input, preset)(read_image(image), name_of(image))
@@ -110,10 +100,10 @@ def read_images(
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Tensor | ImageError]:
-    """`prepare` for many images: for each source in turn its tensor, or the error that tells why there is none.
+    """`prepare` for many images: the tensor of each source, or its error.
 
     Raises:
-        InputError: no such preset, or nothing that can be a list of images (at once, not while iterating).
+        InputError: no such preset, or no list of images (at once, not while iterating).
     """
     as_tensor, images = preparation(image_input, preset), listed(sources)
 
@@ -129,17 +119,17 @@ def read_images(
 
 
 def network_input(pixels_NHWC: Tensor, image_input: ImageInput, white: Literal[1, 255] = 255) -> Tensor:
-    """What a network takes of a batch of pixels that have its size, made on their device; gradients pass.
+    """A batch of pixels as the network takes it, on the same device; differentiable.
 
     Args:
-        pixels_NHWC: whole numbers or floats, N × H × W × C.
+        pixels_NHWC: integers or floats, N × H × W × C, of the network's size.
         white: the largest value of a pixel.
 
     Returns:
-        float32, N × C × H × W (in memory as the pixels lie there), or N × H × W × C for the layout NHWC.
+        float32, N × C × H × W (a view, channels last in memory), or N × H × W × C for the layout NHWC.
     """
     x_NHWC = pixels_NHWC.float()
-    # Divisors are tensors on the device: CUDA would multiply with the inverse of a plain number.
+    # Divisors are tensors on the device, since CUDA would multiply by the inverse of a plain number.
     if image_input.value_range == "0-1" and white == 255:
         x_NHWC = x_NHWC / x_NHWC.new_tensor(255)
     elif image_input.value_range == "0-255" and white == 1:
@@ -150,7 +140,7 @@ def network_input(pixels_NHWC: Tensor, image_input: ImageInput, white: Literal[1
 
 
 def listed(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageSource]:
-    """Images as they are given, where one alone (an array of numbers with up to three axes, too) is a list of one."""
+    """The images as an iterable; a single one (such as an array of up to three axes) becomes a list."""
     if isinstance(images, str | bytes | os.PathLike | Image.Image) or (
         isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype.kind in "biuf"
     ):
@@ -161,10 +151,10 @@ def listed(images: Iterable[ImageSource] | ImageSource) -> Iterable[ImageSource]
 
 
 def preparation(image_input: ImageInput, preset: str | None = None) -> Callable[[Image.Image, str], Tensor]:
-    """What makes a network's input of an image that `read_image` gave, and of its name for messages.
+    """The function that preprocesses an image from `read_image`, given its name for messages.
 
     Raises:
-        InputError: no such preset; tells the nearest.
+        InputError: no such preset.
     """
     name = image_input.preset if preset is None else preset
     if name == OWN and (transform := image_input.transform) is not None:
@@ -173,13 +163,7 @@ def preparation(image_input: ImageInput, preset: str | None = None) -> Callable[
         height, width = image_input.height, image_input.width
         return lambda image, source: _tensor(pixels_of(image, name, height, width), image_input)
     known = [*PRESETS, *([OWN] if image_input.transform else [])]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise InputError(f"preset: found {shown(name)}; expected {' or '.join(known)}{hint}")
-
-
-OWN = "own"
-"""The preset of a network that brings its transform along."""
+    raise InputError(f"preset: found {shown(name)}; expected {' or '.join(known)}{did_you_mean(name, known)}")
 
 
 def _tensor(pixels_HWC: NDArray[np.uint8], image_input: ImageInput) -> Tensor:
@@ -190,7 +174,5 @@ def _checked(x: Tensor, image_input: ImageInput, source: str) -> Tensor:
     height, width = image_input.height, image_input.width
     expected = (3, height, width) if image_input.layout == "NCHW" else (height, width, 3)
     if tuple(x.shape) != expected:
-        raise ImageError(
-            source, f"the network's own preprocessing made the shape {tuple(x.shape)} of it", f"{expected}"
-        )
+        raise ImageError(source, f"the network's own preprocessing made the shape {tuple(x.shape)}", f"{expected}")
     return x.float()

@@ -1,16 +1,16 @@
-"""What it costs to ablate and to amplify every unit of a layer: one at a time, and all at once.
+"""The cost of ablating and amplifying every unit of a layer: one at a time, and all at once.
 
 `python benchmarks/causality.py` takes the 2,560 units before the attention pool of CLIP RN50x4 (random weights), λ = 0
-and λ = 2, and prints what an image costs
+and λ = 2, and prints the cost per image
 
     (a) by a forward pass of the whole network for each unit and λ,
     (b) by running only what follows the layer, for many units together,
     (c) by the exact update, for all units at once;
 
-(a) and (b) are timed on some units and multiplied. Beside them a plain forward pass in fp32, a batch of 8 at a time. All
-in one run, in rounds in which each takes its turn; a row shows the median and the range. The operations of the forward
-pass and of (c) are counted as well, since they are the same on every machine. Memory is the most that a process of its
-own holds, which loads the network and does (c) on a batch of 8.
+(a) and (b) are timed on some units and extrapolated. The reference is a plain forward pass in fp32, in batches of 8. All
+are measured in one run, in interleaved rounds; rows show the median and the range. The operations of the forward pass
+and of (c) are also counted, since they do not depend on the machine. Memory is the peak of a separate process that
+loads the network and does (c) on a batch of 8.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from InterpScore.interventions.layer import LayerInterventions, SeenImage
 MODEL, LAYER = "clip-rn50x4", "layer4.5"
 UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
 TIMED = 20
-"""Units that (a) and (b) are timed on."""
+"""Units for timing (a) and (b)."""
 FORWARD, WHOLE, SUFFIX, EXACT = "plain forward pass", "(a) whole network", "(b) what follows", "(c) exact update"
 SHORT = (FORWARD, EXACT)
-"""These are timed several times in a round, in turn."""
+"""Timed several times in a round, alternating."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
-    parser.add_argument("--turns", type=int, default=3, help="times in a round that the short ways are, in turn")
-    parser.add_argument("--json", type=Path, help="file for what was measured")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
+    parser.add_argument("--turns", type=int, default=3, help="measurements of the short ones in a round")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def measure(model: Model, rounds: int, turns: int) -> dict:
-    """Seconds an image of each way, round by round; peak memory; and how far the ways differ."""
+    """Seconds per image of each method, by round; peak memory; differences between the methods."""
     x_NCHW, times = pictures(), defaultdict(list)
     units = torch.randperm(UNITS, generator=torch.Generator().manual_seed(0))[:TIMED].tolist()
     exact, some = LayerInterventions(model, LAYER), LayerInterventions(model, LAYER, units, exact=False)
@@ -103,7 +103,7 @@ def measure(model: Model, rounds: int, turns: int) -> dict:
 
 
 def table(measured: dict) -> str:
-    """What was measured, for people."""
+    """The measurements as a Markdown table."""
     times = measured["seconds_per_image"]
     lines = [
         f"{MODEL}, {UNITS:,} units of {LAYER} × 2 λ, one image; {measured['threads']} threads, "
@@ -133,19 +133,19 @@ def table(measured: dict) -> str:
 
 
 def operations_of(work: Callable[[], object]) -> int:
-    """Additions and multiplications in its matrix products and convolutions."""
+    """Additions and multiplications in matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
 
 def pictures() -> Tensor:
-    """A batch of noise, as the network takes it."""
+    """A batch of noise as the network's input."""
     return torch.randn(BATCH, 3, 288, 288, generator=torch.Generator().manual_seed(1))
 
 
 def plain_forward(model: Model, x_NCHW: Tensor) -> Tensor:
-    """What one would write by hand."""
+    """The plain forward pass."""
     with torch.no_grad():
         return model.image_tower(x_NCHW)
 

@@ -1,4 +1,4 @@
-"""How well clip-mini names fresh pictures: `python benchmarks/clip_mini.py` prints the accuracy table of its model card."""
+"""Accuracy of clip-mini on new pictures: `python benchmarks/clip_mini.py` prints the table of its model card."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EACH = 100
 """Pictures of each concept in the first row."""
 
 SCENES = 1_200
-"""Scenes of one thing or two in the other rows."""
+"""Scenes with one or two things in the other rows."""
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def row(what: str, pictures: int, share: float, remark: str = "") -> None:
 
 
 def scene_outcomes(model: Model) -> dict[str, list[bool]]:
-    """Whether each scene was named right, by what was asked of it."""
+    """Whether each scene was named correctly, by question."""
     texts = embedded_texts(model, [prompt(concept) for concept in CONCEPTS])
     outcomes = defaultdict(list)
     with torch.inference_mode():
@@ -72,7 +72,7 @@ def scene_outcomes(model: Model) -> dict[str, list[bool]]:
 
 
 def nearest_colour(model: Model, image: Tensor, scene: Scene) -> str:
-    """The colour whose text, with the thing's name, is nearest."""
+    """The colour with the nearest text."""
     texts = embedded_texts(model, [f"a picture of {named(scene.things[0], colour)}" for colour in COLOURS])
     return list(COLOURS)[int((image @ texts.T).argmax())]
 

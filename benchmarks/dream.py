@@ -1,9 +1,9 @@
 """How fast images grow: ours against the loop that one would write, in seconds for a step of one unit's image.
 
-`python benchmarks/dream.py` renders units of layer4.5 of CLIP RN50x4 (random weights) both ways in one run, in rounds in
-which each takes its turn, and prints one table; `--json FILE` writes what was measured. The usual loop is what tutorials
-have: one image a call, fp32, the whole network with weights that ask for gradients, a hook on the layer, the same
-parametrization and objective, each transform a resampling of its own. A row shows the median round and its range.
+`python benchmarks/dream.py` renders units of layer4.5 of CLIP RN50x4 (random weights) both ways in one run, in interleaved
+rounds, and prints one table; `--json FILE` writes the measurements. The usual loop is that of tutorials: one image per
+call, fp32, the complete network with gradients of the weights, a hook on the layer, the same parametrization and
+objective, one resampling per transform. Rows show the median round and the range.
 """
 
 from __future__ import annotations
@@ -43,12 +43,10 @@ VIEWS = Transforms(pad=4, jitter=8, scale=(0.9, 1.1), rotate=8)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3, help="of each of ours in a round; the usual loop takes as many")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, help="measure ours in this one; else in those that serve here"
-    )
-    parser.add_argument("--json", type=Path, help="file for what was measured")
+    parser.add_argument("--steps", type=int, default=3, help="steps in each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of ours (default: those this machine supports)")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     model = load_model(MODEL, weights="random")
     serving = dict.fromkeys([best_precision(model.device), "fp32"])
@@ -60,7 +58,7 @@ def main() -> None:
 
 
 def measure(model: Model, precisions: Sequence[str], steps: int, rounds: int) -> dict:
-    """Seconds of a step of one image, round by round."""
+    """Seconds per step and image, by round."""
     seconds = defaultdict(list)
     ways: dict[str, Callable[[], float]] = {USUAL: lambda: usual_loop(model, steps)}
     for precision in precisions:
@@ -81,7 +79,7 @@ def measure(model: Model, precisions: Sequence[str], steps: int, rounds: int) ->
 
 
 def table(measured: dict) -> str:
-    """What was measured, for people."""
+    """The measurements as a Markdown table."""
     has = ", ".join(
         f"{name} {'yes' if measured[key] else 'no'}"
         for name, key in (("bf16 in AVX-512", "bf16_in_avx512"), ("bf16 in tiles (AMX)", "bf16_in_tiles"))
@@ -106,7 +104,7 @@ def table(measured: dict) -> str:
 
 
 def ours(model: Model, precision: str, steps: int) -> float:
-    """Seconds of a step of one image, from the first run of the network in a tile to the last."""
+    """Seconds per step and image, from the first run of the network in a tile to the last."""
     units = parse_units(f"0:{TILE}", UNITS)
     recipe = replace(Recipe(transforms=VIEWS), steps=1 + steps)
     starts, run = [], CutNetwork.__call__
@@ -125,7 +123,7 @@ def ours(model: Model, precision: str, steps: int) -> float:
 
 
 def usual_loop(model: Model, steps: int) -> float:
-    """Seconds of a step of one image, as one would write it; the first step is not counted."""
+    """Seconds per step of one image by the usual loop; the first step is not counted."""
     tower = model.image_tower.requires_grad_(True)
     kept: list[Tensor] = []
     handle = tower.get_submodule(LAYER).register_forward_hook(lambda module, x, a: kept.append(a))
@@ -153,7 +151,7 @@ def usual_loop(model: Model, steps: int) -> float:
 
 
 def one_after_another(x: Tensor, size: int) -> Tensor:
-    """Pad, jitter, scale, rotate, each by itself, and back to the network's size."""
+    """Pad, jitter, scale and rotate, one after another, then resize to the network's size."""
     x = F.pad(x, [int(VIEWS.pad)] * 4, value=0.5)
     x = torch.roll(x, [int(n) for n in torch.randint(-8, 9, (2,))], (2, 3))
     x = F.interpolate(x, scale_factor=float(torch.empty(1).uniform_(*VIEWS.scale)), mode="bilinear")

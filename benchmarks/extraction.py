@@ -1,10 +1,10 @@
-"""How fast whole layers are extracted: every backend, the plain loop that one would write, and the arithmetic's bound.
+"""Extraction speed of complete layers: every backend, the plain loop that one would write, and the arithmetic bound.
 
 `python benchmarks/extraction.py` makes JPEG files, extracts layer4.5 of CLIP RN50x4 (random weights) from them, into
-stores on disk, and prints one table; `--json FILE` writes what was measured. Everything is measured in one run, in
-rounds in which each takes its turn, so that what else the machine does meets all of them; a row shows the median round
-and its range. "Of the bound" is the share of a matrix product's speed, in bfloat16 where the processor has it, measured
-in the same rounds, that the network's multiplications and additions alone would need at that many images a second.
+stores on disk, and prints one table; `--json FILE` writes the measurements. All are measured in one run, in interleaved
+rounds, so that other load on the machine affects all of them; rows show the median round and the range. "Of the bound"
+compares the network's multiplications and additions per second with those of a matrix product, in bfloat16 if the
+processor has it, measured in the same rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from Activation_Extraction.models.resources import PRECISIONS, best_precision
 
 MODEL, LAYER = "clip-rn50x4", "layer4.5"
 SIZE = (500, 375)
-"""Width and height of the pictures, as those of ImageNet are on average."""
+"""Width and height of the images, as the average of ImageNet."""
 
 PLAIN = "plain loop"
 PLAIN_BATCH = 8
@@ -45,9 +45,9 @@ PRODUCT = 4096
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256, help="pictures in each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
-    parser.add_argument("--json", type=Path, help="file for what was measured")
+    parser.add_argument("--images", type=int, default=256, help="images in each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     model = load_model(MODEL, weights="random")
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(model: Model, folder: Path, images: int, rounds: int) -> dict[str, object]:
-    """Images a second of each way, round by round."""
+    """Images per second of each method, by round."""
     photos = folder / "photos"
     paths = draw_photos(photos, images)
     speeds: dict[str, list[float]] = defaultdict(list)
@@ -102,7 +102,7 @@ def measure(model: Model, folder: Path, images: int, rounds: int) -> dict[str, o
 
 
 def table(measured: dict) -> str:
-    """What was measured, for people."""
+    """The measurements as a Markdown table."""
     speeds = measured["images_per_second"]
     products, gflop = measured["product_gflop_per_second"], measured["network_gflop_per_image"]
     bounds = [product / gflop for product in products]
@@ -129,7 +129,7 @@ def table(measured: dict) -> str:
 
 
 def plain_loop(model: Model, paths: Sequence[Path]) -> np.ndarray:
-    """Activations as one would read them by hand: a hook on the layer, the whole network run, batches of 8."""
+    """Activations by the plain loop: a hook on the layer, the complete network, batches of 8."""
     tower, side = model.image_tower, model.image_input.height
     mean, std = torch.tensor(CLIP_MEAN).view(3, 1, 1), torch.tensor(CLIP_STD).view(3, 1, 1)
     kept = []
@@ -170,7 +170,7 @@ def network_gflop(model: Model) -> float:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Elapsed time."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -180,13 +180,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def draw_photos(folder: Path, count: int) -> list[Path]:
-    """JPEG files of noise whose amplitudes fall with frequency, as those of photographs do."""
+    """JPEG files of noise with the spectrum of photographs."""
     folder.mkdir()
     paths = [folder / f"{i:05d}.jpg" for i in range(count)]
     width, height = SIZE
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     amplitude = 1 / np.maximum(frequency, 1 / width)
-    mixed = np.array([[1, 0.6, 0.5], [0.6, 1, 0.6], [0.5, 0.6, 1]])  # colours of a photograph go together
+    mixed = np.array([[1, 0.6, 0.5], [0.6, 1, 0.6], [0.5, 0.6, 1]])  # colours of photographs are correlated
     for i, path in enumerate(paths):
         generator = np.random.default_rng(i)
         spectrum_CHW = amplitude * (generator.standard_normal((2, 3, *frequency.shape)) * [[[[1]]], [[[1j]]]]).sum(0)

@@ -1,9 +1,9 @@
-"""What faster ways to run a network change: activations, and the scores and ranks that are made of them.
+"""How much faster backends change activations, and the scores and ranks computed from them.
 
 `python benchmarks/fidelity.py` prints two tables for two networks, clip-mini and CLIP RN50x4 with random weights;
-`--json FILE` writes the same. The pictures are those of the demo (Data/demo/make_demo.py), and so are the simulated
-ratings. Scored are the unit that the demo would choose for each concept, and every unit that is not dead, for the
-concept that it is most active on. Everything is compared with the network as it is, in fp32.
+`--json FILE` writes the same. The pictures and the simulated ratings are those of the demo (Data/demo/make_demo.py),
+with noise at every level but the clean one. Scored are the unit that the demo would choose for each concept, and every
+unit that is not dead, for the concept that activates it most. The reference is the original network in fp32.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +22,14 @@ import pandas as pd
 from PIL import Image
 from scipy.stats import kendalltau, rankdata
 
-from Activation_Extraction import Model, load_model
+from Activation_Extraction import Model, image_set, load_model
 from Activation_Extraction.backends.plain_network import PlainNetwork, running
 from Activation_Extraction.backends.runner import BACKENDS, prepare_runner
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import prepare
 from Activation_Extraction.images.presets import pixels_of
 from Activation_Extraction.models.resources import PRECISIONS
+from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.labelling import choose_units
 from InterpScore.sanity.simulation import simulate_ratings
@@ -40,7 +42,7 @@ CHANGES = ["ΔS", "ΔR", "ΔH", "ΔInterpScore", "Δrank", "Kendall tau", "other
 
 BATCH = 8
 ALIVE = 0.05
-"""A unit is dead that is active on a smaller share of the pictures."""
+"""Units active on a smaller share of the pictures are dead."""
 
 
 def main() -> None:
@@ -50,9 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     demo = demo_script()
     with tempfile.TemporaryDirectory() as folder:
-        images = demo.draw_images(Path(folder) / "pictures")
-        paths = [Path(folder) / "pictures" / name for name in images["image"]]
-        rows = [row for name in NETWORKS for row in compared(name, images, paths, demo)]
+        images = pictures(demo, Path(folder))
+        rows = [row for name in NETWORKS for row in compared(name, images, demo)]
     frame = pd.DataFrame(rows)
     print(text(frame.drop_duplicates(["network", "what"]), ["what", *ERRORS]))
     print()
@@ -61,26 +62,43 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def compared(name: str, images: pd.DataFrame, paths: list[Path], demo: ModuleType) -> list[dict[str, object]]:
-    """Two rows for each way to run a network, one for each neuron map."""
+def pictures(demo: ModuleType, folder: Path) -> pd.DataFrame:
+    """The demo's pictures as files in `folder`: those to choose units on, and clean and noisy ones to score them on."""
+    selection, _ = (demo.draw_pictures(folder, split) for split in ("selection", "evaluation"))
+    protocol = read_protocol(demo.HERE / "demo.yaml")
+    # An attack would be against one of the networks, so the third level is weaker noise.
+    levels = {level: protocol.levels[level] for level in (5, 1, 2)} | {3: replace(protocol.levels[2], snr_db=6)}
+    build_stimuli(
+        image_set(folder / "evaluation.csv"), replace(protocol, levels=levels), folder / "stimuli", seed=demo.SEED
+    )
+    stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
+    stimuli["path"] = [folder / "stimuli" / name for name in stimuli["image"]]
+    selection["path"] = [folder / name for name in selection["image"]]
+    return pd.concat([selection.assign(split="selection"), stimuli.assign(split="evaluation")], ignore_index=True)
+
+
+def compared(name: str, images: pd.DataFrame, demo: ModuleType) -> list[dict[str, object]]:
+    """Two rows for each backend and precision, one for each neuron map."""
     layer, weights = NETWORKS[name]
     model = load_model(name, weights=weights)
-    plain, x_I = PlainNetwork(model, [layer], "mean"), (prepare(path, model.image_input)[None] for path in paths)
+    plain, x_I = (
+        PlainNetwork(model, [layer], "mean"),
+        (prepare(path, model.image_input)[None] for path in images["path"]),
+    )
     with running(model):
         plain_IU = np.concatenate([plain(x)[0].numpy() for x in x_I])
     selection_I = (images["split"] == "selection").to_numpy()
     alive_U = np.flatnonzero((plain_IU > 0).mean(0) >= ALIVE)
     maps = neuron_maps(images["concept"][selection_I].to_numpy(), plain_IU[selection_I], alive_U)
     images, plain_IU = images[~selection_I].reset_index(drop=True), plain_IU[~selection_I]
-    paths = [path for path, selected in zip(paths, selection_I, strict=True) if not selected]
     scored = {units: scores(images, plain_IU, neuron_map, demo) for units, neuron_map in maps.items()}
     rows = []
     for backend in BACKENDS:
         for precision in PRECISIONS:
             try:
-                found_IU = activations(model, layer, backend, precision, paths)
+                found_IU = activations(model, layer, backend, precision, images["path"].tolist())
             except InputError as error:
-                print(f"{backend} {precision} is left out: {error}")
+                print(f"{backend} {precision} skipped: {error}")
                 continue
             common = {"network": name, "what": f"{backend} {precision}"}
             common |= errors(found_IU[:, alive_U], plain_IU[:, alive_U])
@@ -91,7 +109,7 @@ def compared(name: str, images: pd.DataFrame, paths: list[Path], demo: ModuleTyp
 
 
 def activations(model: Model, layer: str, backend: str, precision: str, paths: list[Path]) -> np.ndarray:
-    """Of every unit on every picture."""
+    """(picture, unit), pooled over positions."""
     runner = prepare_runner(model, [layer], backend=backend, precision=precision, batch_size=BATCH)
     side = model.image_input.height
     pixels_NHWC = np.zeros((-(-len(paths) // BATCH) * BATCH, side, side, 3), np.uint8)
@@ -105,7 +123,7 @@ def activations(model: Model, layer: str, backend: str, precision: str, paths: l
 
 
 def errors(found_IU: np.ndarray, plain_IU: np.ndarray) -> dict[str, float]:
-    """How far activations are from those of the network as it is, over all and for the worst unit."""
+    """Errors of activations and of their ranks, over all units and for the worst."""
     found_IU, plain_IU = found_IU.astype(float), plain_IU.astype(float)
     error_U = np.linalg.norm(found_IU - plain_IU, axis=0) / np.linalg.norm(plain_IU, axis=0)
     found, plain = rankdata(found_IU, axis=0), rankdata(plain_IU, axis=0)
@@ -120,8 +138,8 @@ def errors(found_IU: np.ndarray, plain_IU: np.ndarray) -> dict[str, float]:
 
 
 def changes(found: pd.DataFrame, plain: pd.DataFrame) -> dict[str, float]:
-    """The largest change of each component and of the rank, how far the rankings agree, and who has another component
-    missing: H is where no rated picture activates the unit enough."""
+    """The largest change of each component and of the rank, the rankings' agreement, and for how many units the missing
+    components differ (H is missing if no rated picture activates the unit enough)."""
     found = found.loc[plain.index]
     largest = (found - plain).abs().max()
     tau = kendalltau(found["InterpScore"], plain["InterpScore"]).statistic
@@ -134,7 +152,7 @@ def changes(found: pd.DataFrame, plain: pd.DataFrame) -> dict[str, float]:
 
 
 def neuron_maps(concept_I: np.ndarray, plain_IU: np.ndarray, alive_U: np.ndarray) -> dict[str, dict[str, str]]:
-    """Which units → the concept of each, found on the selection pictures."""
+    """Name of a map → unit → concept, found on the selection pictures."""
     chosen = choose_units(plain_IU, list(concept_I))
     favourite_U = pd.DataFrame(plain_IU).groupby(concept_I).mean().idxmax()
     return {
@@ -157,13 +175,13 @@ def scores(images: pd.DataFrame, a_IU: np.ndarray, neuron_map: dict[str, str], d
     people = {"participant": participant_R.astype(str), "soft_correct": score_R.astype(bool), "simulated": True}
     frame = pd.concat([ratings, pd.DataFrame({"trial_category": "experiment", **people})], axis=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of components that the table does not give
+        warnings.simplefilter("ignore")  # about components missing in the table
         result = run_interpretability_benchmark(frame, neuron_map, resamples=0).table
     return result.set_index(result["Neuron"].astype(str))[["S", "R", "H", "InterpScore", "Rank"]].astype(float)
 
 
 def demo_script() -> ModuleType:
-    """Data/demo/make_demo.py, which stands in no package."""
+    """Data/demo/make_demo.py, which is in no package."""
     path = Path(__file__).resolve().parent.parent / "Data" / "demo" / "make_demo.py"
     spec = importlib.util.spec_from_file_location("make_demo", path)
     assert spec is not None

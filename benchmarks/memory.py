@@ -1,10 +1,9 @@
-"""Peak memory of `interpscore extract` by the number of images: flat, or not. Prints a table.
+"""Peak memory of `interpscore extract` by the number of images. Prints a table.
 
     python benchmarks/memory.py [--images 2000 20000]
 
-A folder of that many JPEG files (links to 200 pictures of noise) goes through clip-mini, once for each number, in a
-process of its own. What is counted is the most that this process and its decoders hold at a time, sampled every 20 ms,
-of memory that they do not share.
+A folder of that many JPEG files (links to 200 images of noise) goes through clip-mini, once for each number, in a
+separate process. Counted is the peak of unshared memory of this process and its decoders, sampled every 20 ms.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.commands impor
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[2_000, 20_000])
     parser.add_argument("--model", default="clip-mini")
     parser.add_argument("--layer", default="block_4")
     arguments = parser.parse_args()
     peaks = []
-    print(f"{'images':>10}  {'peak memory':>12}  {'of the first':>12}  {'images/s':>9}")
+    print(f"{'images':>10}  {'peak memory':>12}  {'relative':>12}  {'images/s':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         pictures = draw(Path(scratch) / "pictures")
         for count in arguments.images:
@@ -59,7 +58,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def linked(pictures: list[Path], folder: Path, count: int) -> Path:
-    """A folder of that many files, which are links to the pictures."""
+    """A folder of that many links to the pictures."""
     folder.mkdir()
     for i in range(count):
         os.link(pictures[i % len(pictures)], folder / f"{i:07d}.jpg")
@@ -67,7 +66,7 @@ def linked(pictures: list[Path], folder: Path, count: int) -> Path:
 
 
 def peak(command: list[str]) -> int:
-    """The most bytes that a command and the processes it starts hold at a time."""
+    """Peak bytes of a command and its child processes."""
     most = 0
     with subprocess.Popen(command) as running:
         process = psutil.Process(running.pid)

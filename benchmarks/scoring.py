@@ -1,8 +1,7 @@
-"""How fast a table is scored: ours, the plain loop that one would write, and the arithmetic's bound.
+"""Scoring speed of a table: ours, the plain loop that one would write, and the arithmetic bound.
 
-`python benchmarks/scoring.py` prints one table, everything measured in one run. The loop filters the
-table anew for every neuron and every resample, as the published code does; it is timed on a few
-neurons and resamples and multiplied, which the table says.
+`python benchmarks/scoring.py` prints one table, measured in one run. The loop filters the table for every neuron and
+every resample, as the published code does; it is timed on a few neurons and resamples and extrapolated.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def timed(work: object) -> float:
 
 
 def matrix_products(n_units: int, n_resamples: int) -> float:
-    """Seconds of the products alone that means and variances of every unit and resample take."""
+    """Seconds of the matrix products for means and variances of every unit and resample."""
     generator = np.random.default_rng(0)
     images = len(CONCEPTS) * DESIGN.images_per_concept
     per_concept = n_units // len(CONCEPTS)
@@ -91,7 +90,7 @@ def matrix_products(n_units: int, n_resamples: int) -> float:
 
 
 def measure_layer(resamples: int) -> None:
-    """Run in a process of its own, so that its memory is its own: prints seconds and peak bytes."""
+    """Run in a separate process, to measure its memory: prints seconds and peak bytes."""
     frame, neuron_map = layer(N_UNITS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     with warnings.catch_warnings():
@@ -107,7 +106,7 @@ def in_own_process(resamples: int) -> dict[str, float]:
 
 
 IMPORTS = [sys.executable, "-c", "import pandas, scipy.stats"]
-"""What anything in Python that scores a table has to load: the measure of the command."""
+"""The imports that any scoring of a table needs, as a reference for the command."""
 
 
 def ten_neuron_command() -> tuple[dict[str, float], bool]:
@@ -119,7 +118,7 @@ def ten_neuron_command() -> tuple[dict[str, float], bool]:
         Path(concepts).write_text(json.dumps(neuron_map), encoding="utf-8")
         command = [sys.executable, str(ROOT / "interpretability_score.py"), data, concepts, results]
         timed_commands = {"imports": IMPORTS, "command": command, "no resamples": [*command, "--resamples", "0"]}
-        for each in timed_commands.values():  # writes bytecode, reads files into memory
+        for each in timed_commands.values():  # warms up bytecode and disk caches
             subprocess.run(each, check=True, capture_output=True)
         rounds = [{name: processor_seconds(each) for name, each in timed_commands.items()} for _ in range(5)]
         imports = [sys.executable, "-X", "importtime", *command[1:]]
@@ -129,7 +128,7 @@ def ten_neuron_command() -> tuple[dict[str, float], bool]:
 
 
 def processor_seconds(command: list[str]) -> float:
-    """Of a process of its own, on all its threads."""
+    """Processor time of a command, on all its threads."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -171,7 +170,7 @@ def main() -> None:
     print(
         f"| with {N_RESAMPLES} resamples | {full['seconds']:.1f} s | {hours:.1f} h¹ | {hours * 3600 / full['seconds']:,.0f}× |"
     )
-    print(f"| peak memory | {full['peak'] / 1e9:.2f} GB, of which the table {full['before'] / 1e9:.2f} GB | | |")
+    print(f"| peak memory | {full['peak'] / 1e9:.2f} GB, table alone {full['before'] / 1e9:.2f} GB | | |")
     print(f"| matrix products alone (the bound) | {bound:.2f} s | | {full['seconds'] / bound:.1f}× the bound |")
     for name, what in (("command", f"{ScoringOptions.resamples} resamples"), ("no resamples", "no resamples")):
         ratio = f"{ten[name] / ten['imports']:.2f}× `import pandas, scipy.stats`"
@@ -180,7 +179,7 @@ def main() -> None:
         )
     print(f"| torch in the command | {'LOADED' if torch else 'not loaded'} | | |")
     print(
-        f"\n¹ timed on {LOOP_NEURONS} neurons ({LOOP_RESAMPLES} resamples) and multiplied; S, R and H differ from ours by at most {difference:.1g}"
+        f"\n¹ timed on {LOOP_NEURONS} neurons ({LOOP_RESAMPLES} resamples) and extrapolated; S, R and H differ from ours by at most {difference:.1g}"
     )
 
 

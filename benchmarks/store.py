@@ -1,9 +1,8 @@
-"""How fast a layer is read back: the activation store, one big `.npy`, and Parquet with a column a unit.
+"""Reading speed of a layer: the activation store, one big `.npy`, and Parquet with a column per unit.
 
 `python benchmarks/store.py` writes the same numbers three times, some 2 GB each, into a temporary folder that it removes,
-and prints one table. Warm means that the files are in the machine's memory; cold, that the system was told to forget
-them (`posix_fadvise`), so that the disk is read. The store keeps the top images while it is written; the others have to
-read everything for them.
+and prints one table. Warm: the files are in the page cache; cold: they were dropped from it (`posix_fadvise`). The store
+computes top images while it is written; the others have to read everything for them.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def write_npy(path: Path, images: int) -> float:
 
 
 def write_parquet(path: Path, images: int) -> float:
-    """Row groups of 168 MB; as a stream, since a table of them all would take the memory of them all."""
+    """Row groups of 168 MB, written one by one to save memory."""
     schema = pa.schema([(str(unit), pa.float32()) for unit in range(N_UNITS)])
     seconds = 0.0
     with pq.ParquetWriter(path, schema) as writer:
@@ -85,7 +84,7 @@ def top(parts: Iterator[NDArray[np.float32]]) -> NDArray[np.int64]:
     row_KU = np.empty((0, N_UNITS), np.int64)
     first = 0
     for a_NU in parts:
-        # What cannot be among the best of this part is left out before it is joined to the best so far.
+        # Only the best of this part are merged with the best so far.
         best = np.argpartition(a_NU, -min(TOP_K, len(a_NU)), axis=0)[-TOP_K:]
         value_KU = np.concatenate([value_KU, np.take_along_axis(a_NU, best, 0)])
         row_KU = np.concatenate([row_KU, best + first])
@@ -162,7 +161,7 @@ def files(path: Path) -> list[Path]:
 
 
 def forget(path: Path) -> None:
-    """Have the system drop the files from memory; they are on the disk already."""
+    """Drop the files from the page cache."""
     for file in files(path):
         with open(file, "rb") as handle:
             os.fsync(handle.fileno())
@@ -170,7 +169,7 @@ def forget(path: Path) -> None:
 
 
 def measured(work: Callable[[int], object], path: Path) -> tuple[float, float]:
-    """Median seconds cold and warm, each run of a number of its own."""
+    """Median seconds cold and warm; each run gets its own number."""
     cold = []
     for run in range(COLD_RUNS):
         forget(path)
@@ -211,7 +210,7 @@ def main(images: int) -> None:
             (f"every unit on {N_ROWS} random images", lambda reader: lambda run: reader.rows(rows[run])),
             (f"top {TOP_K} images of every unit", lambda reader: lambda run: reader.top()),
         ]
-        print(f"{images:,} images × {N_UNITS:,} units of float32; in brackets, times the store's\n")
+        print(f"{images:,} images × {N_UNITS:,} units of float32; in brackets, relative to the store\n")
         print("| what | " + " | ".join(reader.name for reader in readers) + " |")
         print("|---|" + "---|" * len(readers))
         for what, query in queries:

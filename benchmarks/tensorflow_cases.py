@@ -12,7 +12,7 @@ Build = Callable[[Any], Any]
 
 
 class Case(NamedTuple):
-    """One graph. `twin`, where there is one, computes on TensorFlow what `build` cannot."""
+    """One graph; `twin` computes the same on TensorFlow if it cannot run `build`."""
 
     operation: str
     x: Any

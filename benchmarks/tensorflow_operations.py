@@ -1,12 +1,12 @@
-"""Holds every operation of a frozen graph against TensorFlow itself.
+"""Compares every operation of a frozen graph with TensorFlow.
 
     <python with tensorflow> benchmarks/tensorflow_operations.py record
     python benchmarks/tensorflow_operations.py check
 
 `record` builds small graphs with TensorFlow over a range of attributes, serialises them, runs them, and writes
 graphs, inputs and outputs to the fixture that the tests replay. `check` runs them with ours and prints the table of
-docs/FROZEN_GRAPH.md. TensorFlow on a CPU has no convolution in NCHW, so those graphs are recorded with the outcome of
-their twin in NHWC.
+docs/FROZEN_GRAPH.md. TensorFlow has no NCHW convolution on CPUs, so those graphs are recorded with the output of their
+twin in NHWC.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def record() -> None:
 
 
 class Recorded(NamedTuple):
-    """What TensorFlow said of one graph."""
+    """The output of TensorFlow for one graph."""
 
     operation: str
     graph: bytes

@@ -1,4 +1,4 @@
-"""A network converted to OpenVINO, which runs it on the CPU. OpenVINO is an extra and imported when it is asked for."""
+"""A network converted to OpenVINO, for the CPU. OpenVINO is an optional dependency, imported on use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from torch import Tensor, nn
 from Activation_Extraction.base.errors import InputError, first_line
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
-CAPABILITIES = {"fp32": "FP32", "bf16": "BF16"}
 TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """OpenVINO, which would otherwise tell its makers over the network that it is used.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """OpenVINO without its telemetry; raises `InputError` if it is not installed."""
     try:
         with _without_telemetry():
             import openvino
@@ -46,11 +41,11 @@ def converted(
         threads: None takes one for each core.
 
     Raises:
-        InputError: OpenVINO is not installed or has no way to convert this network, or the processor no bfloat16.
+        InputError: OpenVINO is not installed or cannot convert this network, or the processor has no bfloat16.
     """
     openvino = import_openvino()
     core = openvino.Core()
-    if CAPABILITIES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision.upper() not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise InputError(f"backend openvino: this processor does not compute in {precision}; expected precision fp32")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": TYPES[precision]}
     if threads is not None:
@@ -58,11 +53,11 @@ def converted(
     example = example.contiguous()
     try:
         with warnings.catch_warnings(), _without_telemetry():
-            warnings.simplefilter("ignore")  # that all but the pixels becomes constant, which is what is wanted
+            warnings.simplefilter("ignore")  # tracing warns that everything but the pixels becomes constant
             traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             graph = openvino.convert_model(traced, example_input=example, input=[list(example.shape)])
         request = core.compile_model(graph, "CPU", settings).create_infer_request()
-    except Exception as error:  # of OpenVINO's several kinds, or of the network's own code
+    except Exception as error:  # any of OpenVINO's, or of the network's own code
         raise InputError(
             f"backend openvino: the network cannot be converted ({first_line(error)}); expected backend eager"
         ) from error
@@ -76,7 +71,7 @@ def converted(
 
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """OpenVINO takes a stub for what it cannot import."""
+    """OpenVINO uses a stub if it cannot import its telemetry."""
     before = sys.modules.get(TELEMETRY)
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]
     try:

@@ -1,4 +1,4 @@
-"""A model as it is, up to some of its layers: what every faster way of running it is compared with."""
+"""A model without changes, up to some of its layers: the reference for every faster way of running it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from Activation_Extraction.models.trace import trace
 
 
 class PlainNetwork(nn.Module):
-    """A model's image tower, with hooks that keep some layers; a run ends when all of them are there.
+    """A model's image tower with hooks on some layers; a run stops once all of them have returned.
 
     Args:
-        model: what to run.
         layers: canonical names.
         pooling: of `POOLINGS`.
-        on_the_way: gives each layer's whole map as later layers read it, in place of a pooled copy.
+        on_the_way: give each layer's map as later layers read it, in place of a pooled copy, for gradients at it.
     """
 
     def __init__(self, model: Model, layers: Sequence[str], pooling: str, *, on_the_way: bool = False) -> None:
@@ -30,17 +29,17 @@ class PlainNetwork(nn.Module):
         self.image_tower = model.image_tower
         self.pooling, self.on_the_way = pooling, on_the_way
         self.axes = dict.fromkeys(layers, 1)
-        """Layer → which axis of its output holds the units; right after the first run."""
+        """Layer → the unit axis of its output; right after the first run."""
         self._model = model
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What `pooled` makes of each layer on a batch, as the image tower takes it.
+        """The `pooled` output of each layer on a batch, as the image tower takes it.
 
         Raises:
             InputError: the output of a layer has no axis of units.
         """
         keep = {layer: self._keep(layer, len(x)) for layer in self.axes}
-        # What is reduced is no longer on the way.
+        # A reduced copy is not what later layers read.
         with trace(self.image_tower, self.axes, reduce=None if self.on_the_way else keep) as retained:
             retained.run(x)
         found = (retained[layer] for layer in self.axes)
@@ -50,17 +49,17 @@ class PlainNetwork(nn.Module):
         def keep(a: Tensor) -> Tensor:
             axis = self.axes[layer] = unit_axis(self._model, layer, a.shape, images)
             if self.on_the_way:
-                return a if axis == 1 else a.movedim(axis, 1)  # even a view of the same shape would be off the way
+                return a if axis == 1 else a.movedim(axis, 1)  # later layers do not read a view
             return pooled(a, axis, self.pooling)
 
         return keep
 
 
 def unit_axis(model: Model, layer: str, shape: Sequence[int], images: int = 1) -> int:
-    """Which axis of a layer's output, of that shape for so many images, holds its units.
+    """The unit axis of a layer's output, from its shape for a number of images.
 
     Raises:
-        InputError: none does.
+        InputError: there is none.
     """
     axis = model.layers.unit_axis(layer, shape)
     if axis is None or len(shape) < 2 or shape[0] != images:
@@ -73,11 +72,11 @@ def unit_axis(model: Model, layer: str, shape: Sequence[int], images: int = 1) -
 
 @contextmanager
 def running(model: Model) -> Iterator[None]:
-    """Inside the block, this thread runs the model: without gradients, with its threads, and fp32 is fp32."""
+    """Run a model in this thread inside the block: no gradients, its number of threads, and no TF32."""
     with torch.inference_mode(), limited_threads(model.threads):
         if model.device.type != "cuda":
             yield
         else:
-            # TF32 would keep ten bits of a float, and an algorithm that is chosen by time differs from run to run.
+            # TF32 keeps ten bits of the mantissa; algorithms chosen by timing differ from run to run.
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                 yield

@@ -3,7 +3,7 @@
     network = prepare_network(load_model("clip-rn50x4"), ["layer4.5"], "mean")
     (a_NU,) = network(x)                    # x: a batch as the image tower takes it
 
-A network that cannot be traced symbolically runs as it is, through hooks that are gone after each run.
+A network that cannot be traced symbolically runs unchanged, with temporary hooks.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from Activation_Extraction.models.surgery.rewrite import (
 )
 
 EXACT, CLOSE = 1e-4, 0.1
-"""How far what runs may be from the model itself, relative to the norm of a layer's activations: in fp32, in bf16."""
+"""Largest distance from the original model, relative to the norm of a layer's activations: in fp32, in bf16."""
 
 
 Network = Callable[[Tensor], Sequence[Tensor]]
-"""A batch as the image tower takes it → what is kept of each layer."""
+"""A batch as the image tower takes it → the pooled output of each layer."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedNetwork:
-    """What `prepare_network` made of a model, as a function of a batch.
+    """A model prepared by `prepare_network`, as a function of a batch.
 
     Attributes:
-        layers: canonical names, each once, in the order in which they were asked for.
-        plain: the model itself, through hooks; reference: what it gives for `noise(model, 1)`.
-        network: what runs: an `fx.GraphModule`, or `plain` where the model cannot be traced.
-        form: what was done to it, in words.
+        layers: canonical names, each once, in the order given.
+        plain: the original model, with hooks; reference: its output for `noise(model, 1)`.
+        network: an `fx.GraphModule`, or `plain` if the model cannot be traced.
+        form: how it was prepared, in words.
         is_reduced: whether convolutions and matrix products run in bfloat16.
     """
 
@@ -60,7 +60,7 @@ class PreparedNetwork:
     is_reduced: bool
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of each layer, float32, for a batch as the image tower takes it."""
+        """The pooled output of each layer, float32, for a batch as the image tower takes it."""
         if self.model.image_input.layout == "NCHW":
             x = x.contiguous(memory_format=torch.channels_last)  # as the weights are
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.is_reduced, cache_enabled=False):
@@ -76,21 +76,19 @@ def prepare_network(
     gradients: bool = False,
     rewrite: bool = True,
 ) -> PreparedNetwork:
-    """Make a network that gives some layers of a model and nothing else; the model is left as it is.
+    """Make a network that computes some layers of a model and nothing else; the model is not changed.
 
     Args:
         layers: names of layers.
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
-        precision: "fp32" leaves the weights in the precision that they have; "bf16" runs convolutions and matrix
-            products in bfloat16, except in a network that cannot be traced where gradients at several layers are
-            wanted.
-        rewrite: False runs the model itself, which needs no preparation and suits a few images.
-        gradients: are to reach the images; of several layers, each map then lies on the way to later ones, so gradients
-            at it can be asked for. Weights never get any.
+        precision: "fp32" keeps the precision of the weights; "bf16" runs convolutions and matrix products in bfloat16,
+            except for gradients at several layers of a network that cannot be traced.
+        rewrite: False runs the model unchanged, which needs no preparation and suits a few images.
+        gradients: let gradients reach the images, and with several layers, the maps in between; weights get none.
 
     Raises:
-        InputError: an unknown layer, pooling or precision; a layer without units; a precision that the device has not,
-            or that is too far from the model itself; with `gradients`, several layers whose units lie on a later axis.
+        InputError: an unknown layer, pooling or precision; a layer without units; a precision that the device lacks or
+            that is too inaccurate; with `gradients`, several layers whose units are on a later axis.
     """
     names = tuple(dict.fromkeys(model.layers.resolve(layer) for layer in layers))
     if not names:
@@ -98,14 +96,14 @@ def prepare_network(
     check_pooling(pooling)
     check_precision(precision, model.device)
     on_the_way = gradients and len(names) > 1
-    assert pooling == "none" or not on_the_way, "what is pooled lies on the way to nothing"
+    assert pooling == "none" or not on_the_way, "no layer reads pooled maps, so they get no gradients"
     plain = PlainNetwork(model, names, pooling, on_the_way=on_the_way)
     x = network_input(torch.from_numpy(noise(model, 1)).to(model.device), model.image_input)
     with running(model):
         reference = plain(x)
     if on_the_way and set(plain.axes.values()) != {1}:
         raise InputError(f"layers {', '.join(names)}: found units on a later axis; expected maps, (N, unit, y, x)")
-    network, form = (rewrite and _traced(plain, model, x, reference, gradients)) or (plain, "as it is")
+    network, form = (rewrite and _traced(plain, model, x, reference, gradients)) or (plain, "unchanged")
     reduced = precision == "bf16" and not (on_the_way and network is plain)
     if reduced and network is not plain:
         in_bfloat16(network)
@@ -118,7 +116,7 @@ def prepare_network(
 def _traced(
     plain: PlainNetwork, model: Model, x: Tensor, reference: Sequence[Tensor], gradients: bool
 ) -> tuple[nn.Module, str] | None:
-    """The rewritten network and what was done to it; None where it cannot be traced, or does something else then."""
+    """The rewritten network and its form; None if it cannot be traced or then gives other numbers."""
     try:
         network, folded = rewritten(plain.image_tower, plain.axes, plain.pooling)
     except NotTraceableError:
@@ -128,31 +126,30 @@ def _traced(
     network.requires_grad_(False)
     form = f"rewritten, {folded} BatchNorms folded"
     if not gradients and model.device.type == "cpu":
-        fused_network = fx.GraphModule(network, copy.deepcopy(network.graph))  # with the same weights
+        fused_network = fx.GraphModule(network, copy.deepcopy(network.graph))  # shares the weights
         fused = fuse_conv_relu(fused_network)
-        if fused and _gives(fused_network, x, reference, model):
+        if fused and _is_exact(fused_network, x, reference, model):
             return fused_network, f"{form}, {fused} ReLUs fused"
-    return (network, form) if _gives(network, x, reference, model) else None
+    return (network, form) if _is_exact(network, x, reference, model) else None
 
 
-def _gives(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor], model: Model) -> bool:
-    """Whether a rewritten network gives what the model itself does."""
+def _is_exact(network: fx.GraphModule, x: Tensor, reference: Sequence[Tensor], model: Model) -> bool:
     try:
         with running(model):
-            return distance(network.forward(x), reference) <= EXACT  # a call would print what goes wrong
-    except Exception:  # whatever a network's own code raises where it was traced wrongly
+            return distance(network.forward(x), reference) <= EXACT  # unlike forward, a call prints errors
+    except Exception:  # a network's own code may raise anything if it was traced wrongly
         return False
 
 
 def check_close(network: Network, x: Tensor, prepared: PreparedNetwork, what: str, limit: float) -> None:
-    """Refuse what does not give what the model itself gives, for a batch that ends with the picture of noise.
+    """Compare a network with the original model, for a batch that ends with the noise image.
 
     Args:
-        what: is refused, for the message.
+        what: the network's description in the message.
         limit: `EXACT` or `CLOSE`.
 
     Raises:
-        InputError: it fails, or is farther from the model itself than the limit.
+        InputError: it fails, or is farther from the original than the limit.
     """
     name = prepared.model.name
     try:
@@ -170,13 +167,13 @@ def check_close(network: Network, x: Tensor, prepared: PreparedNetwork, what: st
 
 
 def distance(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
-    """How far the last image of a batch is from the same image alone, relative to its norm; the worst layer's."""
+    """Distance of the last image of a batch from the same image alone, relative to its norm; the worst layer's."""
     pairs = [(a[-1].double().cpu(), b[0].double().cpu()) for a, b in zip(found, reference)]
     return float(torch.stack([(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in pairs]).max())  # NaN stays NaN
 
 
 def noise(model: Model, images: int) -> NDArray[np.uint8]:
-    """Different pictures of noise, the last of which does not depend on how many there are."""
+    """Different images of noise; the last one does not depend on their number."""
     shape = (model.image_input.height, model.image_input.width, 3)
     pixels_HWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return np.stack([np.roll(pixels_HWC, i, axis=1) for i in reversed(range(images))])

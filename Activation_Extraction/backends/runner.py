@@ -1,16 +1,16 @@
-"""How a forward pass is run: a model, some of its layers and a pooling, as a function of a batch of pixels.
+"""Runs forward passes: a model, some of its layers and a pooling, as a function of a batch of pixels.
 
     runner = prepare_runner(load_model("clip-rn50x4"), ["layer4.5", "layer3.9"])
     runner(pixels_NHWC)["layer4.5"]         # float32, (runner.batch_size, 2560)
 
 | backend    | what runs |
 |------------|-----------|
-| `eager`    | what `backends.preparation` makes of the network |
-| `openvino` | the same converted to OpenVINO, on the CPU; needs `interpscore[openvino]` |
-| `auto`     | `openvino` where it is installed and runs this network, else `eager` |
+| `eager`    | the network that `backends.preparation` makes |
+| `openvino` | the original network converted to OpenVINO, on the CPU; needs `interpscore[openvino]` |
+| `auto`     | `openvino` if it is installed and runs this network, else `eager` |
 
-Each in `fp32`, as exact as the network itself, or in `bf16`: convolutions and matrix products in bfloat16. What runs
-has been compared with the network itself, on a picture of noise, before it is used.
+Each in `fp32`, as exact as the original network, or in `bf16`: convolutions and matrix products in bfloat16. Each is
+compared with the original network, on an image of noise, before it is used.
 """
 
 from __future__ import annotations
@@ -51,12 +51,11 @@ class Runner:
     """Runs batches of one size, from any thread, one at a time.
 
     Attributes:
-        model: what is run.
-        batch_size: images at a time, always.
-        shapes: canonical name of a layer → the shape of what is kept of one image: (unit,), or with pooling "none"
-            (unit, y, x) or (unit, token).
-        provenance: what runs it: backend, precision, form of the network, versions.
-        again: prepares the same; another process has no use for what was prepared in this one.
+        batch_size: images in every batch.
+        shapes: canonical name of a layer → its shape for one image: (unit,), or with pooling "none" (unit, y, x) or
+            (unit, token).
+        provenance: backend, precision, form of the network, versions.
+        again: prepares the same runner in another process; pickles refer to it.
     """
 
     model: Model
@@ -71,10 +70,10 @@ class Runner:
         return self.again, ()
 
     def __call__(self, pixels_NHWC: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """What is kept of each layer on a batch.
+        """The layers' activations on a batch.
 
         Args:
-            pixels_NHWC: uint8, as a preset arranged them; or floats, as the network itself takes them.
+            pixels_NHWC: uint8, preprocessed by a preset; or floats, as the image tower takes them.
 
         Returns:
             Canonical name of a layer → float32, (image, …) with the rest as in `shapes`.
@@ -96,19 +95,19 @@ def prepare_runner(
     images: int = BATCH_SIZE,
     rewrite: bool = True,
 ) -> Runner:
-    """Make what runs a model up to some of its layers, and check that it does. The model is left as it is.
+    """Prepare a model to run up to some of its layers, and check the result. The model is not changed.
 
     Args:
-        model: what to run, on its device, with its threads and its memory limit.
-        layers, pooling, precision, rewrite: see `prepare_network`; all layers are kept in one run.
-        backend: of `BACKENDS`, or "auto": the provenance tells which it became.
-        batch_size: images at a time; None takes `BATCH_SIZE`, or what the memory limit has room for; "auto" takes a few
-            seconds to find out which size is fastest.
-        images: that are to be run; a batch of a size that was not asked for is no larger.
+        model: with its device, threads and memory limit.
+        layers, pooling, precision, rewrite: see `prepare_network`; one pass computes all layers.
+        backend: of `BACKENDS`, or "auto"; the provenance says which was chosen.
+        batch_size: None takes `BATCH_SIZE`, or what fits into the memory limit; "auto" measures for a few seconds which
+            size is fastest.
+        images: number of images to run; chosen batch sizes are no larger.
 
     Raises:
-        InputError: what `prepare_network` raises; an unknown backend or one that is not installed, or that cannot run this
-            network, or not closely enough; no batch size, or a memory limit without room for one image.
+        InputError: see `prepare_network`; a backend that is unknown or not installed, or cannot run this network
+            accurately; a wrong batch size, or a memory limit without room for one image.
     """
     if backend not in (*BACKENDS, AUTO):
         raise InputError(f"backend: found {shown(backend)}; expected {', '.join(BACKENDS)} or {AUTO}")
@@ -139,7 +138,7 @@ def _runner(
     def build(size: int) -> Runner:
         network: Network = prepared
         x = _network_input(noise(model, size if backend == "openvino" else min(size, 2)), model)
-        if backend == "openvino":  # whose batches have one size
+        if backend == "openvino":  # compiled for one batch size
             with running(model):
                 network = converted(prepared.plain, x, precision, model.threads)
         if network is not prepared or prepared.network is not prepared.plain:
@@ -155,9 +154,6 @@ def _runner(
         return build(min(BATCH_SIZE, largest))
     sizes = [size for size in SIZES if size <= largest]
     return build(fastest(sizes, lambda size: partial(build(size), noise(model, size))))
-
-
-# Running ------------------------------------------------------------------------------------------------------------
 
 
 def _network_input(pixels_NHWC: NDArray[Any], model: Model) -> Tensor:

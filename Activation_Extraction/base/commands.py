@@ -1,4 +1,4 @@
-"""The command `interpscore`: every room's sub-commands, found by entry point and loaded when used.
+"""The command `interpscore`: sub-commands of every room, found by entry point and loaded on use.
 
 Other packages add commands in the same way: an entry point of the group `interpscore.commands` that is a `typer.Typer`.
 """
@@ -33,7 +33,7 @@ class RoomCommands(TyperGroup):
             command = typer.main.get_command(found.load())
         except Exception as error:  # any error of another package's code
             raise InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}") from error
-        command.name = cmd_name  # a group has none of its own, and its line in the help would be blank
+        command.name = cmd_name  # groups have no name, so their line in the help would be blank
         return command
 
 
@@ -72,19 +72,18 @@ def main() -> None:
 
 
 def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
-    """Run a command and exit: each error is one line a problem on stderr, exit code 2 for wrong input."""
+    """Run a command and exit: one line on stderr for each problem, exit code 2 for wrong input."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that lacks a character gets "?"
+        sys.stdout.reconfigure(errors="replace")  # characters that a terminal or pipe lacks become "?"
     try:
         code = program(args=arguments, standalone_mode=False)
     except InterpScoreError as error:
-        problems = error.problems if isinstance(error, InputError) else [str(error)]
-        fail(problems)
+        fail(error.problems if isinstance(error, InputError) else [str(error)])
     except typer.Abort:
         sys.exit(130)
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        # Without arguments the help was printed already, and there is no message.
+        # Without arguments, the help has been printed and the message is empty.
         fail([f"{' '.join(message.split())} (see --help)"] if message.strip() else [])
     sys.exit(code if isinstance(code, int) else 0)
 

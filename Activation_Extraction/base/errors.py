@@ -1,11 +1,11 @@
-"""What can go wrong, as a tree. Every room raises these; the command line turns each problem into one line.
+"""The errors that every room raises; the command line prints each problem as one line.
 
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
 ├── OutputError                      a result that cannot be written; exit code 2
-└── DownloadError                    a file that no server gave whole and with the right hash; exit code 2
+└── DownloadError                    a file that no server provided completely, with the right hash; exit code 2
 
-UnreadableImageWarning               images that could not be read, by name; their rows are NaN
+UnreadableImageWarning               lists images that could not be read; their rows are NaN
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class InterpScoreError(Exception):
 
 
 class InputError(InterpScoreError, ValueError):
-    """Wrong input. `problems` holds one line for each thing that is wrong."""
+    """Wrong input. `problems` has one line for each."""
 
     def __init__(self, problems: str | Iterable[object]) -> None:
         self.problems = [problems] if isinstance(problems, str) else [str(p) for p in problems]
@@ -32,19 +32,16 @@ class OutputError(InterpScoreError):
 
 
 class DownloadError(InterpScoreError):
-    """A file that no server gave whole and with the right hash; the message tells how to get it otherwise."""
+    """A file that no server provided completely, with the right hash; the message says how else to get it."""
 
 
 class UnreadableImageWarning(UserWarning):
-    """Images that could not be read; the message names them, and their rows are NaN."""
+    """Lists images that could not be read; their rows are NaN."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, with its place.
-
-    `row` is counted as a spreadsheet does: the header is row 1.
-    """
+    """One problem with its place; rows are counted as in a spreadsheet, with the header as row 1."""
 
     source: str
     found: str
@@ -54,28 +51,25 @@ class Problem:
     more: int = 0
 
     def __str__(self) -> str:
-        place = [self.source]
-        if self.column is not None:
-            place.append(f"column '{self.column}'")
-        if self.row is not None:
-            place.append(f"row {self.row}")
-        again = f" (and {self.more} more like it)" if self.more else ""
-        return f"{', '.join(place)}: {self.found}; expected {self.expected}{again}"
+        column = "" if self.column is None else f", column '{self.column}'"
+        row = "" if self.row is None else f", row {self.row}"
+        more = f" (and {self.more} more like it)" if self.more else ""
+        return f"{self.source}{column}{row}: {self.found}; expected {self.expected}{more}"
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value as it can stand in one line of a message."""
+    """A value in one line of a message."""
     text = repr(str(value))
     return text if len(text) <= limit else text[: limit - 2] + "…'"
 
 
 def first_line(error: BaseException, limit: int = 160) -> str:
-    """What an error of another library says, as it can stand in one line of ours."""
+    """The first line of another library's error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
 
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The nearest of the known names, to append to a message; empty where none is near.
+    """The nearest known name, to append to a message; empty if none is near.
 
     >>> did_you_mean("pupy", ["puppies", "puppy"])
     " (did you mean 'puppy'?)"
@@ -85,7 +79,7 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str
 
 
 def listed_up_to(items: Sequence[str], limit: int, more: str = "more") -> list[str]:
-    """The first items, and how many were left out.
+    """The first items, and how many more there are.
 
     >>> listed_up_to(["a", "b", "c", "d"], 2, "more neurons")
     ['a', 'b', '… and 2 more neurons']

@@ -1,15 +1,15 @@
 """What people write (recipes, protocols, configurations, options) as pydantic models, with one line for each mistake.
 
-A model's field says in its `description` what is expected; without one, its type and bounds say so, or the `ValueError`
-that a validator raises. For mistakes that are of no single field, a validator raises `InputError` with whole lines.
+The expected value in a message is the field's `description`; without one, its type and bounds, or the text of the
+`ValueError` that a validator raises. For mistakes in several fields at once, validators raise `InputError`.
 
-pydantic and PyYAML are imported when something is read, so that importing this module costs nothing.
+pydantic and PyYAML are imported when something is read, so importing this module is cheap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 Schema = dict[str, Any]
-"""A JSON Schema, which is how pydantic tells what a model holds."""
+"""A JSON Schema, as pydantic derives it from a model."""
 
 NOUNS = {
     "integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false",
@@ -35,9 +34,9 @@ def validated(model: type[T], content: object, source: str | None) -> T:
     """Content as a model: a pydantic model or dataclass, or a plain dataclass.
 
     Args:
-        model: of types that JSON has. Unknown keys are mistakes if its configuration has `extra="forbid"`.
-        content: of mappings, lists and scalars, as YAML has them or as a call was given them.
-        source: the file, which begins each line; None for options of a command, which are shown as `--options`.
+        model: with fields of JSON types. It rejects unknown keys if its configuration has `extra="forbid"`.
+        content: mappings, lists and scalars, such as parsed YAML.
+        source: the file named in each message; None for the options of a command, which are shown as `--options`.
 
     Raises:
         InputError: one line for each mistake: source, key path, value found, what was expected, nearest known name.
@@ -52,30 +51,24 @@ def validated(model: type[T], content: object, source: str | None) -> T:
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
-        raise input_error(error, adapter.json_schema(), content, source) from None
-
-
-def input_error(error: ValidationError, schema: Schema, content: object, source: str | None) -> InputError:
-    """What pydantic found wrong with `content`, which was to be as `schema` says, as one error of ours."""
-    lines = [line for each in error.errors(include_url=False) for line in _lines(each, schema, content, source)]
-    return InputError(dict.fromkeys(lines))
+        schema = adapter.json_schema()
+        lines = [line for each in error.errors(include_url=False) for line in _lines(each, schema, content, source)]
+    raise InputError(dict.fromkeys(lines))
 
 
 def read_yaml(path: str | PathLike[str]) -> Any:
     """The content of a YAML file.
 
     Raises:
-        InputError: it cannot be read; it is not YAML; a key appears twice, so one value would be lost without a word.
+        InputError: it cannot be read, is not YAML, or a key appears twice (YAML would silently drop one value).
     """
     import yaml
 
     class UniqueKeys(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             keys = [str(key.value) for key, _ in node.value]
-            if twice := sorted({key for key in keys if keys.count(key) > 1}):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{twice[0]}' appears twice", node.start_mark
-                )
+            for twice in sorted({key for key in keys if keys.count(key) > 1}):
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' appears twice", node.start_mark)
             return super().construct_mapping(node, deep)
 
     try:
@@ -89,86 +82,78 @@ def read_yaml(path: str | PathLike[str]) -> Any:
 
 
 def _lines(error: ErrorDetails, schema: Schema, content: object, source: str | None) -> list[str]:
-    kind, context = error["type"], error.get("ctx", {})
-    path, node, found = _followed([*error["loc"]], schema, content)
-    place = _place(source, path)
-    if kind == "missing" and isinstance(error["loc"][-1], str):
-        return [f"{place}: no key '{error['loc'][-1]}'"]
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        path, node, _ = _followed([*error["loc"][:-1]], schema, content)
-        return [_unknown_key(_place(source, path), error["loc"][-1], list(node.get("properties", ())), source)]
-    if error["loc"][-1:] == ("[key]",):
-        path, node, _ = _followed([*error["loc"][:-2]], schema, content)
-        place = _place(source, path)
-        if kind == "literal_error":
-            return [_unknown_key(place, error["input"], _choices(context["expected"]), source)]
-        return [
-            f"{place}: found the key {shown(error['input'])}; expected {node.get('description') or _pydantic_says(error)}"
-        ]
+    kind, context, steps = error["type"], error.get("ctx", {}), [*error["loc"]]
+    last = steps[-1] if steps else None
+    is_unknown, is_wrong_key = kind in ("unexpected_keyword_argument", "extra_forbidden"), last == "[key]"
+    path, node, found = _followed(steps[: -2 if is_wrong_key else -1 if is_unknown else None], schema, content)
+    place, said = _place(source, path), error["msg"].removeprefix("Input should be ")
+    if is_unknown:
+        return [_unknown_key(place, last, node.get("properties", ()), source)]
+    if is_wrong_key and kind == "literal_error":
+        return [_unknown_key(place, error["input"], _quoted(context["expected"]), source)]
+    if is_wrong_key:
+        return [f"{place}: found the key {shown(error['input'])}; expected {node.get('description') or said}"]
+    if kind == "missing" and isinstance(last, str):
+        return [f"{place}: no key '{last}'"]
     if kind == "union_tag_not_found":
-        return [f"{place}: no key {context['discriminator']}; expected one of {', '.join(_tags(node))}"]
+        return [f"{place}: no key {context['discriminator']}; expected one of {', '.join(_members(node))}"]
     if kind == "union_tag_invalid":
-        place, found = _place(source, [*path, _choices(context["discriminator"])[0]]), context["tag"]
-        return [f"{place}: found {shown(found)}; expected {_one_of(found, _tags(node))}"]
+        place, found = _place(source, [*path, *_quoted(context["discriminator"])]), context["tag"]
+        return [f"{place}: found {shown(found)}; expected {_one_of(found, _members(node))}"]
     if kind == "value_error" and isinstance(context["error"], InputError):
         return [f"{place}: {problem}" for problem in context["error"].problems]
-    said = _expected(node, found) if kind != "value_error" or "description" in node else str(context["error"])
-    return [f"{place}: found {shown(found)}; expected {said or _pydantic_says(error)}"]
-
-
-def _pydantic_says(error: ErrorDetails) -> str:
-    return error["msg"].removeprefix("Input should be ")
+    expected = _expected(node, found) if kind != "value_error" or "description" in node else str(context["error"])
+    return [f"{place}: found {shown(found)}; expected {expected or said}"]
 
 
 def _followed(steps: list[Any], schema: Schema, content: object) -> tuple[list[Any], Schema, object]:
-    """The keys from the top to what is wrong, what is expected there, and the value that is there.
+    """The key path to a mistake, the schema there, and the value there.
 
-    pydantic's steps are also names of a union's members, and go below what a description describes; keys do neither.
+    pydantic's steps also name members of unions, and go deeper than the node that has a description; key paths do not.
     """
     path: list[Any] = []
-    node = schema
+    node = _resolved(schema, schema)
     for step in steps:
-        node = _resolved(node, schema)
         if "description" in node and not node.keys() & {"properties", "additionalProperties"}:
             break
         values = dict(enumerate(content)) if isinstance(content, list | tuple) else content
         if isinstance(values, Mapping) and step in values:
             path.append(step)
-            content, node = values[step], _below(node, step)
-        elif step in _tags(node):
-            node = {"$ref": node["discriminator"]["mapping"][step]}
-    return path, _resolved(node, schema), content
+            content, node = values[step], _resolved(_child(node, step), schema)
+        elif step in (members := _members(node)):
+            node = _resolved({"$ref": members[step]}, schema)
+    return path, node, content
 
 
-def _below(node: Schema, step: Any) -> Schema:
-    """What is expected at a key or a position."""
+def _child(node: Schema, step: Any) -> Schema:
+    """The schema of a key or a position."""
     if step in node.get("properties", ()):
         return dict(node["properties"][step])
-    positions = node.get("prefixItems", ())
-    below = positions[step] if positions else node.get("items", node.get("additionalProperties"))
-    return below if isinstance(below, dict) else {}
+    child = node["prefixItems"][step] if "prefixItems" in node else node.get("items", node.get("additionalProperties"))
+    return child if isinstance(child, dict) else {}
 
 
 def _resolved(node: Schema, schema: Schema) -> Schema:
-    """A node itself where it only refers to another, or is another or nothing."""
-    if "$ref" in node:
-        named = dict(schema["$defs"][node["$ref"].rpartition("/")[2]])
-        named.pop("description", None)  # of the class: what it is, not what is expected of people
-        return _resolved(named | {key: value for key, value in node.items() if key != "$ref"}, schema)
-    some = [each for each in node.get("anyOf", ()) if each.get("type") != "null"]
-    if len(some) == 1:
-        return _resolved(some[0] | {key: value for key, value in node.items() if key != "anyOf"}, schema)
-    return node
+    """A node with references, and unions of one thing and null, replaced by what they mean."""
+    options = [option for option in node.get("anyOf", ()) if option.get("type") != "null"]
+    if "$ref" in node:  # the description of a class says what it is, not what people should write
+        named = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        inner = {key: value for key, value in named.items() if key != "description"}
+    elif len(options) == 1:
+        (inner,) = options
+    else:
+        return node
+    return _resolved(inner | {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}, schema)
 
 
-def _tags(node: Schema) -> list[str]:
-    """The names by which the members of a union are told apart."""
-    return list(node.get("discriminator", {}).get("mapping", ()))
+def _members(node: Schema) -> dict[str, str]:
+    """The members of a tagged union: tag → reference."""
+    return dict(node.get("discriminator", {}).get("mapping", {}))
 
 
 def _expected(node: Schema, found: object) -> str:
     if "enum" in node or "const" in node:
-        return _one_of(found, [str(choice) for choice in node.get("enum", [node.get("const")])])
+        return _one_of(found, map(str, node.get("enum", [node.get("const")])))
     if "properties" in node:
         return f"keys and values: {', '.join(node['properties'])}"
     if "description" in node:
@@ -177,26 +162,27 @@ def _expected(node: Schema, found: object) -> str:
         return f"a list of {len(node['prefixItems'])}"
     noun = NOUNS.get(node.get("type", ""), "")
     bounds = [f"{word} {node[bound]:,}" for bound, word in BOUNDS.items() if bound in node]
-    return f"{noun} {', '.join(bounds)}".strip() if noun else ""
+    return noun and f"{noun} {', '.join(bounds)}".strip()
 
 
-def _unknown_key(place: str, key: Any, known: list[str], source: str | None) -> str:
-    key, known = (key, known) if source else (_option(key), [_option(name) for name in known])
+def _unknown_key(place: str, key: Any, known: Iterable[str], source: str | None) -> str:
+    key, known = (key, list(known)) if source else (_option(key), list(map(_option, known)))
     hint = did_you_mean(key, known) or f"; expected {', '.join(known)}"
     return f"{place or 'options'}: no such key {shown(key)}{hint}"
 
 
-def _one_of(found: object, known: list[str]) -> str:
+def _one_of(found: object, known: Iterable[str]) -> str:
+    known = list(known)
     return f"one of {', '.join(known)}{did_you_mean(found, known)}"
 
 
-def _choices(text: str) -> list[str]:
+def _quoted(text: str) -> list[str]:
     return re.findall(r"'([^']*)'", text)
 
 
 def _place(source: str | None, path: list[Any]) -> str:
     if source is None:
-        return ".".join([*(_option(step) for step in path[:1]), *(str(step) for step in path[1:])])
+        return ".".join([*map(_option, path[:1]), *map(str, path[1:])])
     return f"{source}, {'.'.join(map(str, path))}" if path else source
 
 

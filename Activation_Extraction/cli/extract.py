@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.errors import InputError, listed_up_to
 
 if TYPE_CHECKING:
     from Activation_Extraction.extract_full_layer_activations import ExtractionReport
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 extract_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 PARTIAL = 1
-"""Exit code of a run that is complete but for images that could not be read."""
+"""Exit code of a complete run with unreadable images."""
 
 _SHOWN_ERRORS = 10
 NETWORK, IMAGES, RUNNING = "The network", "The images", "Running it"
@@ -25,36 +25,35 @@ NETWORK, IMAGES, RUNNING = "The network", "The images", "Running it"
 
 @extract_app.command(no_args_is_help=True)
 def extract(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The activation store to write, or to go on with, such as acts.zarr.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The activation store to write or resume, such as acts.zarr.")],
     images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
-    layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer, in either scheme; repeat it for several in one pass. `interpscore models layers` lists them.", rich_help_panel=NETWORK)] = None,
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer, in either naming scheme; repeat for several in one pass. `interpscore models layers` lists them.", rich_help_panel=NETWORK)] = None,
     model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
-    pooling: Annotated[Literal["mean", "max", "none"], typer.Option(help="Over the positions of a map; none keeps them all.", rich_help_panel=NETWORK)] = "mean",
+    pooling: Annotated[Literal["mean", "max", "none"], typer.Option(help="Over the positions of a map; none keeps all positions.", rich_help_panel=NETWORK)] = "mean",
     preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip scales and crops, published squashes, own is the network's.", show_default="what the network was trained with", rich_help_panel=NETWORK)] = None,
     split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
-    backend: Annotated[Literal["auto", "eager", "openvino"], typer.Option(help="What runs the network: PyTorch (eager), or OpenVINO, the fastest on processors (pip install 'interpscore\\[openvino]'); auto takes what the store was begun with, else openvino where it is installed and runs this network, else eager.", rich_help_panel=RUNNING)] = "auto",
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast where the processor has it, within about 1%; elsewhere it is refused.", rich_help_panel=RUNNING)] = "fp32",
+    backend: Annotated[Literal["auto", "eager", "openvino"], typer.Option(help="What runs the network: PyTorch (eager), or OpenVINO, the fastest on processors (pip install 'interpscore\\[openvino]'); auto takes the store's own, else openvino if it is installed and runs this network, else eager.", rich_help_panel=RUNNING)] = "auto",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast on processors that have it, within about 1%; on others it is an error.", rich_help_panel=RUNNING)] = "fp32",
     devices: Annotated[str, typer.Option(help="cpu, cuda (every GPU), or a list such as cuda:0,cuda:1.", rich_help_panel=RUNNING)] = "cpu",
     batch_size: Annotated[str | None, typer.Option(help="Images at a time, or auto: the fastest of a short trial.", show_default="8, or what --memory-limit has room for", rich_help_panel=RUNNING)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of the network.", show_default="all", rich_help_panel=RUNNING)] = None,
     memory_limit: Annotated[str | None, typer.Option(help="For weights and batches on each device, such as '4 GB'.", show_default="none", rich_help_panel=RUNNING)] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode images.", show_default="as many as there are processors", rich_help_panel=RUNNING)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode images.", show_default="one per processor", rich_help_panel=RUNNING)] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Images kept for each unit, best first.", show_default="100", rich_help_panel=RUNNING)] = None,
-    shard_rows: Annotated[int | None, typer.Option(min=1, help="Images in a shard, the unit of work that a stopped run loses at most.", show_default="by size", rich_help_panel=RUNNING)] = None,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Images in a shard: an interrupted run loses at most one shard of work.", show_default="by size", rich_help_panel=RUNNING)] = None,
     export: Annotated[Path | None, typer.Option(help="Also write all activations to this .npz, and the image table to a .csv beside it.")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Do not extract: hash every file of the store anew and, where images are given, these too.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="With --verify: strike out what is damaged, so that the command that made the store computes it anew.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Do not extract: check the hashes of every file of the store and of the given images.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --verify: mark damaged shards as missing, so that the command that made the store recomputes them.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Write the activations of every unit of whole layers into a store, and statistics of each unit with them.
 
     [bold]interpscore extract photos/ --model clip-mini --layer block_4 -o acts.zarr[/bold]
 
-    The same command goes on where a stopped run ended, whatever stopped it. Images that cannot be read keep their row,
-    which is NaN; they are listed at the end, and the exit code is then 1 (0: everything; 2: wrong input, or a store that
-    cannot be written; 130: stopped).
+    Interrupted runs resume with the same command. Unreadable images are listed at the end; their rows are NaN, and the
+    exit code is then 1 (0: success; 2: wrong input, or a store that cannot be written; 130: interrupted).
     """
     from Activation_Extraction.base.files import check_writable
     from Activation_Extraction.images.sets import image_set
@@ -79,13 +78,9 @@ def extract(
         workers=workers, top_k=top_k, shard_rows=shard_rows, progress=not quiet,
     )  # fmt: skip
     exported = export_npz(report.store, export) if export is not None else ()
-    for line in report.unreadable[:_SHOWN_ERRORS]:
-        print(f"not read: {line}", file=sys.stderr)
-    if len(report.unreadable) > _SHOWN_ERRORS:
-        print(
-            f"… and {len(report.unreadable) - _SHOWN_ERRORS:,} more in the column error of images.parquet",
-            file=sys.stderr,
-        )
+    lines = [f"not read: {line}" for line in report.unreadable]
+    for line in listed_up_to(lines, _SHOWN_ERRORS, "more in the column error of images.parquet"):
+        print(line, file=sys.stderr)
     if not quiet:
         _print_report(report, [str(path) for path in exported])
     raise typer.Exit(PARTIAL if report.unreadable else 0)
@@ -99,12 +94,12 @@ def _extracted(
     try:
         return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
     except KeyboardInterrupt:
-        print(f"stopped; what {output} holds stays, and the same command goes on with it", file=sys.stderr)
+        print(f"interrupted; {output} keeps what is done, and the same command resumes", file=sys.stderr)
         raise
 
 
 def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:
-    """Print what is wrong with a store; the exit code."""
+    """Print the problems of a store; the exit code."""
     from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.store.check import verify
     from Activation_Extraction.store.reader import ActivationStore
@@ -120,12 +115,8 @@ def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -
         also = f", and those of {len(store):,} images" if images is not None else ""
         print(f"{path}: {state}; " + (f"{len(problems)} problems" if problems else f"all hashes right{also}"))
         if problems:
-            again = (
-                "The command that made the store, given again, mends it"
-                if repair
-                else "--repair lets the command that made the store mend it"
-            )
-            print(f"{again}; it computes damaged shards anew.")
+            how = "Run" if repair else "Add --repair, then run"
+            print(f"{how} the command that made the store again; it recomputes damaged shards.")
     return PARTIAL if problems or missing else 0
 
 
@@ -141,7 +132,7 @@ def _print_report(report: ExtractionReport, exported: list[str]) -> None:
             f"by {store.identity['backend']} in {store.identity['precision']}"
         )
     else:
-        print("was complete already; nothing computed")
+        print("already complete; nothing computed")
     for layer in store.layers:
         statistics = store.statistics(layer)
         silent = int((statistics.maximum_U <= 0).sum())

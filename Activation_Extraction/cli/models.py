@@ -233,25 +233,14 @@ def _what_it_is(path: Path, sha256: str | None) -> str:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on a terminal, a few plain lines elsewhere."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bars() as progress:
-            yield progress
-    else:
-        yield _Lines()
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
+    if quiet or not sys.stderr.isatty():
+        yield None if quiet else _Lines()
+        return
     from rich import progress as rich
     from rich.console import Console
 
-    columns = (
-        rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(),
-        rich.TransferSpeedColumn(), rich.TimeRemainingColumn(),
-    )  # fmt: skip
-    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+    columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn()
+    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         tasks: dict[str, rich.TaskID] = {}
 
         def advance(name: str, done: int, total: int | None) -> None:

@@ -1,10 +1,10 @@
-"""Reads and arranges images ahead of a network, in processes of their own: rows in, batches of pixels out, in order.
+"""Reads and preprocesses images ahead of a network, in separate processes: rows in, batches of pixels out, in order.
 
     with Decoders(images, model.image_input, batch_size=16) as decoders:
         for batch in decoders.batches([range(0, 16), range(16, 20)]):
             x = network_input(torch.from_numpy(batch.pixels_NHWC), model.image_input)
 
-A broken image is a row of zeros with its reason. A folder or disk that is no longer there stops the run.
+A broken image is a row of zeros with an error. A folder or disk that disappears stops the run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -25,27 +25,25 @@ from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError, shown
 from Activation_Extraction.clip_helpers import OWN, ImageInput, preparation
-from Activation_Extraction.decoding.process import DecoderDied, DecodingProcess
-from Activation_Extraction.decoding.worker import GONE, STORAGE, Answer, Settings
+from Activation_Extraction.decoding.process import DecoderCrashedError, DecodingProcess
+from Activation_Extraction.decoding.worker import FILE_MISSING, STORAGE_FAILS, Answer, Settings
 from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError
 from Activation_Extraction.images.reading import MAX_PIXELS
 from Activation_Extraction.images.sets import ImageSet
 
-__all__ = ["Decoders", "PixelBatch", "default_workers"]
-
-DEATHS = 5
-"""Images in a row that crash their decoders twice, from which on the machine is to blame, not the images."""
+CRASH_LIMIT = 5
+"""If this many images in a row crash their decoders twice, the machine is to blame, not the images."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelBatch:
-    """Images as a network is shown them.
+    """Preprocessed images.
 
     Attributes:
-        rows: which rows of the image set these are.
-        pixels_NHWC: uint8, always of the full batch size, zeros where an image is broken and behind the last row.
-            Of a network with a transform of its own, float32 in the network's layout.
-        sha256: of each row's file, in hexadecimal; None where it could not be read.
+        rows: their rows in the image set.
+        pixels_NHWC: uint8, always of the full batch size, zeros for broken images and after the last row. With the
+            preset "own", float32 in the network's layout.
+        sha256: of each row's file, in hexadecimal; None if it could not be read.
         errors: why a row is broken, else "".
     """
 
@@ -56,17 +54,17 @@ class PixelBatch:
 
 
 class Decoders:
-    """Decoding processes and the threads that ask them; leaving the context ends them all.
+    """Decoding processes and the threads that use them; leaving the context ends them all.
 
     Args:
-        images: what rows are of.
+        images: the image set.
         image_input: what the network takes.
-        preset: "clip", "published", "own", or None for what the network was trained with. A network's own transform is
-            called in this process, for one image at a time; only reading the image for it is done elsewhere.
-        batch_size: images of a batch.
+        preset: "clip", "published", "own", or None for what the network was trained with. A network's own transform
+            runs in this process, for one image at a time; only decoding is done elsewhere.
+        batch_size: images in a batch.
         workers: decoding processes; None takes `default_workers()`.
-        ahead: batches that are decoded, or ready, while one is used.
-        niceness: of the decoding processes, 0 to 19, so that the network's own threads come first.
+        ahead: batches to prepare while one is used.
+        niceness: of the decoding processes, 0 to 19, so that the network's threads have priority.
         max_pixels: larger images count as broken.
     """
 
@@ -94,7 +92,7 @@ class Decoders:
         self._preparing = threading.Lock()  # a transform may be made for one thread
         self._looking_up = threading.Lock()
         self._tasks: deque[tuple[Future[Answer], int, NDArray[Any]]] = deque()
-        self._deaths = 0  # since the last image that was decoded
+        self._crashes = 0  # since the last decoded image
         settings = Settings(None if preset == OWN else preset, height, width, max_pixels, niceness)
         self._processes = [DecodingProcess(settings) for _ in range(workers or default_workers())]
         self._idle = SimpleQueue[DecodingProcess]()
@@ -107,10 +105,10 @@ class Decoders:
 
     def __exit__(self, *exception: object) -> None:
         for process in self._processes:
-            process.end()  # whatever it is at: the thread that asks it is told so
+            process.end()  # even in the middle of an image; the thread that uses it gets an error
         self._threads.shutdown(cancel_futures=True)
         for outcome, _, _ in self._tasks:
-            outcome.cancel()  # of batches that another thread still waits for
+            outcome.cancel()  # another thread may be waiting for it
         for process in self._processes:
             process.release()
 
@@ -118,26 +116,25 @@ class Decoders:
         """Read the images of each span of rows, in the order of the spans; a span has at most `batch_size` rows.
 
         Raises:
-            InputError: a folder, file or disk that held images when they were listed is gone or fails.
-            InterpScoreError: the decoding processes do not start, or die on one image after the other.
+            InputError: a folder, file or disk has disappeared or fails since the images were listed.
+            InterpScoreError: the decoding processes do not start, or crash on one image after the other.
         """
-        remaining, making = iter(spans), deque[_Making]()
+        remaining, pending = iter(spans), deque[_Pending]()
         try:
             while True:
-                while len(making) <= self._ahead and (span := next(remaining, None)) is not None:
-                    making.append(self._begun(span))
-                if not making:
+                pending.extend(map(self._submit, islice(remaining, 1 + self._ahead - len(pending))))
+                if not pending:
                     return
-                batch, outcomes = making[0]
+                batch, outcomes = pending[0]
                 for position, outcome in enumerate(outcomes):
-                    self._finish(batch, position, outcome, making)
-                making.popleft()
+                    self._finish(batch, position, outcome, pending)
+                pending.popleft()
                 yield batch
         finally:
-            for outcome in _outcomes(making):
+            for outcome in _outcomes(pending):
                 outcome.cancel()
 
-    def _begun(self, span: range) -> _Making:
+    def _submit(self, span: range) -> _Pending:
         assert len(span) <= self._batch_shape[0], f"{span} is longer than a batch"
         pixels = np.zeros(self._batch_shape, self._type)
         outcomes = [Future[Answer]() for _ in span]
@@ -147,7 +144,7 @@ class Decoders:
         return PixelBatch(span, pixels, [None] * len(span), [""] * len(span)), outcomes
 
     def _decode_next(self) -> None:
-        """In a thread: the first of the images that are waiting. Places are looked up in order, as datasets are read."""
+        """In a thread: decode the next image. Places are looked up in order, since datasets are read in order."""
         with self._looking_up:
             outcome, row, target = self._tasks.popleft()
             if not outcome.set_running_or_notify_cancel():
@@ -163,7 +160,7 @@ class Decoders:
             outcome.set_exception(error)
 
     def _decoded(self, name: str, place: FilePart | bytes, target: NDArray[Any]) -> Answer:
-        """Have an image decoded by a process that is idle, into a row of a batch."""
+        """Decode an image into a row of a batch, by an idle process."""
         process = self._idle.get()
         try:
             answer, picture = process.ask(name, place, target if self._prepare is None else None)
@@ -177,61 +174,57 @@ class Decoders:
                 return answer._replace(error=str(error))
         return answer
 
-    def _finish(self, batch: PixelBatch, position: int, outcome: Future[Answer], making: Iterable[_Making]) -> None:
+    def _finish(self, batch: PixelBatch, position: int, outcome: Future[Answer], pending: Iterable[_Pending]) -> None:
         row, target = batch.rows[position], batch.pixels_NHWC[position]
         try:
             answer = outcome.result()
-            self._deaths = 0
-        except DecoderDied:
-            for other in _outcomes(making):
-                other.exception()  # when all have ended, memory is all for this one
-            answer = self._asked_again(row, target)
+            self._crashes = 0
+        except DecoderCrashedError:
+            for other in _outcomes(pending):
+                other.exception()  # once all have ended, this image has the memory to itself
+            answer = self._retried(row, target)
         self._check_storage(answer, row)
         if answer.error:
             target[:] = 0
         batch.sha256[position], batch.errors[position] = answer.sha256, answer.error
 
-    def _asked_again(self, row: int, target: NDArray[Any]) -> Answer:
+    def _retried(self, row: int, target: NDArray[Any]) -> Answer:
         name = self._images.name(row)
         try:
             return self._decoded(name, self._images.where(row), target)
-        except DecoderDied as death:
-            self._deaths += 1
-            if self._deaths >= DEATHS:
+        except DecoderCrashedError as crash:
+            self._crashes += 1
+            if self._crashes >= CRASH_LIMIT:
                 raise InterpScoreError(
-                    f"decoding processes died on {DEATHS} images in a row, the last one {name} ({death}); "
+                    f"decoding processes crashed on {CRASH_LIMIT} images in a row, the last one {name} ({crash}); "
                     "expected enough memory for them (fewer workers need less)"
                 ) from None
-            return Answer(error=str(ImageError(name, f"decoding this image crashed twice ({death})", AN_IMAGE)))
+            return Answer(error=str(ImageError(name, f"decoding this image crashed twice ({crash})", AN_IMAGE)))
 
     def _check_storage(self, answer: Answer, row: int) -> None:
-        """Refuse to go on when it is not this image that is broken, but where it and others are kept."""
-        if not answer.is_cut and answer.errno not in (*GONE, *STORAGE):
+        """Stop if not this image is broken but the storage of it and others."""
+        if not answer.is_cut and answer.errno not in (*FILE_MISSING, *STORAGE_FAILS):
             return
         place = self._images.where(row)
         assert isinstance(place, FilePart)
         if answer.is_cut:
-            raise InputError(f"{place.path}: is shorter than when it was listed; expected a file that stays as it is")
-        if answer.errno in GONE and (lost := self._images.lost(row)) is not None:
-            raise InputError(
-                f"{lost}: is gone or empty, but was there when the images were listed; expected it to stay"
-            )
-        if answer.errno in STORAGE:
-            assert answer.errno is not None
-            raise InputError(
-                f"{place.path}: cannot be read ({os.strerror(answer.errno)}); expected a disk that answers"
-            )
+            raise InputError(f"{place.path}: is shorter than when it was listed; expected it to stay unchanged")
+        if answer.errno in FILE_MISSING and (lost := self._images.lost(row)) is not None:
+            raise InputError(f"{lost}: is gone or empty, but was not when the images were listed; expected it to stay")
+        if answer.errno in STORAGE_FAILS:
+            reason = os.strerror(answer.errno or 0)
+            raise InputError(f"{place.path}: cannot be read ({reason}); expected working storage")
 
 
-_Making: TypeAlias = "tuple[PixelBatch, list[Future[Answer]]]"
-"""A batch, and what becomes of each of its images."""
+_Pending: TypeAlias = "tuple[PixelBatch, list[Future[Answer]]]"
+"""A batch, and the outcome of each of its images."""
 
 
-def _outcomes(making: Iterable[_Making]) -> list[Future[Answer]]:
-    return list(chain.from_iterable(outcomes for _, outcomes in making))
+def _outcomes(pending: Iterable[_Pending]) -> list[Future[Answer]]:
+    return list(chain.from_iterable(outcomes for _, outcomes in pending))
 
 
 def default_workers() -> int:
-    """A decoding process for each processor that this process may use, up to 8."""
+    """One decoding process for each processor that this process may use, up to 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, 8)

@@ -1,4 +1,4 @@
-"""One decoding process as its parent sees it: started, asked, started again when it has died, ended for good."""
+"""A decoding process, as its parent uses it; it is restarted after a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import suppress
 from io import BufferedReader
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,33 +19,33 @@ from Activation_Extraction.base.errors import InterpScoreError
 from Activation_Extraction.decoding.worker import READY, Answer, Settings
 from Activation_Extraction.images.places import FilePart
 
-_RUN = """
+WORKER_CODE = """
 import sys
 settings, *sys.path = sys.argv[1:]
 from Activation_Extraction.decoding.worker import main
 main(settings)
 """
-"""Finds modules where this process does; a program's main module is never run again, nor anything copied by forking."""
+"""Finds modules where this process does; unlike multiprocessing, it neither forks nor runs the main module again."""
 
 _STARTS = 3
-"""So often it is tried to start a process that is killed while it starts, before it can say anything."""
+"""Attempts to start a process that is killed, without a message, while it starts."""
 
 _PIPE_BYTES = 2**20
-"""So that a picture fits into the pipe, and the process goes on before it is taken out."""
+"""A picture fits into the pipe, so the process can decode the next one before it is read."""
 
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**26)),
 }
-"""One thread a process; and memory is kept from one picture to the next, which spares a fifth of the time (glibc)."""
+"""One thread per process; glibc keeps memory from one picture to the next, which saves a fifth of the time."""
 
 
-class DecoderDied(Exception):  # noqa: N818 (an event, not an error)
+class DecoderCrashedError(Exception):
     """The process ended before it answered; the message says how."""
 
 
 class DecodingProcess:
-    """A process that decodes one image at a time. One thread starts and asks it; any may end it."""
+    """A process that decodes one image at a time. One thread starts and uses it; any may end it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,11 +53,11 @@ class DecodingProcess:
         self._lock, self._is_over = threading.Lock(), False
 
     def start(self) -> None:
-        """Start the process, unless it runs.
+        """Start the process unless it is running.
 
         Raises:
-            InterpScoreError: it does not come up.
-            DecoderDied: it was ended for good.
+            InterpScoreError: it does not start.
+            DecoderCrashedError: `end` was called.
         """
         for _ in range(_STARTS):
             if self._process is not None:
@@ -65,43 +65,43 @@ class DecodingProcess:
             process = self._started()
             answers, messages = cast("BinaryIO", process.stdout), cast("BinaryIO", process.stderr)
             _widen(answers.fileno())
-            if READY in iter(answers.readline, b""):  # an interpreter may be set up to say something first
+            if READY in iter(answers.readline, b""):  # an interpreter may be set up to print something first
                 return
-            said = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            how = self._end()
-            if said:
+            message = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
+            how = self._clear()
+            if message:
                 break
-        raise InterpScoreError(f"a decoding process does not start ({said or how})")
+        raise InterpScoreError(f"a decoding process does not start ({message or how})")
 
     def _started(self) -> subprocess.Popen[bytes]:
-        folders = [os.path.abspath(folder) for folder in sys.path]  # "" is the one that we are in
+        folders = map(os.path.abspath, sys.path)  # "" is the current folder
         with self._lock:
             if self._is_over:
-                raise DecoderDied("ended")
+                raise DecoderCrashedError("ended")
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _RUN, json.dumps(self._settings), *folders],
+                [sys.executable, "-I", "-c", WORKER_CODE, json.dumps(self._settings), *folders],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, **_ENVIRONMENT},
-                start_new_session=True,  # Ctrl-C in a terminal is for us alone
+                start_new_session=True,  # Ctrl-C in a terminal reaches only this process
             )
             return self._process
 
     def ask(
         self, name: str, place: FilePart | bytes, into: NDArray[np.uint8] | None
     ) -> tuple[Answer, NDArray[np.uint8] | None]:
-        """Have one image decoded.
+        """Decode one image.
 
         Args:
-            name: what messages call it.
-            into: H × W × C, where to put the pixels; None makes an array of the picture's own size.
+            name: the image's name in messages.
+            into: H × W × C, for the pixels; None makes an array of the picture's size.
 
         Returns:
             The answer, and the pixels unless the image is broken.
 
         Raises:
-            DecoderDied: it ended before it had answered; `into` may hold anything. Asked again, it is started again.
+            DecoderCrashedError: it ended before it answered; `into` is undefined. The next call restarts it.
         """
         self.start()
         assert self._process is not None
@@ -121,22 +121,22 @@ class DecodingProcess:
                     return answer, pixels_HWC
         except BrokenPipeError:
             pass
-        raise DecoderDied(self._end())
+        raise DecoderCrashedError(self._clear())
 
     def end(self) -> None:
-        """End the process for good, whatever it is at; the thread that asks it sees it die."""
+        """Kill the process for good; a thread that waits for its answer gets a `DecoderCrashedError`."""
         with self._lock:
             self._is_over = True
             if self._process is not None:
                 self._process.kill()
 
     def release(self) -> None:
-        """Give back what the ended process held; for the thread that asked it."""
+        """Free the resources of the process; for the thread that used it."""
         self.end()
-        self._end()
+        self._clear()
 
-    def _end(self) -> str:
-        """Clear away a process that has closed its pipes; says how it ended."""
+    def _clear(self) -> str:
+        """Kill the process, close its pipes, and say how it ended."""
         with self._lock:
             process, self._process = self._process, None
         if process is None:
@@ -152,15 +152,16 @@ class DecodingProcess:
 
 
 def _question(name: str, place: FilePart | bytes) -> bytes:
-    part = FilePart("", None, len(place)) if isinstance(place, bytes) else place
-    path = os.fsencode(part.path).decode("latin-1")  # names of files are bytes, not always text
-    question = {"name": name, "path": None if isinstance(place, bytes) else path, "offset": part.offset}
-    return json.dumps({**question, "size": part.size}).encode() + b"\n"
+    if isinstance(place, bytes):
+        question: dict[str, Any] = {"path": None, "offset": None, "size": len(place)}
+    else:
+        question = {**place._asdict(), "path": os.fsencode(place.path).decode("latin-1")}  # names may not be UTF-8
+    return json.dumps({"name": name, **question}).encode() + b"\n"
 
 
 def _widen(pipe: int) -> None:
     if sys.platform == "linux":
         import fcntl
 
-        with suppress(OSError):  # each user may have so much of it
+        with suppress(OSError):  # pipe memory is limited per user
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

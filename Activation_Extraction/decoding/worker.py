@@ -1,8 +1,8 @@
-"""A decoding process: asked for images on its standard input, it answers with their pixels, without torch.
+"""The decoding process: reads requests for images on standard input and answers with their pixels, without torch.
 
-A question is a line of JSON, and behind it the image's bytes where it holds their number. The answer is a line of JSON,
-and behind it the pixels, H × W × C whole numbers, unless the image is broken. Nothing but these passes, so neither side
-can make the other execute anything. The process ends when its input does, however its parent ended.
+A request is a line of JSON, followed by the image's bytes if it has no path. The answer is a line of JSON, followed by
+the pixels, H × W × C 8-bit integers, unless the image is broken. Nothing in them is executed. The process ends with its
+input, however its parent ended.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.presets import pixels_of
 from Activation_Extraction.images.reading import read_image
 
-GONE = (errno.ENOENT, errno.ENOTDIR)
-"""What the system says of a file that is not there, or whose folder is not."""
+FILE_MISSING = (errno.ENOENT, errno.ENOTDIR)
+"""Error numbers of a missing file or folder."""
 
-_OF_STORAGE = (
+_STORAGE = (
     "EIO", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ECONNRESET",
     "ECONNABORTED", "EREMOTEIO", "ENODEV", "ENXIO", "EMFILE", "ENFILE", "ENOMEM",
 )  # fmt: skip
-STORAGE = frozenset(getattr(errno, name) for name in _OF_STORAGE if hasattr(errno, name))
-"""What the system says when the fault is not with one image but with a disk, a network or the machine."""
+STORAGE_FAILS = frozenset(getattr(errno, name) for name in _STORAGE if hasattr(errno, name))
+"""Error numbers of a failing disk, network or machine, as opposed to a broken image."""
 
 
 class Settings(NamedTuple):
-    """What a decoding process is told when it starts; without a preset it shows images whole, in RGB."""
+    """Settings of a decoding process; without a preset, images are converted to RGB only."""
 
     preset: str | None
     height: int
@@ -42,14 +42,14 @@ class Settings(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is said of an image.
+    """The answer to a request.
 
     Attributes:
-        sha256: of its file; None where that could not be read.
+        sha256: of the image's file; None if it could not be read.
         error: why the image is broken, else "".
-        shape: of the pixels that follow; None when none do.
-        errno: what the system said when it did not read the file.
-        is_cut: whether the file ended before the part of it that was asked for.
+        shape: of the pixels that follow; None if none do.
+        errno: the system's error number for the file.
+        is_cut: whether the file ends before the requested part of it does.
     """
 
     sha256: str | None = None
@@ -63,11 +63,11 @@ READY = b'{"ready": true}\n'
 
 
 def main(settings_json: str) -> None:
-    """Answer questions until there are no more."""
+    """Answer requests until the input ends."""
     settings = Settings(*json.loads(settings_json))
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "r+b") as nothing:
-        for stream in (0, 1, 2):  # nothing that a decoder prints gets between the answers
+        for stream in (0, 1, 2):  # so that decoders cannot print between the answers
             os.dup2(nothing.fileno(), stream)
     if hasattr(os, "nice"):
         os.nice(settings.niceness)
@@ -84,13 +84,13 @@ def main(settings_json: str) -> None:
 def _answer(
     question: dict[str, Any], questions: BinaryIO, settings: Settings
 ) -> tuple[Answer, NDArray[np.uint8] | None]:
-    name, path, size, sha256 = question["name"], question["path"], question["size"], None
+    name, path, offset, size = (question[key] for key in ("name", "path", "offset", "size"))
+    sha256 = None
     try:
-        is_file = path is not None
-        place = (
-            FilePart(os.fsdecode(path.encode("latin-1")), question["offset"], size) if is_file else questions.read(size)
-        )
-        data = bytes_of(place, name)
+        if path is None:
+            data = questions.read(size)
+        else:
+            data = bytes_of(FilePart(os.fsdecode(path.encode("latin-1")), offset, size), name)
         sha256 = hashlib.sha256(data).hexdigest()
         image = read_image(data, max_pixels=settings.max_pixels, name=name)
         if settings.preset is None:
@@ -99,6 +99,6 @@ def _answer(
             pixels_HWC = pixels_of(image, settings.preset, settings.height, settings.width)
     except ImageError as error:
         cause = error.__cause__
-        errno = cause.errno if isinstance(cause, OSError) else None
-        return Answer(sha256, str(error), errno=errno, is_cut=isinstance(cause, EOFError)), None
+        number = cause.errno if isinstance(cause, OSError) else None
+        return Answer(sha256, str(error), errno=number, is_cut=isinstance(cause, EOFError)), None
     return Answer(sha256, shape=pixels_HWC.shape), pixels_HWC

@@ -21,11 +21,11 @@ SUFFIXES = frozenset(
 """Of the formats that `read_image` reads."""
 
 _ROWS = 65536
-"""Names that stand in memory as Python strings at a time."""
+"""Names in memory as Python strings at a time."""
 
 
 class Places(Protocol):
-    """Where the bytes of each row of a source are; see `ImageSet` for both."""
+    """Where the bytes of each row of a source are; `ImageSet` documents both methods."""
 
     def where(self, row: int) -> FilePart | bytes: ...
 
@@ -38,9 +38,9 @@ class Listing:
 
     Attributes:
         table: `image`, the names inside the source, and its other columns.
-        home: the source's absolute path; its end is the source's name.
-        is_archive: whether the source's name is always part of its images' names.
-        options: which options of `image_set` this source takes.
+        home: the source's absolute path; its last part is the source's name.
+        is_archive: image names always start with the source's name.
+        options: options of `image_set` that apply to this source.
     """
 
     table: pa.Table
@@ -51,31 +51,29 @@ class Listing:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is named as an image."""
+    """Whether a file name has the suffix of an image."""
     return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def list_folder(folder: str) -> Listing:
-    """The images in a folder and its subfolders, ordered by the names of folders and files, the same on every machine.
+    """The images in a folder and its subfolders, sorted by folder and file name, so the order is the same everywhere.
 
     Raises:
-        InputError: a folder that cannot be read, or no image in it.
+        InputError: the folder cannot be read or contains no image.
     """
-    names, odd = _as_text(images_below(folder))
+    names, undecodable = _as_text(images_below(folder))
     if not len(names):
         packed = sorted(name for name in os.listdir(folder) if name.endswith((".tar", ".parquet", ".csv")))
         hint = f" (for {packed[0]}, give the file itself, or a pattern)" if packed else ""
         raise InputError(f"{folder}: no image in this folder{hint}; expected files such as .jpg or .png")
-    root = os.path.abspath(folder)
-    files = Files(root, names, odd, filled_folders(root, names), were_seen=True)
-    return Listing(with_concepts(names, concepts_of(names)), files, PurePath(root))
+    return _listing(os.path.abspath(folder), names, undecodable, existed=True)
 
 
 def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
-    """Image files in the order given, named relative to `root`, or to the deepest folder that holds them all.
+    """Image files in the order given, named relative to `root`, or to their deepest common folder.
 
     Raises:
-        InputError: none of them is there.
+        InputError: none of them exists.
     """
     folders = {folder: os.path.abspath(folder) for folder in {os.path.dirname(path) for path in paths}}
     home = os.path.commonpath(list(folders.values())) if root is None else os.path.abspath(root)
@@ -86,12 +84,14 @@ def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
             folder, name = os.path.split(path)
             yield name if inside[folder] == os.curdir else os.path.join(inside[folder], name)
 
-    names, odd = _as_text(relative())
     if not any(os.path.lexists(path) for path in paths):
         raise InputError(f"{paths[0]}: no such file{f', nor any other of {len(paths)}' if len(paths) > 1 else ''}")
-    return Listing(
-        with_concepts(names, concepts_of(names)), Files(home, names, odd, filled_folders(home, names)), PurePath(home)
-    )
+    return _listing(home, *_as_text(relative()), existed=False)
+
+
+def _listing(root: str, names: pa.ChunkedArray, undecodable: Mapping[int, str], *, existed: bool) -> Listing:
+    files = Files(root, names, undecodable, filled_folders(root, names), existed)
+    return Listing(with_concepts(names, concepts_of(names)), files, PurePath(root))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,41 +101,43 @@ class Files:
     Attributes:
         root: its absolute path.
         names: paths relative to it with "/" between the parts, or absolute ones.
-        odd: the paths of rows whose name on disk is no text.
-        filled: what `filled_folders` found when the rows were listed.
-        were_seen: whether the rows are what a folder held, so that each was there.
+        undecodable: row → path, where the name on disk is not valid text.
+        filled: `filled_folders` when the rows were listed.
+        existed: whether each file existed when the rows were listed.
     """
 
     root: str
     names: pa.ChunkedArray
-    odd: Mapping[int, str]
+    undecodable: Mapping[int, str]
     filled: frozenset[str]
-    were_seen: bool = False
+    existed: bool = False
 
     def where(self, row: int) -> FilePart:
-        return FilePart(os.path.join(self.root, self.odd[row] if row in self.odd else str(self.names[row])))
+        return FilePart(os.path.join(self.root, self.undecodable.get(row) or str(self.names[row])))
 
     def lost(self, row: int) -> str | None:
         path = self.where(row).path
-        gone_since = self.were_seen and not os.path.lexists(path)  # a link that leads nowhere is a broken image
-        return lost_folder(path, self.filled) or (path if gone_since else None)
+        deleted = self.existed and not os.path.lexists(path)  # a dangling link is a broken image
+        return lost_folder(path, self.filled) or (path if deleted else None)
 
 
 def filled_folders(root: str, names: pa.ChunkedArray) -> frozenset[str]:
-    """Which of the folders that files lie in are there and not empty."""
-    inside = {name.rpartition("/")[0] if "/" in name[1:] else "/" * name.startswith("/") for name in _each(names)}
-    folders = (os.path.normpath(os.path.join(root, folder)) for folder in inside)
-    return frozenset(folder for folder in folders if holds_something(folder))
+    """Folders of the named files that exist and are not empty."""
+    blocks = (names.slice(start, _ROWS).to_pylist() for start in range(0, len(names), _ROWS))
+    inside = {
+        name.rpartition("/")[0] if "/" in name[1:] else "/" * name.startswith("/") for block in blocks for name in block
+    }
+    return frozenset(filter(is_filled, (os.path.normpath(os.path.join(root, folder)) for folder in inside)))
 
 
 def lost_folder(path: str, filled: frozenset[str]) -> str | None:
-    """What is gone as a whole of a file's path, where its folder was filled and is no longer; else None."""
+    """The topmost missing part of a file's path if its folder was filled and no longer is; else None."""
     folder = os.path.normpath(os.path.dirname(path))
-    return gone(folder) if folder in filled and not holds_something(folder) else None
+    return _topmost_missing(folder) if folder in filled and not is_filled(folder) else None
 
 
-def holds_something(folder: str) -> bool:
-    """Whether a folder is there and not empty."""
+def is_filled(folder: str) -> bool:
+    """Whether a folder exists and is not empty."""
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is not None
@@ -146,24 +148,18 @@ def holds_something(folder: str) -> bool:
 
 
 def lost_file(path: str) -> str | None:
-    """What is gone as a whole of a file's path; None where the file is there."""
-    return None if os.path.exists(path) else gone(path)
+    """The topmost missing part of a file's path; None if the file exists."""
+    return None if os.path.exists(path) else _topmost_missing(path)
 
 
-def gone(path: str) -> str:
-    """Of a file or folder that is gone, what of its path is gone as a whole."""
-    while (above := os.path.dirname(path)) != path and not holds_something(above):
+def _topmost_missing(path: str) -> str:
+    while (above := os.path.dirname(path)) != path and not is_filled(above):
         path = above
     return path
 
 
-def _each(names: pa.ChunkedArray) -> Iterator[str]:
-    for start in range(0, len(names), _ROWS):
-        yield from names.slice(start, _ROWS).to_pylist()
-
-
 def images_below(root: str) -> Iterator[str]:
-    """Paths of images relative to a folder. Links to folders are followed, but never back to a folder around them."""
+    """Paths of images relative to a folder. Links to folders are followed, except back to a parent folder."""
     above: list[tuple[int, int]] = []
     open_folders: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
 
@@ -200,8 +196,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _as_text(paths: Iterable[str]) -> tuple[pa.ChunkedArray, dict[int, str]]:
-    """Paths as names with "/" between the parts, and by row the paths whose bytes are no text."""
-    odd: dict[int, str] = {}
+    """Paths as names with "/" between the parts, and row → path where the path is not valid text."""
+    undecodable: dict[int, str] = {}
     chunks: list[pa.Array] = []
     iterator, first = iter(paths), 0
     while block := list(islice(iterator, _ROWS)):
@@ -213,14 +209,14 @@ def _as_text(paths: Iterable[str]) -> tuple[pa.ChunkedArray, dict[int, str]]:
             for i, path in enumerate(block):
                 block[i] = os.fsencode(path).decode("utf-8", "backslashreplace")
                 if block[i] != path:
-                    odd[first + i] = path
+                    undecodable[first + i] = path
             chunks.append(pa.array(block, pa.string()))
         first += len(block)
-    return pa.chunked_array(chunks, pa.string()), odd
+    return pa.chunked_array(chunks, pa.string()), undecodable
 
 
 def concepts_of(names: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The last folder in each name, or null."""
+    """The last folder of each name, or null."""
     return pc.struct_field(pc.extract_regex(names, r"(?:^|/)(?P<concept>[^/]+)/[^/]*$"), "concept")
 
 

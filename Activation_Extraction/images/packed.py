@@ -7,13 +7,14 @@ import os
 import tarfile
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.images.listing import (
     Listing,
     concepts_of,
@@ -28,14 +29,14 @@ from Activation_Extraction.images.tables import names_of_paths, plain_columns
 
 _LABELS = (".cls", ".json", ".txt")
 _LONGEST_LABEL = 4096
-"""Bytes; a longer text beside an image is no concept."""
+"""Bytes; longer text files are not labels."""
 
 
 def list_tar(path: str) -> Listing:
-    """The images in a tar file, in its order, as parts of it: links, devices, hidden and odd names are left out.
+    """The images in a tar file, in its order; links, devices, hidden files and unprintable names are skipped.
 
     Raises:
-        InputError: no such file, compressed, cut off or damaged, or no image in it.
+        InputError: the file is missing, compressed, cut off or damaged, or contains no image.
     """
     parts: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {}
@@ -46,7 +47,7 @@ def list_tar(path: str) -> Listing:
                 if not member.isfile() or member.issparse() or not _is_plain(name):
                     continue
                 if is_image(name):
-                    parts.pop(name, None)  # of the same name twice, the later one counts, as when it is unpacked
+                    parts.pop(name, None)  # the last of several with one name counts, as when unpacking
                     parts[name] = member.offset_data, member.size
                 elif name.endswith(_LABELS) and member.size <= _LONGEST_LABEL:
                     file.seek(member.offset_data)
@@ -62,26 +63,27 @@ def list_tar(path: str) -> Listing:
         beside = [_first(labels.get(_stem(name), {})) for name in parts]
         concepts = pc.coalesce(pa.chunked_array([pa.array(beside, pa.string())]), concepts)
     offsets, sizes = (array("q", values) for values in zip(*parts.values(), strict=True))
-    where = os.path.abspath(path)
-    members = TarMembers(where, offsets, sizes)
-    return Listing(with_concepts(names, concepts), members, PurePath(where), is_archive=True)
+    members = TarMembers(os.path.abspath(path), offsets, sizes)
+    return Listing(with_concepts(names, concepts), members, PurePath(members.path), is_archive=True)
 
 
+@dataclass(frozen=True, eq=False)
 class TarMembers:
     """Rows that are parts of a tar file."""
 
-    def __init__(self, path: str, offsets: array[int], sizes: array[int]) -> None:
-        self._path, self._offsets, self._sizes = path, offsets, sizes
+    path: str
+    offsets: array[int]
+    sizes: array[int]
 
     def where(self, row: int) -> FilePart:
-        return FilePart(self._path, self._offsets[row], self._sizes[row])
+        return FilePart(self.path, self.offsets[row], self.sizes[row])
 
     def lost(self, row: int) -> str | None:
-        return lost_file(self._path)
+        return lost_file(self.path)
 
 
 def _members(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar file, of which only the header is read; nothing is kept of those that have passed."""
+    """The members of a tar file, from their headers alone; tarfile's own list of them is emptied to save memory."""
     end = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -90,33 +92,26 @@ def _members(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 tar.members = []  # type: ignore[attr-defined]
     except tarfile.TarError as error:
-        raise InputError(
-            f"{path}: cut off, damaged or compressed ({error}); expected a whole, plain tar file"
-        ) from None
+        raise InputError(f"{path}: cut off, damaged or compressed ({error}); expected a plain tar file") from None
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or any(block):
-        raise InputError(f"{path}: cut off or damaged at byte {end:,}; expected a whole tar file")
+        raise InputError(f"{path}: cut off or damaged at byte {end:,}; expected a complete tar file")
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a member's name is text, inside the tar, and not hidden."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    parts = PurePosixPath(name).parts
-    return name.isprintable() and not any(part.startswith(("/", ".")) for part in parts)
+    """Whether a member's name is printable text, relative and not hidden."""
+    return name.isprintable() and not any(part.startswith(("/", ".")) for part in PurePosixPath(name).parts)
 
 
 def _stem(name: str) -> str:
-    """What the files of one sample share: the name up to the first dot of its last part."""
+    """The part of a name that files of one sample share: up to the first dot of the file name."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 
 def _label(name: str, data: bytes) -> str | None:
-    """The one line that names a concept, or None."""
+    """The concept that a label file names, or None."""
     try:
         text = data.decode().strip()
         if name.endswith(".json"):
@@ -137,41 +132,40 @@ def _first(labels: dict[str, str]) -> str | None:
 
 def is_saved_dataset(folder: str) -> bool:
     """Whether `save_to_disk` of the library datasets wrote this folder."""
-    there = [os.path.isfile(os.path.join(folder, name)) for name in ("dataset_dict.json", "state.json")]
-    return there[0] or (there[1] and os.path.isfile(os.path.join(folder, "dataset_info.json")))
+    several, state, info = (
+        os.path.isfile(os.path.join(folder, name)) for name in ("dataset_dict.json", "state.json", "dataset_info.json")
+    )
+    return several or (state and info)
 
 
 def list_dataset(name: str, split: str | None, *, saved: bool) -> Listing:
-    """The rows of a Hugging Face dataset, in its order; images are read without being decoded.
+    """The rows of a Hugging Face dataset, in its order; images are not decoded.
 
     Args:
-        name: a folder that `save_to_disk` wrote (`saved`), or what `load_dataset` takes.
+        name: a folder that `save_to_disk` wrote (`saved`), or an argument of `load_dataset`.
 
     Raises:
-        InputError: the library datasets is missing or cannot read it, no such split, no column of images or several.
+        InputError: the library datasets is missing or cannot read it; no such split; no image column, or several.
     """
     try:
         import datasets  # late: it takes a second, and few sets need it
     except ImportError:
-        raise InputError(
-            f"{name}: needs the library datasets; install it with pip install interpscore[datasets]"
-        ) from None
+        message = f"{name}: needs the library datasets; install it with pip install interpscore[datasets]"
+        raise InputError(message) from None
     try:
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     except Exception as error:  # a damaged dataset can break the library anywhere
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{name}: the library datasets cannot read it ({reason})") from None
+        raise InputError(f"{name}: the library datasets cannot read it ({first_line(error)})") from None
     dataset = _split(name, found, split)
     column = _image_column(name, dataset)
     images = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    rows = images.with_format("arrow")
-    blocks = [pc.struct_field(block[column], "path") for block in rows.iter(batch_size=1024)]
+    blocks = [pc.struct_field(block[column], "path") for block in images.with_format("arrow").iter(batch_size=1024)]
     paths = pa.chunked_array([chunk for block in blocks for chunk in block.chunks], pa.string())
     plain = [key for key in plain_columns(dataset.features.arrow_schema) if key not in ("image", column)]
     values = dataset.select_columns(plain).with_format("arrow")[:] if plain else pa.table({})
-    known = {key: values[key] for key in plain}
     labels = [key for key in plain if isinstance(dataset.features[key], datasets.ClassLabel)]
-    known |= {key: _classes(known[key], dataset.features[key].names) for key in labels}
+    known = {key: values[key] for key in plain}
+    known |= {key: _classes(values[key], dataset.features[key].names) for key in labels}
     if "concept" not in known and len(labels) == 1:
         known = {"concept": known[labels[0]], **known}
     home = PurePath(os.path.abspath(name)) if os.path.exists(name) else PurePath(name)
@@ -180,15 +174,17 @@ def list_dataset(name: str, split: str | None, *, saved: bool) -> Listing:
     return Listing(table, places, home, options=frozenset({"split"}))
 
 
+@dataclass(frozen=True, eq=False)
 class DatasetRows:
-    """Rows of a Hugging Face dataset with one column, of images that are not decoded: bytes, or paths of files."""
+    """Rows of a Hugging Face dataset: its image column, not decoded, holds bytes or paths of files."""
 
-    def __init__(self, images: Any, column: str, filled: frozenset[str]) -> None:
-        self._images, self._column, self._filled = images, column, filled
+    images: Any
+    column: str
+    filled: frozenset[str]
 
     def where(self, row: int) -> FilePart | bytes:
         try:
-            record = self._images[row][self._column] or {}
+            record = self.images[row][self.column] or {}
         except OSError as error:
             raise InputError(f"image {row} of a dataset: cannot be read any more ({error})") from None
         data = record.get("bytes")
@@ -196,7 +192,7 @@ class DatasetRows:
 
     def lost(self, row: int) -> str | None:
         place = self.where(row)
-        return lost_folder(os.path.abspath(place.path), self._filled) if isinstance(place, FilePart) else None
+        return lost_folder(os.path.abspath(place.path), self.filled) if isinstance(place, FilePart) else None
 
 
 def _split(name: str, found: Any, split: str | None) -> Any:
@@ -222,11 +218,11 @@ def _image_column(name: str, dataset: Any) -> str:
         return "image"
     if len(columns) == 1:
         return str(columns[0])
-    there = f"images in {', '.join(columns)}" if columns else f"the columns {', '.join(dataset.features)}"
-    raise InputError(f"{name}: {there}; expected one column of images, or one that is named 'image'")
+    found = f"images in {', '.join(columns)}" if columns else f"the columns {', '.join(dataset.features)}"
+    raise InputError(f"{name}: {found}; expected one column of images, or one named 'image'")
 
 
 def _classes(codes: pa.ChunkedArray, names: list[str]) -> pa.Array:
-    """The names of classes that a dataset keeps as numbers; -1 and null are none."""
+    """Class numbers as class names; -1 and null become null."""
     known = pc.if_else(pc.less(codes, 0), None, codes)
     return pa.array(names, pa.string()).take(known.combine_chunks())

@@ -1,4 +1,4 @@
-"""Where the bytes of an image are, and reading them: a file, a part of a file, or the bytes themselves; without Pillow."""
+"""Where the bytes of an image are, and how they are read: a file, a part of a file, or bytes; without Pillow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from Activation_Extraction.base.errors import InputError, Problem
 AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
 
 MAX_BYTES = 2**31
-"""Larger files are refused before they are read: no image that is small enough to be decoded is that large."""
+"""Larger files are refused before they are read: no image of a supported size is that large."""
 
 
 class FilePart(NamedTuple):
@@ -23,25 +23,25 @@ class FilePart(NamedTuple):
 
 
 class ImageError(InputError):
-    """An image that cannot be read: `source` names it, `found` says what is wrong, `expected` what would be right."""
+    """An image that cannot be read: `source` is its name, `found` what is wrong with it."""
 
     def __init__(self, source: str, found: str, expected: str) -> None:
         self.source, self.found, self.expected = source, found, expected
         super().__init__([Problem(source, found, expected)])
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
-        return ImageError, (self.source, self.found, self.expected)  # so that it can pass between processes
+        return ImageError, (self.source, self.found, self.expected)  # for passing between processes
 
 
 def bytes_of(place: FilePart | bytes, name: str) -> bytes:
-    """The bytes of an image, from where an image set says that they are.
+    """The bytes of an image, from the place that an image set gives.
 
     Args:
-        name: what messages call the image.
+        name: the image's name in messages.
 
     Raises:
-        ImageError: a file that is missing, not a regular file, too large or cannot be read, because of an `OSError`; a
-            file that ends before the part of it does, because of an `EOFError`.
+        ImageError: the file is missing, not a regular file, too large or unreadable (with an `OSError` as its cause), or
+            ends before the part of it does (with an `EOFError` as its cause).
     """
     if isinstance(place, bytes):
         return place
@@ -50,11 +50,11 @@ def bytes_of(place: FilePart | bytes, name: str) -> bytes:
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             raise ImageError(name, "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device", AN_IMAGE)
         with open(place.path, "rb") as file:
-            wanted = os.fstat(file.fileno()).st_size if place.size is None else place.size
-            if wanted > MAX_BYTES:
-                raise ImageError(name, f"is a file of {wanted:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")
+            size = os.fstat(file.fileno()).st_size if place.size is None else place.size
+            if size > MAX_BYTES:
+                raise ImageError(name, f"is a file of {size:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")
             file.seek(place.offset or 0)
-            data = file.read(-1 if place.size is None else place.size)
+            data = file.read(-1 if place.size is None else size)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         found = "no such file" if missing else f"cannot be read ({error.strerror or error})"

@@ -1,4 +1,4 @@
-"""The presets "clip" and "published": what a network is shown of an image, in whole numbers, without torch.
+"""The presets "clip" and "published": an image as the 8-bit pixels that a network gets, without torch.
 
 Shapes: H height, W width, C = 3 channels (red, green, blue).
 """
@@ -13,18 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["PRESETS", "Preset", "pixels_of"]
-
 Preset = Callable[[Image.Image, int, int], Image.Image]
-"""An image that `read_image` gave, a height and a width: the image in RGB, of that size."""
+"""(image from `read_image`, height, width) → the image in RGB, of that size."""
 
 
 def pixels_of(image: Image.Image, preset: str, height: int, width: int) -> NDArray[np.uint8]:
-    """What a preset of `PRESETS` shows the network of an image that `read_image` gave.
-
-    Returns:
-        H × W × C, from 0 to 255.
-    """
+    """An image from `read_image`, prepared by a preset of `PRESETS`: H × W × C, from 0 to 255."""
     return np.asarray(PRESETS[preset](image, height, width))
 
 
@@ -47,14 +41,14 @@ def _published(image: Image.Image, height: int, width: int) -> Image.Image:
 PRESETS: Mapping[str, Preset] = MappingProxyType({"clip": _clip, "published": _published})
 
 LARGEST_RESIZED = 2**25
-"""A scaled picture of more pixels (sides beyond 1 to 400 at 288 px) is not made whole: its window is made alone."""
+"""If scaling would give more pixels (aspect ratios beyond 1:400 at 288 px), only the crop is computed."""
 
 BICUBIC_REACH = 2
-"""Pixels to each side that a scaled pixel is made of, in the coarser of the two scales."""
+"""Support of the bicubic filter: pixels to each side, in the coarser of the two scales."""
 
 
 def _resized_window(image: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int]) -> Image.Image:
-    """A window of the resized image without the rest of it; equal to within one level, where box ends are rounded."""
+    """A crop of the resized image; equal to resize-then-crop within one level, as Pillow rounds the box."""
     cut, box = [0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]
     for axis in (0, 1):
         scale = image.size[axis] / size[axis]

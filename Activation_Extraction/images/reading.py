@@ -1,8 +1,7 @@
 """Reading one image safely, as a browser shows it: from a file, bytes, a PIL image or an array.
 
-A network is shown what a person sees, so that its activations and people's answers are about the same picture:
-upright (EXIF orientation), what is transparent over white, the first picture of an animation. Whatever cannot be read
-whole is an `ImageError` that names it; nothing is guessed or half-read.
+Networks and people get the same picture: upright (EXIF orientation), transparency over white, the first frame of an
+animation. An image that cannot be read completely is an `ImageError`; nothing is guessed or half-read.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPI
 from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError, bytes_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Read with Pillow's decoders of these formats alone; others could start programs (EPS starts Ghostscript)."""
+"""Only Pillow's decoders of these formats are used; others can start programs (EPS starts Ghostscript)."""
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused by their header, before anything is decoded: a decoded pixel takes up to 4 bytes."""
+"""Larger images are refused before decoding, by their header: a decoded pixel takes up to 4 bytes."""
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
 
@@ -39,23 +38,23 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
     Args:
         source: a file, the bytes of a file, a PIL image, or an array: height × width, or height × width × 1, 3 or 4
             channels (the fourth is alpha), uint8 or floats from 0 to 1.
-        max_pixels: more than these are refused.
-        name: what messages call the image (None: its path, or its kind).
+        max_pixels: larger images are refused.
+        name: the image's name in messages (None: its path, or its kind).
 
     Returns:
-        A PIL image that `convert("RGB")` makes right. Its mode is the file's where that loses nothing (1, L, P, RGB,
-        CMYK, YCbCr), so that a preset can scale before it converts, as OpenAI's does. Of the rest:
+        A PIL image to be converted with `convert("RGB")`. It keeps the file's mode where that loses nothing (1, L, P,
+        RGB, CMYK, YCbCr), so that a preset can scale before it converts, as OpenAI's does.
 
         - transparent parts are blended over white;
         - 16-bit grey (also 12-bit and integer TIFF) is scaled by 255 / 65535 (4095 for 12 bits), not clipped;
-        - float grey must lie in 0 to 1, integers in 0 to 65535: other ranges mean nothing without a scale;
-        - of animations and multi-page files the first picture is taken;
+        - float grey must be in 0 to 1, integers in 0 to 65535: the scale of other ranges is unknown;
+        - animations and multi-page files give their first picture;
         - EXIF orientation is applied; colour profiles are not (CLIP was trained without).
 
-        `image.info["notes"]` lists which of these were done.
+        `image.info["notes"]` lists which of these were applied.
 
     Raises:
-        ImageError: missing, no regular file, cut off, damaged, not an image, too large.
+        ImageError: the image is missing, cut off, damaged or too large, or it is no regular file or no image.
     """
     name = name_of(source) if name is None else name
     if isinstance(source, np.ndarray):
@@ -65,9 +64,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
     if isinstance(source, bytes | str | os.PathLike):
         place = source if isinstance(source, bytes) else FilePart(os.fsdecode(source))
         return _from_bytes(bytes_of(place, name), name, max_pixels)
-    raise ImageError(
-        name, "cannot be taken for an image", "a path, the bytes of an image file, a PIL image or an array"
-    )
+    raise ImageError(name, "is not an image", "a path, the bytes of an image file, a PIL image or an array")
 
 
 def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
@@ -78,7 +75,7 @@ def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
 
 
 def name_of(source: object, position: int | None = None) -> str:
-    """What messages call a source: one printable line, whatever a file's name holds."""
+    """A source's name in messages: one printable line, whatever characters a file name has."""
     if isinstance(source, str | os.PathLike):
         return _printable(os.fsdecode(source))
     place = "" if position is None else f"image {position}, "
@@ -89,6 +86,7 @@ def _printable(text: str) -> str:
     return text if text.isprintable() and text else repr(text)
 
 
+COMPLETE = f"a complete file: {AN_IMAGE}"
 AN_ARRAY = "height × width × 3 (or × 1, × 4, or no third axis), uint8 or floats from 0 to 1"
 
 OTHER_FILES = (
@@ -112,17 +110,17 @@ def _from_bytes(data: bytes, name: str, max_pixels: int) -> Image.Image:
         picture = _decoded(lambda: Image.open(BytesIO(data), formats=FORMATS), name, max_pixels)
     except UnidentifiedImageError:
         raise ImageError(name, _kind(data[:1024]), AN_IMAGE) from None
-    for beginning, is_whole in ((b"\xff\xd8", _jpeg_is_whole), (b"\x89PNG", _png_is_whole)):
-        if data.startswith(beginning) and not is_whole(data):
-            raise ImageError(name, "cut off or damaged (its end is missing)", f"the whole of {AN_IMAGE}")
+    for beginning, is_complete in ((b"\xff\xd8", _jpeg_is_complete), (b"\x89PNG", _png_is_complete)):
+        if data.startswith(beginning) and not is_complete(data):
+            raise ImageError(name, "cut off or damaged (its end is missing)", COMPLETE)
     return picture
 
 
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end marker follows the scans; a download that stopped may be filled up with zeros, and decodes."""
+def _jpeg_is_complete(data: bytes) -> bool:
+    """Whether the end marker follows the scans; interrupted downloads may be padded with zeros, and still decode."""
     place = 2
     while marker := JPEG_MARKER.search(data, place):
         if marker.group() == b"\xff\xd9":
@@ -131,8 +129,8 @@ def _jpeg_is_whole(data: bytes) -> bool:
     return False
 
 
-def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to the last has its checksum; Pillow does not look at those of the pixels."""
+def _png_is_complete(data: bytes) -> bool:
+    """Whether the checksum of every chunk is right; Pillow does not check those of the pixels."""
     place = len(b"\x89PNG\r\n\x1a\n")
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
@@ -145,7 +143,7 @@ def _png_is_whole(data: bytes) -> bool:
 
 
 def _kind(head: bytes) -> str:
-    """What a file is that no decoder takes for an image."""
+    """What a file that no decoder accepts is."""
     if head.startswith(BEGINNINGS):
         return "begins as an image but is cut off or damaged"
     for mark, kind in OTHER_FILES:
@@ -160,10 +158,10 @@ _alone = threading.Lock()
 
 @contextmanager
 def _strict_pillow() -> Iterator[None]:
-    """Pillow's process-wide switches as reading needs them, and back; one reader at a time, as they are shared.
+    """Set Pillow's global switches for reading, then restore them; one reader at a time.
 
-    Cut-off images are errors whatever another library has set, sizes are checked by us, and what Pillow warns of in
-    metadata (malformed EXIF, odd TIFF tags) changes no pixel.
+    Cut-off images are always errors, sizes are checked here, and Pillow's warnings about metadata (malformed EXIF, odd
+    TIFF tags) concern no pixel.
     """
     with _alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -189,7 +187,7 @@ def _decoded(opened: Callable[[], Image.Image], name: str, max_pixels: int) -> I
             raise
         except Exception as error:  # a damaged file can break a decoder anywhere, in any way
             reason = _printable(str(error) or type(error).__name__)
-            raise ImageError(name, f"cut off or damaged ({reason})", f"the whole of {AN_IMAGE}") from None
+            raise ImageError(name, f"cut off or damaged ({reason})", COMPLETE) from None
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -215,29 +213,24 @@ def _from_array(array: NDArray[Any], name: str, max_pixels: int) -> Image.Image:
 def _has_more(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # the second picture is damaged, which is none of the first one's concern
+    except Exception:  # the second picture is damaged; the first is fine
         return True
 
 
 # As a browser shows it ----------------------------------------------------------------------------------------------
 
 TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
-"""What sets a picture of each EXIF orientation upright (EXIF 2.3, tag 0x0112)."""
+}  # fmt: skip
+"""EXIF orientation → the transformation that sets the picture upright (EXIF 2.3, tag 0x0112)."""
 
 RIGHT_TO_CONVERT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
 def _as_shown(image: Image.Image, name: str) -> Image.Image:
     notes: tuple[str, ...] = ()
-    orientation = _orientation(image)
     picture = image
     if image.mode.startswith("I") or image.mode == "F":
         picture = _eight_bits(image, name)
@@ -247,23 +240,23 @@ def _as_shown(image: Image.Image, name: str) -> Image.Image:
         notes += ("alpha blended over white",)
     if picture.mode not in RIGHT_TO_CONVERT:
         raise ImageError(name, f"colours in {picture.mode}", "grey, palette, RGB, CMYK or YCbCr colours")
-    if orientation in TURNS:
-        picture = picture.transpose(TURNS[orientation])
+    if (turn := TURNS.get(_orientation(image))) is not None:
+        picture = picture.transpose(turn)
         notes += ("turned upright",)
     picture = picture.copy() if picture is image else picture
     picture.info = {"notes": notes}
     return picture
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> Any:
     try:
         return image.getexif().get(0x0112)
-    except Exception:  # viewers show a picture whose EXIF is damaged as it lies
+    except Exception:  # viewers do not turn a picture with damaged EXIF
         return None
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    # Straight from a premultiplied mode to RGBA, Pillow would drop the alpha.
+    # Converting a premultiplied mode to RGBA in one step, Pillow would drop the alpha.
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
     rgba = (image.convert(straight) if straight else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -275,7 +268,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     largest = 1 if image.mode == "F" else 4095 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
     grey_HW = _scaled(values_HW, largest, name)
     if image.mode.startswith("I;16") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-        grey_HW = 255 - grey_HW  # white is zero; Pillow turns that over for 8 bits only
+        grey_HW = 255 - grey_HW  # white is zero; Pillow inverts that for 8 bits only
     grey = Image.fromarray(grey_HW)
     if not isinstance(transparent := image.info.get("transparency"), int):
         return grey
@@ -283,7 +276,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def _scaled(values: NDArray[Any], largest: int, name: str) -> NDArray[np.uint8]:
-    """Numbers from 0 to `largest` as whole numbers from 0 to 255, to the nearest."""
+    """Numbers from 0 to `largest` as 8-bit integers, to the nearest."""
     lowest, highest = values.min(), values.max()
     if not (lowest >= 0 and highest <= largest):
         raise ImageError(name, f"values from {lowest} to {highest}", f"values from 0 to {largest}")

@@ -3,7 +3,7 @@
     images = image_set(["photos/", "shards/*.tar"])
     images.table["image"][0], images.where(0)
 
-A row has a name, which stays the same wherever the set lies on disk, and a place, where its bytes are. Listing reads
+A row has a name, which does not depend on where the set is on disk, and a place, where its bytes are. Listing reads
 folders, tables and the headers of tar files; no image is opened, and nothing is unpacked.
 """
 
@@ -17,8 +17,10 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from functools import cache
+from itertools import accumulate, count, groupby
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
@@ -48,11 +50,11 @@ _HASHED_ROWS = 65536
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images as ordered rows, of which each knows its name and where its bytes are.
+    """Images as ordered rows.
 
     Attributes:
-        table: the column `image`, a row's name, then what is known of it, such as `concept`, `level` and `split`.
-        fingerprint: SHA-256 of the names and the other columns, in order; the identity of the set.
+        table: the column `image`, a row's name, then further columns such as `concept`, `level` and `split`.
+        fingerprint: SHA-256 of all columns, in order; the identity of the set.
     """
 
     table: pa.Table
@@ -64,14 +66,14 @@ class ImageSet:
         return int(self.table.num_rows)
 
     def name(self, row: int) -> str:
-        """What a row is called in the table, and in messages."""
+        """A row's name in the table and in messages."""
         return str(self.table["image"][row])
 
     def where(self, row: int) -> FilePart | bytes:
-        """A row's file, or its part of a file, or its bytes where a dataset holds them.
+        """A row's file, part of a file, or bytes.
 
         Raises:
-            InputError: a dataset that can no longer be read.
+            InputError: a dataset can no longer be read.
         """
         places, inside = self._place(row)
         return places.where(inside)
@@ -85,14 +87,14 @@ class ImageSet:
         return bytes_of(self.where(row), self.name(row))
 
     def source(self, row: int) -> str | bytes:
-        """A row's image as `read_image` takes it: the path of a file of its own, by which messages name it, or bytes."""
+        """A row's image for `read_image`: the path of its file, or bytes."""
         place = self.where(row)
         return place.path if isinstance(place, FilePart) and place.offset is None else bytes_of(place, self.name(row))
 
     def lost(self, row: int) -> str | None:
-        """The folder or file that held a row's image when it was listed, and does no longer; None when it still does.
+        """The folder or file of a row's image that has disappeared since it was listed, else None.
 
-        So that a broken image is told from an unmounted disk. What a table names and never was there is not lost.
+        This tells a broken image from an unmounted disk. A table's images that never existed are not lost.
         """
         places, inside = self._place(row)
         return places.lost(inside)
@@ -114,20 +116,20 @@ def image_set(
               last subfolder's name is the image's `concept`;
             - a glob such as `"photos/**/*.jpg"`, or image files one by one, in the order given, duplicates included;
             - an image table, `.csv` or `.parquet`: the column `image`, a path (relative to the table's folder) or
-              Hugging Face's struct of bytes and path; its other columns of numbers and words are kept;
-            - a `.tar` file of images. The text beside an image of the same stem (`.cls`, `.txt`, or `.json` with
-              `concept` or `label`) is its `concept`, else its last folder is;
+              Hugging Face's struct of bytes and path; other columns of numbers and text are kept;
+            - a `.tar` file of images. The text file with an image's stem (`.cls`, `.txt`, or `.json` with `concept` or
+              `label`) gives its `concept`, else its last folder does;
             - a Hugging Face dataset: a folder that `save_to_disk` wrote, or `hf:NAME_OR_PATH`. Its class label is the
               `concept`.
-        split: of tables with the column `split` and of datasets, take this split alone.
-        images_root: what the paths of tables are relative to, in place of the table's folder.
+        split: take only this split of datasets and of tables with the column `split`.
+        images_root: folder that the paths of tables are relative to, in place of the table's own.
 
     Returns:
-        Names are relative to the folder, or the table's own; behind the name of a tar; behind the source's name when
-        there are several sources.
+        Names are relative to the folder, or the table's own; they start with the name of the tar, and with the source's
+        name when there are several sources.
 
     Raises:
-        InputError: a source that is not there, cannot be read or is none of these; or not one image.
+        InputError: a source is missing, unreadable or none of these, or there is no image.
     """
     paths = [_path(source) for source in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     if not paths:
@@ -136,7 +138,7 @@ def image_set(
     _refuse_unused(listings, split=split, images_root=images_root)
     table = _joined(listings)
     if not table.num_rows:
-        raise InputError(f"{paths[0]}: no row in it; expected at least one image")
+        raise InputError(f"{paths[0]}: no rows; expected at least one image")
     ends = list(accumulate(listing.table.num_rows for listing in listings))
     return ImageSet(table, _fingerprint(table), [listing.places for listing in listings], ends)
 
@@ -151,7 +153,7 @@ def _path(source: object) -> str:
 
 
 def _listings(paths: Sequence[str], split: str | None, images_root: Source | None) -> Iterator[Listing]:
-    """A listing a source, where image files that follow one another are one source."""
+    """One listing for each source; consecutive image files are one source."""
     for are_files, group in groupby(paths, _is_image_file):
         if are_files:
             yield list_files(list(group))
@@ -177,11 +179,11 @@ def _listings_of(source: str, split: str | None, images_root: Source | None) -> 
     elif not os.path.exists(source):
         raise InputError(f"{source}: no such file or folder{_nearest(source)}; expected {EXPECTED}")
     else:
-        raise InputError(f"{source}: is none of what images are taken from; expected {EXPECTED}")
+        raise InputError(f"{source}: is no source of images; expected {EXPECTED}")
 
 
 def _is_image_file(path: str) -> bool:
-    """Whether a path is named as an image file is; one that is not there stays a row, with its reason."""
+    """Whether a path is that of an image file, by its name; missing ones become rows with an error."""
     if not is_image(path):
         return not Path(path).suffix and os.path.isfile(path)
     return not (path.startswith(HUGGING_FACE) or os.path.isdir(path) or _is_pattern(path))
@@ -192,7 +194,7 @@ def _is_pattern(path: str) -> bool:
 
 
 def _globbed(pattern: str, split: str | None, images_root: Source | None) -> Iterator[Listing]:
-    """The images that a pattern matches, and those of matching folders; where there are none, the tables and tars."""
+    """Images that match a pattern or are in matching folders; if there are none, matching tables and tars."""
     root = os.path.dirname(re.split(r"[*?\[]", pattern)[0])
     images: set[str] = set()
     packed: list[str] = []
@@ -204,25 +206,19 @@ def _globbed(pattern: str, split: str | None, images_root: Source | None) -> Ite
         elif Path(path).suffix.lower() in (*TABLES, ".tar"):
             packed.append(path)
     if images:
-        yield list_files(sorted(images, key=_parts), root=root)
+        yield list_files(sorted(images, key=lambda path: path.split(os.sep)), root=root)
     elif not packed:
         raise InputError(f"{pattern}: matches no image, table or .tar; expected a pattern such as 'photos/**/*.jpg'")
-    else:
-        for path in sorted(packed, key=_parts):
-            yield from _listings_of(path, split, images_root)
-
-
-def _parts(path: str) -> list[str]:
-    return path.split(os.sep)
+    for path in sorted([] if images else packed, key=lambda path: path.split(os.sep)):
+        yield from _listings_of(path, split, images_root)
 
 
 def _nearest(path: str) -> str:
-    """A hint at what lies there under a similar name."""
+    """A hint at a file with a similar name."""
     folder, name = os.path.split(os.path.abspath(path))
-    try:
-        return did_you_mean(name, [each for each in os.listdir(folder) if each != name])
-    except OSError:
-        return ""
+    with suppress(OSError):
+        return did_you_mean(name, [other for other in os.listdir(folder) if other != name])
+    return ""
 
 
 def _refuse_unused(listings: Sequence[Listing], **options: object) -> None:
@@ -237,9 +233,8 @@ def _refuse_unused(listings: Sequence[Listing], **options: object) -> None:
 
 def _joined(listings: Sequence[Listing]) -> pa.Table:
     titles = _titles([listing.home for listing in listings])
-    several = len(listings) > 1
     tables = [
-        _prefixed(listing.table, f"{title}/") if several or listing.is_archive else listing.table
+        _prefixed(listing.table, f"{title}/") if len(listings) > 1 or listing.is_archive else listing.table
         for listing, title in zip(listings, titles, strict=True)
     ]
     try:
@@ -255,20 +250,16 @@ def _prefixed(table: pa.Table, prefix: str) -> pa.Table:
 
 
 def _titles(homes: Sequence[PurePath]) -> list[str]:
-    """The last part of each path, with as many parts before it as tell it from the others."""
+    """The last part of each path, preceded by as many parts as distinguish it from the others."""
+
+    @cache
+    def counts(length: int) -> Counter[tuple[str, ...]]:
+        return Counter(home.parts[-length:] for home in set(homes))
 
     def title(home: PurePath) -> str:
-        length = 1
-        while endings(length)[home.parts[-length:]] > 1:
-            length += 1
+        length = next(n for n in count(1) if counts(n)[home.parts[-n:]] <= 1)
         return PurePath(*home.parts[-length:]).as_posix()
 
-    def endings(length: int) -> Counter[tuple[str, ...]]:
-        if length not in counted:
-            counted[length] = Counter(home.parts[-length:] for home in set(homes))
-        return counted[length]
-
-    counted: dict[int, Counter[tuple[str, ...]]] = {}
     return [title(home) for home in homes]
 
 

@@ -1,4 +1,4 @@
-"""Image tables: CSV or Parquet with the column `image`, which names files or holds their bytes."""
+"""Image tables: CSV or Parquet with the column `image`, which has paths or the bytes of images."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ TABLES = (".csv", ".parquet", ".pq")
 IMAGE = "image"
 A_PATH = "the path of an image"
 
-FOUND_ANEW = ("sha256", "error")
-"""Columns that extraction adds to the table of images; an older table's are left out."""
+_ADDED_COLUMNS = ("sha256", "error")
+"""Columns that extraction adds to the image table; those of the source are ignored."""
 
-_READ_AT_ONCE = 16
+_ROWS_IN_MEMORY = 16
 """Rows of a Parquet file whose bytes are in memory at a time."""
 
-_BUFFER = 2**20
-"""Bytes; without a buffer a whole row group is read at once."""
+_BUFFER_BYTES = 2**20
+"""Without a buffer, pyarrow reads a complete row group at once."""
 
 
 def list_table(path: str, split: str | None, images_root: str | None) -> Listing:
     """The rows of an image table, in its order.
 
     Args:
-        split: take the rows that have this in the column `split`.
-        images_root: what its paths are relative to, in place of its folder.
+        split: take only rows with this value in the column `split`.
+        images_root: folder that paths are relative to, in place of the table's own.
 
     Raises:
-        InputError: not a readable table, no column `image`, an empty cell there, no such split, or none of the folders
-            that it names is there.
+        InputError: the table is unreadable, has no column `image`, an empty cell in it or no row of the split, or none of
+            the folders of its images exists.
     """
     root = os.path.dirname(os.path.abspath(path)) if images_root is None else os.path.abspath(images_root)
     try:
@@ -62,31 +62,36 @@ def list_table(path: str, split: str | None, images_root: str | None) -> Listing
     if packed:
         places = PackedRows(path, root, rows)
     else:
-        places = _there(path, Files(root, table[IMAGE], {}, filled_folders(root, table[IMAGE])))
-    options = {"images_root", *{"split"}.intersection(table.column_names)}
-    return Listing(table, places, PurePath(os.path.abspath(path)), options=frozenset(options))
+        places = files = Files(root, table[IMAGE], {}, filled_folders(root, table[IMAGE]))
+        if table.num_rows and not files.filled:
+            raise InputError(
+                f"{path}: none of the folders of its images exists, such as {os.path.dirname(files.where(0).path)}; "
+                "expected paths relative to the table's folder, or the folder as images_root"
+            )
+    options = frozenset({"images_root", "split"}.intersection({"images_root", *table.column_names}))
+    return Listing(table, places, PurePath(os.path.abspath(path)), options=options)
 
 
 def rows_of_split(source: str, table: pa.Table, split: str) -> pa.Array | None:
-    """The rows that have this in the column `split`; None where the table has no such column.
+    """Rows with this value in the column `split`; None if the table has no such column.
 
     Raises:
-        InputError: no row has.
+        InputError: there are none.
     """
     if "split" not in table.column_names:
         return None
     column = table["split"].cast(pa.string())
     rows = pc.indices_nonzero(pc.equal(column, split))
     if not len(rows):
-        there = ", ".join(sorted(str(value) for value in column.unique().to_pylist()))
-        raise InputError(f"{source}: no row of the split {shown(split)}; it has {shown(there)}")
+        splits = ", ".join(sorted(map(str, column.unique().to_pylist())))
+        raise InputError(f"{source}: no row of the split {shown(split)}; it has {shown(splits)}")
     return rows
 
 
 def names_of_paths(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Names of images of which a dataset may know the paths: these where they tell images apart, else row numbers.
+    """Names of a dataset's images: their paths if all are known and distinct, else row numbers.
 
-    Absolute paths are shortened by the folder that they have in common, which says where they once lay.
+    Absolute paths are made relative to their common folder, since it belongs to the machine that made the dataset.
     """
     count = len(paths)
     paths = paths.cast(pa.string())
@@ -100,15 +105,14 @@ def names_of_paths(paths: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def plain_columns(schema: pa.Schema) -> list[str]:
-    """Names of the columns that hold one number, word, truth or time a row; `FOUND_ANEW` left out."""
+    """Names of the columns of numbers, strings, booleans or times, without those that extraction adds."""
+    kinds = pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary
     return [
         field.name
         for field in schema
-        if field.name not in FOUND_ANEW
-        and not (
-            pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
-        )
+        if field.name not in _ADDED_COLUMNS
         and not isinstance(field.type, pa.BaseExtensionType)
+        and not any(is_kind(field.type) for is_kind in kinds)
     ]
 
 
@@ -142,9 +146,8 @@ def _read_parquet(path: str) -> pa.Table:
 
 def _check_columns(path: str, schema: pa.Schema) -> None:
     names = schema.names
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise InputError([Problem(path, "the name stands more than once", "each column once", column=twins[0])])
+    for twin in sorted({name for name in names if names.count(name) > 1}):
+        raise InputError([Problem(path, "the name appears more than once", "each column once", column=twin)])
     if IMAGE in names:
         return
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
@@ -152,14 +155,14 @@ def _check_columns(path: str, schema: pa.Schema) -> None:
     likely = [name for name in names if any(word in name.lower() for word in ("image", "file", "path"))]
     near = likely or get_close_matches(IMAGE, names, n=1, cutoff=0.5)
     hint = f" (did you mean '{near[0]}'? rename it)" if near else ""
-    raise InputError(f"{path}: no column 'image'{hint}; expected {A_PATH} in each row of it")
+    raise InputError(f"{path}: no column 'image'{hint}; expected one with {A_PATH} in each row")
 
 
 def _checked_names(path: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise InputError([Problem(path, f"holds {column.type}", A_PATH, column=IMAGE)])
+        raise InputError([Problem(path, f"found {column.type}", A_PATH, column=IMAGE)])
     column = column.cast(pa.string())
     for found, wrong in (
         ("is empty", pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True)),
@@ -171,25 +174,15 @@ def _checked_names(path: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _there(path: str, files: Files) -> Files:
-    if len(files.names) and not files.filled:
-        first = files.where(0).path
-        raise InputError(
-            f"{path}: none of the folders of its images is there, such as {os.path.dirname(first)}; "
-            "expected paths relative to the table's folder, or the folder as images_root"
-        )
-    return files
-
-
 # Bytes in Parquet ---------------------------------------------------------------------------------------------------
 
 
 class PackedRows:
-    """Rows whose images a Parquet file holds: read forwards, a few at a time; going back costs a row group.
+    """Rows whose images are in a Parquet file, read in order, a few at a time; jumping back rereads a row group.
 
     Args:
-        root: what paths are relative to, in rows that have no bytes.
-        rows: which rows of the file these are; None for all.
+        root: folder that paths are relative to, in rows without bytes.
+        rows: rows of the file; None for all.
     """
 
     def __init__(self, path: str, root: str, rows: pa.Array | None) -> None:
@@ -220,11 +213,11 @@ class PackedRows:
         return self._records[row - self._first]
 
     def _open(self, row: int) -> None:
-        """Stand before the row group that holds a row."""
+        """Go to the start of a row's row group."""
 
         def blocks() -> Iterator[pa.RecordBatch]:
-            with pq.ParquetFile(self._path, buffer_size=_BUFFER, pre_buffer=False) as file:
-                yield from file.iter_batches(_READ_AT_ONCE, row_groups=[group], columns=[IMAGE])
+            with pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+                yield from file.iter_batches(_ROWS_IN_MEMORY, row_groups=[group], columns=[IMAGE])
 
         with pq.ParquetFile(self._path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]

@@ -1,4 +1,4 @@
-"""Devices, threads and memory: what a model may use."""
+"""Devices, threads, precision and memory of a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from Activation_Extraction.base.errors import InputError, shown
 
 PRECISIONS = ("fp32", "bf16")
-"""Of convolutions and matrix products; sums are made in fp32."""
+"""Of convolutions and matrix products; sums are computed in fp32."""
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -39,11 +39,7 @@ def parse_bytes(size: int | str) -> int:
 
 
 def device_named(name: str | torch.device) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        InputError: no such device on this machine.
-    """
+    """The device of that name; raises `InputError` if this machine has none."""
     try:
         device = torch.empty(1, device=torch.device(name)).device  # "cuda" is one with "cuda:0", "cpu:0" with "cpu"
     except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError):
@@ -55,26 +51,26 @@ def device_named(name: str | torch.device) -> torch.device:
 
 
 def processor(device: torch.device) -> str:
-    """The kind of hardware that a device is: on another one, sums may be rounded otherwise."""
+    """The kind of hardware of a device; rounding may differ between kinds."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def device_description(device: torch.device) -> str:
-    """Which hardware a device is, for messages and for measurements that apply to the like of it only."""
+    """The hardware of a device, for messages, and for measurements that apply to the same hardware only."""
     return processor(device) if device.type == "cuda" else f"{processor(device)}, {os.cpu_count()} processors"
 
 
 @cache
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 in hardware; elsewhere it is emulated, hundreds of times slower, or fails."""
+    """Whether a device computes bfloat16 in hardware; otherwise it is emulated, hundreds of times slower, or fails."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if platform.machine() in ("x86_64", "AMD64") and not torch.cpu._is_avx512_bf16_supported():
         return False
     ones = torch.ones(1, 8, 8, 8, dtype=torch.bfloat16, device=device)
-    try:  # oneDNN refuses by its own reading of the processor, which may differ from torch's
+    try:  # oneDNN detects the processor's features itself, and may disagree with torch
         torch.mkldnn_convolution(ones, ones, None, (0, 0), (1, 1), (1, 1), 1)
     except RuntimeError:
         return False
@@ -82,16 +78,12 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def best_precision(device: torch.device) -> str:
-    """ "bf16" where the device computes it in hardware, else "fp32"."""
+    """ "bf16" if the device computes it in hardware, else "fp32"."""
     return "bf16" if computes_bfloat16(device) else "fp32"
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse what is no precision, or not one of the device.
-
-    Raises:
-        InputError: says which to take.
-    """
+    """Raise an `InputError` unless the device computes in this precision."""
     if precision not in PRECISIONS:
         raise InputError(f"precision: found {shown(precision)}; expected {' or '.join(PRECISIONS)}")
     if precision == "bf16" and not computes_bfloat16(device):
@@ -101,9 +93,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def devices_named(names: str) -> list[torch.device]:
-    """The devices of a list such as "cuda:0,cuda:1", in which "cuda" alone stands for every GPU.
-
-    A device that is named twice is there twice.
+    """The devices of a list such as "cuda:0,cuda:1", with duplicates; "cuda" alone is every GPU.
 
     Raises:
         InputError: no such device on this machine.
@@ -115,7 +105,7 @@ def devices_named(names: str) -> list[torch.device]:
 
 @contextmanager
 def limited_threads(count: int | None) -> Iterator[None]:
-    """Let torch use that many CPU threads inside the block; None changes nothing."""
+    """Set torch's number of CPU threads inside the block; None changes nothing."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -132,11 +122,7 @@ def weight_bytes(module: nn.Module) -> int:
 
 
 def check_fits(what: Path | nn.Module, limit: int | None, name: str = "", device: torch.device | None = None) -> None:
-    """Refuse weights that a memory limit has no room for; on CUDA, hold the allocator to the limit.
-
-    Raises:
-        InputError: the weights are larger than the limit.
-    """
+    """Raise an `InputError` if weights exceed the memory limit; on CUDA, also limit the allocator."""
     if limit is None:
         return
     size = what.stat().st_size if isinstance(what, Path) else weight_bytes(what)

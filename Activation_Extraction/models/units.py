@@ -1,4 +1,4 @@
-"""Units as people write them, in every command alike: `5,12`, `0:64`, `:`, `5+9` for two jointly, `layer4.5:89`."""
+"""The syntax of units in every command: `5,12`, `0:64`, `:`, `5+9` for two jointly, `layer4.5:89`."""
 
 from __future__ import annotations
 
@@ -18,29 +18,25 @@ _PART = re.compile(
 
 @dataclass(frozen=True)
 class Unit:
-    """One channel of a layer, or several that are meant together.
-
-    Attributes:
-        channels: their numbers.
-    """
+    """One channel of a layer, or several as one unit."""
 
     channels: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """`5`, or `5+9`: the name of its folder, too."""
+        """`5`, or `5+9`; also the name of its folder."""
         return "+".join(map(str, self.channels))
 
 
 def parse_units(text: str, count: int) -> list[Unit]:
-    """The units that a text names, each once, in its order; `layer_of_units` has the layer that it names.
+    """The units in a text, each once, in its order; `layer_of_units` gives the layer in it.
 
     Args:
-        text: such as `0:64,70,5+9`; the end of a range is not part of it, and `:` is all.
-        count: of the layer's units.
+        text: such as `0:64,70,5+9`; ranges exclude their end, and `:` is all.
+        count: number of the layer's units.
 
     Raises:
-        InputError: what is no such text; a unit that the layer does not have.
+        InputError: wrong syntax, or no such unit.
 
     >>> [unit.name for unit in parse_units("2:4 layer4:5+9", 10)]
     ['2', '3', '5+9']
@@ -61,15 +57,15 @@ def parse_units(text: str, count: int) -> list[Unit]:
 
 
 def layer_of_units(text: str, layer: str | None, resolve: Callable[[str], str]) -> str | None:
-    """The canonical name of the layer that a command is about: the one it was given, or that its units name.
+    """The canonical name of a command's layer, from its option or its units.
 
     Args:
         text: the units, as in `parse_units`.
-        layer: what the command was given; None leaves it to the units.
+        layer: the command's option, if given.
         resolve: any name of a layer → its canonical name.
 
     Raises:
-        InputError: what is no such text; an unknown layer; more than one layer.
+        InputError: wrong syntax, an unknown layer, or more than one layer.
 
     >>> layer_of_units("layer4.5:89", None, str.lower)
     'layer4.5'
@@ -83,7 +79,7 @@ def layer_of_units(text: str, layer: str | None, resolve: Callable[[str], str]) 
 
 
 def _parts(text: str) -> list[tuple[str | None, str]]:
-    """Each part's layer, None where it names none, and what is left of it."""
+    """Each part's layer, or None, and the rest of it."""
     parts = []
     for part in re.split(r"\s*,\s*|\s+", text.strip()):
         found = _PART.fullmatch(part)

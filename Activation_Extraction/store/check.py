@@ -1,4 +1,4 @@
-"""Whether an activation store, and the images it was computed from, are still what they were: every file is hashed anew."""
+"""Verifies an activation store, and the images it was computed from, by hashing every file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def verify(
     repair: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[str]:
-    """Hash every file of a store anew.
+    """Check the hashes of every file of a store.
 
     Args:
-        images: where given, they are hashed, too, and compared with those that the store was computed from.
-        repair: take damaged shards out of the manifest, so that the command that made the store computes them again.
-        advance: called with the number of images of each shard that is done.
+        images: also check these against the images that the store was computed from.
+        repair: remove damaged shards from the manifest, so that the command that made the store recomputes them.
+        advance: called with the number of images of each checked shard.
 
     Returns:
-        A line for each difference; an unfinished store is not one.
+        A line for each difference; missing shards of an unfinished store are none.
 
     Raises:
-        InputError: no store there, or images of another set.
+        InputError: there is no store, or the images are another set.
     """
     store = ActivationStore.open(path)
     folder = store.path
@@ -44,7 +44,7 @@ def verify(
     damaged: list[Shard] = []
     different: list[str] = []
     if store.is_complete:
-        for name, expected in _vouched(store, problems).items():
+        for name, expected in _recorded_hashes(store, problems).items():
             if found := _difference(folder, name, expected):
                 problems += found
                 different.append(name)
@@ -58,32 +58,32 @@ def verify(
                 problems += _changed_images(images, shard, record["sha256"])
         elif store.is_complete or record_path(folder, shard.index).exists():
             rows = f"rows {shard.rows.start} to {shard.rows.stop - 1}"
-            problems.append(f"{record_path(folder, shard.index)}: damaged or gone; expected the record of {rows}")
+            problems.append(f"{record_path(folder, shard.index)}: damaged or missing; expected the record of {rows}")
             damaged.append(shard)
         advance(len(shard.rows))
     if repair and problems:
         for shard in damaged:
             record_path(folder, shard.index).unlink(missing_ok=True)
         for name in different:
-            if name != PROVENANCE:  # without it there is no store; going on writes it anew
+            if name != PROVENANCE:  # without it there is no store; resuming writes it again
                 (folder / name).unlink(missing_ok=True)
         (folder / COMPLETE).unlink(missing_ok=True)
     return problems
 
 
-def _vouched(store: ActivationStore, problems: list[str]) -> dict[str, dict[str, Any]]:
-    """What `COMPLETE` says of each file that it must name; what else it names is a problem, and left alone."""
+def _recorded_hashes(store: ActivationStore, problems: list[str]) -> dict[str, dict[str, Any]]:
+    """Size and hash of each file that `COMPLETE` must list; other files in it are problems, and not touched."""
     mark = store.path / COMPLETE
     try:
         files = (read_json(mark) or {})["files"]
-        said = {name: {"size": int(file["size"]), "sha256": str(file["sha256"])} for name, file in files.items()}
+        listed = {name: {"size": int(file["size"]), "sha256": str(file["sha256"])} for name, file in files.items()}
     except (InputError, LookupError, TypeError, ValueError, AttributeError):
         problems.append(f"{mark}: damaged; expected the size and hash of each file")
         return {}
-    expected = dict.fromkeys(store.vouched_files())
-    problems += [f"{mark}: names {shown(name)}; expected files of the store" for name in said if name not in expected]
-    problems += [f"{mark}: does not name {name}; expected every file" for name in expected if name not in said]
-    return {name: said[name] for name in expected if name in said}
+    expected = store.vouched_files()
+    problems += [f"{mark}: names {shown(name)}; expected files of the store" for name in listed if name not in expected]
+    problems += [f"{mark}: does not name {name}; expected every file" for name in expected if name not in listed]
+    return {name: listed[name] for name in expected if name in listed}
 
 
 def _difference(folder: Path, name: str, expected: Mapping[str, Any]) -> list[str]:
@@ -101,7 +101,7 @@ def _changed_images(images: ImageSet, shard: Shard, sha256: Sequence[str | None]
     problems = []
     for row, expected in zip(shard.rows, sha256, strict=True):
         if expected is None:
-            continue  # it could not be read then
+            continue  # it could not be read
         try:
             digest = hashlib.sha256(images.read(row)).hexdigest()
         except ImageError as error:

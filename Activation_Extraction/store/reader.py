@@ -6,19 +6,18 @@
     store.dataset("layer4.5")                   # lazily, in xarray, with names of images
     store.statistics("layer4.5").top_image_UK
 
-The folder is a Zarr v3 hierarchy that any Zarr reader opens, with one group a layer, and a few files beside:
+The folder is a Zarr v3 hierarchy with one group per layer, and a few more files:
 
-    layer4.5/activation/    (image, unit), sharded by rows; a chunk holds few units of all images of its shard
+    layer4.5/activation/    (image, unit), sharded by rows; a chunk has a few units on all images of its shard
     layer4.5/mean/ …        statistics, once the store is complete
-    images.parquet          the image table; once complete with each image's SHA-256 and what was wrong with it
-    provenance.json         what was computed: the identity of the store
-    manifest/000012.json    one for each shard that is committed: its files with size and SHA-256, its images
-    statistics.npz          statistics of the shards so far; gone once complete
+    images.parquet          the image table; once complete, with each image's SHA-256 and error
+    provenance.json         the identity of the store: model, layers, images, settings
+    manifest/000012.json    for each committed shard: its files with size and SHA-256, its images
+    statistics.npz          statistics of the shards so far; removed once complete
     complete.json           size and SHA-256 of all other files, once complete
-    history.json            when and with what it was written; no part of the identity
+    history.json            when and with which versions it was written; not part of the identity
 
-Nothing in it is executed by reading it, and no path in it is followed out of the folder. Networks are not needed here:
-this file loads no torch.
+Reading executes nothing in it, and follows no path out of the folder. This file loads no torch.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +57,18 @@ from Activation_Extraction.store.unit_statistics import UnitStatistics
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    import zarr
+
+T = TypeVar("T")
 
 
 class ActivationStore:
-    """A store that is read; `open` makes one.
+    """A store opened for reading, by `open`.
 
     Attributes:
         path: of the folder.
-        identity: what was computed: model, weights and their hash, preprocessing, pooling, backend, precision, the
-            fingerprint of the image set, its number of rows, those of a shard.
-        shapes: layer → its shape behind the images: (units,), or with pooling "none" (units, y, x) or (units, token).
+        identity: model, weights and their hash, preprocessing, pooling, backend, precision, the fingerprint of the
+            image set, its number of rows, rows of a shard.
+        shapes: layer → its shape for one image: (units,), or with pooling "none" (units, y, x) or (units, token).
     """
 
     def __init__(self, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -79,28 +79,27 @@ class ActivationStore:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ActivationStore:
-        """The store in that folder, complete or not.
+        """The store in a folder, complete or not.
 
         Raises:
-            InputError: no store there, or a damaged one.
+            InputError: there is no store, or it is damaged.
         """
         folder = Path(path)
         if not folder.is_dir():
             found = "is a file" if folder.exists() else "no such folder"
             raise InputError(f"{folder}: {found}; expected an activation store")
-        provenance = read_provenance(folder)
-        if provenance is None:
+        if (provenance := read_provenance(folder)) is None:
             raise InputError(f"{folder}: has no {PROVENANCE}; expected an activation store")
         return cls(folder, provenance)
 
-    # What there is
+    # Contents
 
     @property
     def layers(self) -> list[str]:
         return list(self.shapes)
 
     def __len__(self) -> int:
-        """Rows: images in all, computed or not."""
+        """Number of images, computed or not."""
         return int(self.identity["rows"])
 
     @property
@@ -118,17 +117,14 @@ class ActivationStore:
         return [Shard(i, range(s, min(s + step, len(self)))) for i, s in enumerate(range(0, len(self), step))]
 
     def missing_shards(self) -> list[Shard]:
-        """Shards that are not committed, or whose files are gone or of another size."""
+        """Shards that are not committed, or whose files are missing or have another size."""
         if self.is_complete:
             return []
         return [shard for shard in self.shards() if read_record(self.path, shard, self.shapes) is None]
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """The image table: `image`, the set's own columns, `sha256` and `error` ("" where nothing is wrong).
-
-        Of rows that are not computed yet, the last two are missing.
-        """
+        """The image table: `image`, the set's own columns, `sha256` and `error` ("" if none), missing until computed."""
         table = read_images(self.path).to_pandas()
         if self.is_complete:
             return table
@@ -136,36 +132,36 @@ class ActivationStore:
         return table.assign(sha256=sha256, error=errors)
 
     def image_records(self) -> tuple[list[str | None], list[str | None]]:
-        """SHA-256 and error of each image as the manifest has them; None where it is not computed yet."""
+        """SHA-256 and error of each image, from the manifest; None if not computed yet."""
         sha256: list[str | None] = [None] * len(self)
         errors: list[str | None] = [None] * len(self)
         for shard in self.shards():
             if (record := read_record(self.path, shard, self.shapes)) is not None:
-                place = slice(shard.rows.start, shard.rows.stop)
-                sha256[place], errors[place] = record["sha256"], record["errors"]
+                rows = slice(shard.rows.start, shard.rows.stop)
+                sha256[rows], errors[rows] = record["sha256"], record["errors"]
         return sha256, errors
 
     def resolve_layer(self, name: str) -> str:
-        """The name that the store has for a layer, given any of its names.
+        """The store's name for a layer, given any of its names.
 
         Raises:
-            InputError: no such layer; the nearest names are given.
+            InputError: no such layer.
         """
         found = self._aliases.get(name, name)
         if found not in self.shapes:
             hint = did_you_mean(name, [*self.shapes, *self._aliases])
-            raise InputError(f"{self.path}: no layer {shown(name)}{hint}; it holds {', '.join(self.shapes)}")
+            raise InputError(f"{self.path}: no layer {shown(name)}{hint}; it has {', '.join(self.shapes)}")
         return found
 
     def vouched_files(self) -> list[str]:
-        """Names of the files that `COMPLETE` vouches for: all but those of shards, for which the manifest does."""
+        """Names of the files whose hashes are in `COMPLETE`; those of shards are in the manifest."""
         records = [record_path(self.path, shard.index).relative_to(self.path).as_posix() for shard in self.shards()]
         return [PROVENANCE, IMAGES, *metadata_files(self.shapes), *records, *files_of_arrays(self.shapes)]
 
     # Reading
 
     def unit(self, layer: str, unit: int) -> NDArray[np.float32]:
-        """One unit on every image: (N,), or (N, …positions) with pooling "none"; NaN where there is no value."""
+        """One unit on every image: (N,), or (N, …positions) with pooling "none"; NaN for missing values."""
         values: NDArray[np.float32] = self.units(layer, [unit], positions=True)[:, 0]
         return values
 
@@ -176,10 +172,10 @@ class ActivationStore:
             positions: with pooling "none", keep the positions instead of their mean.
 
         Returns:
-            (N, n), or (N, n, …positions); NaN where an image could not be read or is not computed yet.
+            (N, n), or (N, n, …positions); NaN for images that could not be read or are not computed yet.
 
         Raises:
-            InputError: a unit that the layer does not have.
+            InputError: no such unit.
         """
         layer = self.resolve_layer(layer)
         wanted = _indices(units, self.shapes[layer][0], "unit", f"{self.path}, layer {layer}")
@@ -193,10 +189,10 @@ class ActivationStore:
         return values
 
     def rows(self, layer: str, rows: Sequence[int]) -> NDArray[np.float32]:
-        """Every unit on some images, in the order asked for, duplicates included: (n, U), or (n, U, …positions).
+        """Every unit on some images, in the order given, duplicates included: (n, U), or (n, U, …positions).
 
         Raises:
-            InputError: a row that is not there.
+            InputError: no such row.
         """
         layer = self.resolve_layer(layer)
         wanted = _indices(rows, len(self), "row", str(self.path))
@@ -211,20 +207,17 @@ class ActivationStore:
         return values
 
     def statistics(self, layer: str) -> UnitStatistics:
-        """Statistics of each unit, of its spatial mean with pooling "none"; of an unfinished store, of what is there.
+        """Statistics of each unit (of its spatial mean with pooling "none") over the images computed so far.
 
         Raises:
-            InputError: nothing is there yet.
+            InputError: no shard is computed yet.
         """
         layer = self.resolve_layer(layer)
         if not self.is_complete:
             return self._statistics_so_far(layer)
-        group = self._group(layer)
-
-        def read(name: str) -> NDArray[Any]:
-            return self._read(lambda: np.asarray(group[name][...]))  # type: ignore[index, no-any-return]
-
-        return read_arrays(read)
+        open_group = zarr_package().open_group
+        group = self._read(lambda: open_group(self.path, path=group_name(layer), mode="r", zarr_format=3))
+        return read_arrays(lambda name: self._read(lambda: np.asarray(group[name][...])))
 
     def _statistics_so_far(self, layer: str) -> UnitStatistics:
         missing = self.missing_shards()
@@ -243,30 +236,27 @@ class ActivationStore:
         return UnitStatistics.of(spatial_mean(a), shard.rows.start, min(int(self.identity["top_k"]), len(self)))
 
     def dataset(self, layer: str) -> xr.Dataset:
-        """A layer in xarray, read when it is used, with the columns of the image table as coordinates."""
+        """A layer in xarray, read lazily, with the columns of the image table as coordinates."""
         import xarray as xr
 
         layer = self.resolve_layer(layer)
         dataset: xr.Dataset = self._read(lambda: xr.open_zarr(self.path, group=group_name(layer), chunks=None))
-        coordinates = {
-            "image": ("image", self.images["image"].to_numpy()),
-            "unit": ("unit", np.arange(self.shapes[layer][0])),
-        }
-        for name, column in self.images.drop(columns="image").items():
+        coordinates = {"unit": ("unit", np.arange(self.shapes[layer][0]))}
+        for name, column in self.images.items():
             free = str(name)
-            while free in coordinates or free in dataset.variables or free in dataset.sizes:
-                free = f"image_{free}"  # a column may be called as an axis or a statistic is
+            while name != "image" and (free in coordinates or free in dataset.variables or free in dataset.sizes):
+                free = f"image_{free}"  # a column may have the name of an axis or a statistic
             coordinates[free] = ("image", column.to_numpy())
         attributes = {name: value for name, value in self.identity.items() if value is not None}
         return dataset.assign_coords(coordinates).assign_attrs(layer=layer, **attributes)
 
     def blocks(self, layer: str) -> Iterator[NDArray[np.float32]]:
-        """All activations, a shard after the other: (n, U), or (n, U, …positions)."""
+        """All activations, shard by shard: (n, U), or (n, U, …positions)."""
         layer = self.resolve_layer(layer)
         return (self.block(layer, shard) for shard in self.shards())
 
     def block(self, layer: str, shard: Shard) -> NDArray[np.float32]:
-        """The activations of a shard; NaN where it is not computed yet."""
+        """The activations of a shard; NaN if not computed yet."""
         found = self._stored(layer, shard, read_shard)
         if found is None:
             return np.full((len(shard.rows), *self.shapes[layer]), np.nan, np.float32)
@@ -280,20 +270,13 @@ class ActivationStore:
     def _stored(
         self, layer: str, shard: Shard, read: Callable[[Path, Layout], NDArray[np.float32]]
     ) -> NDArray[np.float32] | None:
-        """What is read of a shard's file; None where the shard is not committed."""
+        """The result of reading a shard's file; None if the shard is not committed."""
         file = self.path / shard_file(layer, shard.index, self.shapes[layer])
         if not self.is_complete and not (record_path(self.path, shard.index).is_file() and file.is_file()):
             return None
-        found: NDArray[np.float32] = self._read(lambda: read(file, self._layout(layer)))
-        return found
+        return self._read(lambda: read(file, self._layout(layer)))
 
-    def _group(self, layer: str) -> zarr.Group:
-        group: zarr.Group = self._read(
-            lambda: zarr_package().open_group(self.path, path=group_name(layer), mode="r", zarr_format=3)
-        )
-        return group
-
-    def _read(self, reading: Callable[[], Any]) -> Any:
+    def _read(self, reading: Callable[[], T]) -> T:
         try:
             return reading()
         except (OSError, KeyError, ValueError) as error:
@@ -310,11 +293,7 @@ def _indices(wanted: Sequence[int], count: int, what: str, place: str) -> NDArra
 
 
 def export_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The `.npz` of an export and the `.csv` beside it.
-
-    Raises:
-        InputError: the name of no `.npz` file.
-    """
+    """The `.npz` and `.csv` of an export; raises `InputError` unless the name ends with `.npz`."""
     npz = Path(path)
     if npz.suffix != ".npz":
         raise InputError(f"{npz}: expected the name of an .npz file")
@@ -322,13 +301,13 @@ def export_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 
 def export_npz(store: ActivationStore, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write all activations to an `.npz` that `np.load` reads, one array a layer, and the image table to a `.csv`.
+    """Write all activations to an `.npz` for `np.load`, one array per layer, and the image table to a `.csv`.
 
     Returns:
-        The paths of the two.
+        Both paths.
 
     Raises:
-        InputError: not the name of an `.npz` file; OutputError: they cannot be written.
+        InputError: the name does not end with `.npz`; OutputError: they cannot be written.
     """
     npz, table = export_paths(path)
     try:

@@ -1,11 +1,11 @@
-"""A shard of an activation store, read straight from its file.
+"""Reads a shard of an activation store directly from its file.
 
-The file is one of Zarr's sharding codec (Zarr v3, codec `sharding_indexed`): chunks of all images and a few units each,
-one behind the other and uncompressed, then an index with the offset and length of each, and a checksum. Every value lies
-at a known place, so what is asked for is read and no more. Zarr itself reads chunk by chunk, and whole ones, which takes
-some 25 times as long for a unit, 100 times for rows (`benchmarks/store.py`).
+The file has the format of Zarr v3's codec `sharding_indexed`: consecutive uncompressed chunks, each with all images and
+a few units, then an index with the offset and length of each, and a checksum. Every value is at a known offset, so only
+the requested values are read. Zarr itself reads complete chunks, one by one, which takes some 25 times as long for a
+unit, 100 times for rows (`benchmarks/store.py`).
 
-Shapes: R images of a shard, n of what is asked for, U units, C chunks, V units of a chunk.
+Shapes: R images in a shard, n requested images or units, U units, C chunks, V units in a chunk.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,36 +26,33 @@ if TYPE_CHECKING:
     from io import FileIO
 
 CHUNK_UNITS, CHUNK_MAPS = 32, 8
-"""Most units of a chunk, without and with positions: fewer make units faster to read and rows slower."""
+"""Most units in a chunk, without and with positions: with fewer, units are faster to read and rows slower."""
 
 _NUMBER, _CHECKSUM = 4, 4
-_WHOLE = 8
-"""From this part of a shard's rows on, the whole file is read."""
-
+_READ_ALL = 8
+"""If at least one row in so many is requested, the complete file is read."""
 
 SHARD_BYTES = 64_000_000
-"""A shard of all layers together is at most about so large."""
+"""Approximate maximum size of a shard, all layers together."""
 
 MOST_ROWS, FEWEST_ROWS = 2048, 16
 
 
 def default_shard_rows(rows: int, shapes: Iterable[Sequence[int]]) -> int:
-    """Images of a shard: a power of two, by the size of a row of all layers, and no more than there are images."""
-    row = _NUMBER * sum(int(np.prod(shape)) for shape in shapes)
+    """Images in a shard: a power of two, by the size of a row of all layers, for `rows` images in all."""
+    row = _NUMBER * sum(map(prod, shapes))
     fitting = min(MOST_ROWS, max(FEWEST_ROWS, SHARD_BYTES // row))
-    power = 1 << (fitting.bit_length() - 1)
-    while power // 2 >= max(rows, FEWEST_ROWS):
-        power //= 2
-    return power
+    needed = (max(rows, FEWEST_ROWS) - 1).bit_length()
+    return 1 << min(fitting.bit_length() - 1, needed)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the shards of a layer are cut.
+    """The dimensions of a layer's shards.
 
     Attributes:
         rows: R.
-        shape: of the layer behind the images: (U,), (U, y, x) or (U, token).
+        shape: of the layer for one image: (U,), (U, y, x) or (U, token).
     """
 
     rows: int
@@ -71,14 +69,14 @@ class Layout:
 
     @property
     def shard_shape(self) -> tuple[int, ...]:
-        """(R, C · V, …positions): that of a chunk, for every chunk."""
+        """(R, C · V, …positions)."""
         rows, units, *positions = self.chunk_shape
         return (rows, self.chunks * units, *positions)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of an image in a chunk."""
-        return _NUMBER * int(np.prod(self.chunk_shape[1:]))
+        return _NUMBER * prod(self.chunk_shape[1:])
 
 
 def read_rows(file: Path, layout: Layout, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
@@ -87,15 +85,15 @@ def read_rows(file: Path, layout: Layout, rows: Sequence[int] | NDArray[np.int64
     Raises:
         OSError: cannot be read; ValueError: damaged.
     """
-    if len(rows) >= max(2, layout.rows // _WHOLE):
-        whole: NDArray[np.float32] = read_shard(file, layout)[np.asarray(rows)]
-        return whole
+    if len(rows) >= max(2, layout.rows // _READ_ALL):
+        taken: NDArray[np.float32] = read_shard(file, layout)[np.asarray(rows)]
+        return taken
     chunk, row = layout.rows * layout.row_bytes, layout.row_bytes
     places = [c * chunk + int(r) * row for r in rows for c in range(layout.chunks)]
     values = np.empty((len(rows), *layout.shard_shape[1:]), "<f4")
     content = _bytes_of(values)
     with _opened(file, layout) as handle:
-        if hasattr(os, "posix_fadvise"):  # a disk fetches many places at once sooner than one after the other
+        if hasattr(os, "posix_fadvise"):  # a disk reads many places faster if it knows them all beforehand
             for place in places:
                 os.posix_fadvise(handle.fileno(), place, row, os.POSIX_FADV_WILLNEED)
         for i, place in enumerate(places):
@@ -121,7 +119,7 @@ def read_units(file: Path, layout: Layout, units: NDArray[np.int64]) -> NDArray[
 
 
 def read_shard(file: Path, layout: Layout) -> NDArray[np.float32]:
-    """A whole shard: (R, U, …positions).
+    """A complete shard: (R, U, …positions).
 
     Raises:
         OSError: cannot be read; ValueError: damaged.
@@ -134,7 +132,7 @@ def read_shard(file: Path, layout: Layout) -> NDArray[np.float32]:
 
 @contextmanager
 def _opened(file: Path, layout: Layout) -> Iterator[FileIO]:
-    """The file, once its index says that the chunks lie where they are expected."""
+    """The file, after checking the offsets of chunks in its index."""
     chunk = layout.rows * layout.row_bytes
     expected = np.array([(c * chunk, chunk) for c in range(layout.chunks)], "<u8").tobytes()
     with open(file, "rb", buffering=0) as handle:

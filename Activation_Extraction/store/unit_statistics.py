@@ -1,7 +1,7 @@
 """Statistics of every unit over any number of images, from parts: moments, sparsity, histogram, exact top images.
 
-Parts are merged in the order of their images. Counts, extremes, histograms and top images come out the same however the
-images were cut into parts; means and variances to the rounding of float64.
+Parts are merged in the order of their images. Counts, extremes, histograms and top images do not depend on how images
+are split into parts; means and variances agree up to rounding in float64.
 
 Shapes: N images, U units, B histogram bins, K top images.
 """
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS_PER_OCTAVE = 4
-"""Bins of a histogram from a power of two to the next, of equal width: a bin is at most a quarter of its value wide."""
+"""Histogram bins of equal width between two powers of two: a bin is at most a quarter of its value wide."""
 
 OCTAVES = (-16, 16)
-"""Powers of two between which a magnitude has a bin of its own; below lies the bin of zero, above that of the rest."""
+"""Powers of two between which magnitudes are binned; smaller ones are in the bin of zero, larger ones in the last."""
 
 _MAGNITUDES = (OCTAVES[1] - OCTAVES[0]) * BINS_PER_OCTAVE
 _ZERO = _MAGNITUDES + 1
@@ -26,10 +26,9 @@ _UNITS_AT_ONCE = 256
 
 
 def histogram_edges() -> NDArray[np.float64]:
-    """The edges between histogram bins, B + 1 of them, from −∞ to ∞; fixed, so that parts add up exactly.
+    """The B + 1 edges of histogram bins, from −∞ to ∞; fixed, so that parts add up exactly.
 
-    A bin of positive values holds its lower edge, one of negative values its upper; both edges of the bin of zero lie
-    outside it.
+    Bins of positive values include their lower edge, those of negative values their upper, and that of zero neither.
     """
     octave, quarter = np.divmod(np.arange(_MAGNITUDES + 1), BINS_PER_OCTAVE)
     positive = np.ldexp(1 + quarter / BINS_PER_OCTAVE, octave + OCTAVES[0])
@@ -38,17 +37,16 @@ def histogram_edges() -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class UnitStatistics:
-    """What is known of each unit; rows of NaN (images that could not be read) count nowhere.
+    """Statistics of each unit; NaN (images that could not be read) is ignored.
 
     Attributes:
         count_U: images with a value.
-        mean_U: NaN where there is none.
+        mean_U, minimum_U, maximum_U: NaN without images.
         m2_U: sum of squared deviations from the mean.
-        minimum_U, maximum_U: NaN where there is none.
         inactive_U: images on which the unit is 0 or below.
         histogram_UB: images in each bin of `histogram_edges`.
-        top_activation_UK: the largest activations, largest first; NaN behind the last image.
-        top_image_UK: their images' rows; of equal activations the earlier row comes first; −1 behind the last.
+        top_activation_UK: the largest activations, in descending order; NaN after the last image.
+        top_image_UK: their images' rows, the earlier row first for equal activations; −1 after the last image.
     """
 
     count_U: NDArray[np.int64]
@@ -63,8 +61,8 @@ class UnitStatistics:
 
     @classmethod
     def of(cls, a_NU: NDArray[np.float32], first_row: int, k: int) -> UnitStatistics:
-        """Statistics of consecutive images, of which the first is row `first_row`; K = k."""
-        # Sums go by the order in memory; −0 becomes 0, which it equals.
+        """Statistics of consecutive images from row `first_row`; K = k."""
+        # Sums depend on the order in memory; −0 becomes 0.
         a_NU = np.ascontiguousarray(a_NU) + np.float32(0)
         there_NU = ~np.isnan(a_NU)
         count_U = there_NU.sum(0)
@@ -76,10 +74,8 @@ class UnitStatistics:
             minimum_U = np.fmin.reduce(a_NU, 0, initial=np.float32(np.nan))
             maximum_U = np.fmax.reduce(a_NU, 0, initial=np.float32(np.nan))
         inactive_U = (a_NU <= 0).sum(0)
-        top_activation_UK, top_image_UK = _top(a_NU, first_row, k)
-        return cls(
-            count_U, mean_U, m2_U, minimum_U, maximum_U, inactive_U, _histogram(a_NU), top_activation_UK, top_image_UK
-        )
+        top_UK = _top(a_NU, first_row, k)
+        return cls(count_U, mean_U, m2_U, minimum_U, maximum_U, inactive_U, _histogram(a_NU), *top_UK)
 
     def merged(self, later: UnitStatistics) -> UnitStatistics:
         """Statistics of these images and later ones together.
@@ -97,19 +93,14 @@ class UnitStatistics:
             np.copyto(values, theirs, where=self.count_U == 0)
         activation_UK = np.concatenate([self.top_activation_UK, later.top_activation_UK], 1)
         image_UK = np.concatenate([self.top_image_UK, later.top_image_UK], 1)
-        # Earlier rows stand first, and a stable sort leaves equal ones so; NaN goes last.
+        # Earlier rows are first, and a stable sort keeps the order of equal ones; NaN comes last.
         order_UK = np.argsort(-activation_UK, axis=1, kind="stable")[:, : self.top_image_UK.shape[1]]
         return UnitStatistics(
-            count_U,
-            mean_U,
-            m2_U,
-            np.fmin(self.minimum_U, later.minimum_U),
-            np.fmax(self.maximum_U, later.maximum_U),
-            self.inactive_U + later.inactive_U,
-            self.histogram_UB + later.histogram_UB,
-            np.take_along_axis(activation_UK, order_UK, 1),
-            np.take_along_axis(image_UK, order_UK, 1),
-        )
+            count_U, mean_U, m2_U,
+            np.fmin(self.minimum_U, later.minimum_U), np.fmax(self.maximum_U, later.maximum_U),
+            self.inactive_U + later.inactive_U, self.histogram_UB + later.histogram_UB,
+            np.take_along_axis(activation_UK, order_UK, 1), np.take_along_axis(image_UK, order_UK, 1),
+        )  # fmt: skip
 
     @property
     def variance_U(self) -> NDArray[np.float64]:
@@ -118,26 +109,26 @@ class UnitStatistics:
 
     @property
     def sparsity_U(self) -> NDArray[np.float64]:
-        """Share of the images on which the unit is 0 or below; NaN without an image."""
+        """Share of the images on which the unit is 0 or below; NaN without images."""
         return np.where(self.count_U > 0, self.inactive_U / np.maximum(self.count_U, 1), np.nan)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """As plain arrays, by the names of the attributes."""
+        """Attribute name → array."""
         return {name: getattr(self, name) for name in self.names()}
 
     @classmethod
     def names(cls) -> list[str]:
-        """Those of the attributes."""
+        """The names of the attributes."""
         return [field.name for field in fields(cls)]
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> UnitStatistics:
-        """What `arrays` gave."""
+        """The inverse of `arrays`."""
         return cls(**{name: arrays[name] for name in cls.names()})  # type: ignore[arg-type]
 
 
 def _top(a_NU: NDArray[np.float32], first_row: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k largest of each column and their rows, the earlier row first where they are equal."""
+    """The k largest of each column and their rows, the earlier row first for equal ones."""
     N, U = a_NU.shape
     kept = min(k, N)
     activation_UK = np.full((U, k), np.nan, np.float32)
@@ -145,7 +136,7 @@ def _top(a_NU: NDArray[np.float32], first_row: int, k: int) -> tuple[NDArray[np.
     backwards_N = np.arange(N, dtype=np.uint64)[::-1]
     for start in range(0, U, _UNITS_AT_ONCE):
         a_un = np.ascontiguousarray(a_NU[:, start : start + _UNITS_AT_ONCE].T)
-        # One whole number orders by activation, then by row: no two are the same, so a partition is exact.
+        # One integer orders by activation, then by row: no two are equal, so the partition is unique.
         key_un = (_ordered(a_un).astype(np.uint64) << np.uint64(32)) | backwards_N
         best_uk = np.sort(np.partition(key_un, N - kept, axis=1)[:, N - kept :], axis=1)[:, ::-1]
         row_uk = N - 1 - (best_uk & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -156,14 +147,14 @@ def _top(a_NU: NDArray[np.float32], first_row: int, k: int) -> tuple[NDArray[np.
 
 
 def _ordered(a: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Whole numbers in the order of the values, NaN lowest."""
+    """Integers in the order of the values, NaN lowest."""
     bits = a.view(np.uint32)
     order = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
     return np.where(np.isnan(a), np.uint32(0), order).astype(np.uint32)
 
 
 def _histogram(a_NU: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Images in each bin, read off the exponent and the first two digits of each number's mantissa."""
+    """Images in each bin, from the exponent and the first two bits of each number's mantissa."""
     U, B = a_NU.shape[1], 2 * _ZERO + 1
     histogram_UB = np.empty((U, B), np.int64)
     lowest = ((OCTAVES[0] + 127) * BINS_PER_OCTAVE) - 1

@@ -166,7 +166,7 @@ def test_networks_own_transform_gets_rgb_and_is_used_by_default():
     assert prepare(noise(9, 9), own, "clip").shape == (3, 4, 4)
     assert len(seen) == 1
     with pytest.raises(
-        ImageError, match=r"the network's own preprocessing made the shape \(3, 4, 4\) of it; expected \(3, 5, 5\)"
+        ImageError, match=r"the network's own preprocessing made the shape \(3, 4, 4\); expected \(3, 5, 5\)"
     ):
         prepare(noise(9, 9), ImageInput(5, transform=transform, preset="own"))
 

@@ -304,7 +304,7 @@ def test_interrupted_by_the_keyboard_it_says_so_and_keeps_what_is_done(tmp_path)
     _, errors = running.communicate()
     assert running.returncode == 130, errors
     assert errors.strip().splitlines() == [
-        f"stopped; what {tmp_path / 'a.zarr'} holds stays, and the same command goes on with it"
+        f"interrupted; {tmp_path / 'a.zarr'} keeps what is done, and the same command resumes"
     ]
     assert ActivationStore.open(tmp_path / "a.zarr").missing_shards()
 

@@ -1,4 +1,4 @@
-"""What is kept of a layer's output: one number a unit, or its whole map."""
+"""Pools a layer's output to one number per unit, or keeps its map."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ POOLINGS = ("mean", "max", "none")
 
 
 def pooled(a: Tensor, axis: int, pooling: str) -> Tensor:
-    """What is kept of an output, in memory of its own.
+    """A pooled copy of a layer's output.
 
     Args:
-        a: output of a layer for a batch, the images first, of any floating type.
-        axis: which of its axes holds the units.
+        a: output for a batch, the images first, of any floating type.
+        axis: the unit axis.
         pooling: of `POOLINGS`.
 
     Returns:
-        float32, (image, unit) or, where positions are kept, (image, unit, position…); sums are made in float32.
+        float32, (image, unit), or with "none" (image, unit, position…); sums are computed in float32.
     """
     a = a.movedim(axis, 1)
     positions = tuple(range(2, a.ndim))
@@ -32,11 +32,6 @@ def pooled(a: Tensor, axis: int, pooling: str) -> Tensor:
 
 
 def check_pooling(name: str) -> None:
-    """Refuse a name that is no pooling.
-
-    Raises:
-        InputError: with the nearest name.
-    """
+    """Raise an `InputError` unless the name is a pooling."""
     if name not in POOLINGS:
-        hint = did_you_mean(str(name), POOLINGS)
-        raise InputError(f"pooling: found {shown(name)}; expected mean, max or none{hint}")
+        raise InputError(f"pooling: found {shown(name)}; expected mean, max or none{did_you_mean(name, POOLINGS)}")

@@ -1,9 +1,9 @@
-"""A network rewritten for one purpose: some of its layers, pooled, and nothing that they do not need.
+"""Rewrites a network to compute some of its layers, pooled, and nothing else.
 
-The network is traced symbolically; what no layer asked for depends on is dropped, and each BatchNorm that is all that
-reads a convolution becomes part of it; `fuse_conv_relu` does the like with ReLUs, on processors. What cannot be traced
-so (control flow that depends on values, outputs that are no tensors) is refused here, and what is traced wrongly shows
-in a comparison with the network itself, so `backends.preparation` makes one before it uses a rewritten network.
+The network is traced symbolically; operations that no requested layer depends on are removed, and BatchNorms are folded
+into convolutions that nothing else reads; on processors, `fuse_conv_relu` does the same with ReLUs. Networks that cannot
+be traced (value-dependent control flow, outputs that are not tensors) are an error here; wrong traces are found when
+`backends.preparation` compares a rewritten network with the original.
 """
 
 from __future__ import annotations
@@ -31,30 +31,29 @@ RELUS = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUMS = (Sum, operator.add, operator.iadd, torch.add, "add", "add_")
 
 FOLDED = "folded_"
-"""What the names of convolutions that a BatchNorm became part of begin with."""
+"""Prefix of the names of convolutions with a folded BatchNorm."""
 
 _tracing = Lock()
-"""Symbolic tracing replaces methods of `nn.Module` for as long as it takes."""
+"""Symbolic tracing temporarily replaces methods of `nn.Module`."""
 
 
 class NotTraceableError(Exception):
-    """A network whose forward cannot be told by tracing it; the message says why."""
+    """A network that cannot be traced; the message says why."""
 
 
 def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[fx.GraphModule, int]:
-    """A network that gives `pooled` outputs of some layers of another one, whose weights are copied.
+    """A network that computes `pooled` outputs of some layers of another one, with copied weights.
 
     Args:
-        tower: the network, in evaluation mode; it is left as it is.
-        kept: names of layers, as `trace` takes them → the axis of their outputs that holds the units.
+        tower: the network, in evaluation mode; it is not changed.
+        kept: names of layers, as `trace` takes them → the unit axis of their outputs.
         pooling: of `POOLINGS`.
 
     Returns:
-        The network, which gives a tuple in the order of `kept`, and the number of BatchNorms that became part of a
-        convolution.
+        The network, which returns a tuple in the order of `kept`, and the number of folded BatchNorms.
 
     Raises:
-        NotTraceableError: nothing was rewritten.
+        NotTraceableError: the network cannot be traced.
     """
     if any(module._forward_hooks or module._forward_pre_hooks for module in tower.modules()):
         raise NotTraceableError("it carries hooks")
@@ -62,7 +61,7 @@ def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[
     try:
         with _tracing:
             graph = recorder.trace(tower, _defaults(tower.forward))
-    except Exception as error:  # a network's own code may raise anything when it meets what is no tensor
+    except Exception as error:  # a network's own code may raise anything if its input is not a tensor
         raise NotTraceableError(first_line(error)) from error
     (output,) = graph.find_nodes(op="output")
     output.args = (tuple(recorder.node_of(name, tower) for name in kept),)
@@ -72,7 +71,7 @@ def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[
     network.delete_all_unused_submodules()
     network.recompile()
     made = {id(weight): weight for name, weight in network.named_parameters() if name.startswith(FOLDED)}
-    network = copy.deepcopy(network, made)  # all weights but those that are new
+    network = copy.deepcopy(network, made)  # all weights but the new ones
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -80,21 +79,20 @@ def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[
 
 
 def kept_nodes(network: fx.GraphModule) -> list[Any]:
-    """The nodes of a rewritten network that give the layers, in order."""
+    """The nodes of a rewritten network that return the layers, in order."""
     (output,) = network.graph.find_nodes(op="output")
-    kept: Any = output.args[0]
-    return list(kept)
+    return list(output.args[0])
 
 
 def route_through_kept(network: fx.GraphModule) -> None:
-    """Let what follows a layer read what is kept of it, which must be its whole map, so that gradients pass there."""
+    """Make later layers read the returned maps (which must not be pooled), so that gradients pass through them."""
     for kept in kept_nodes(network):
         kept.args[0].replace_all_uses_with(kept, delete_user_cb=lambda user, kept=kept: user is not kept)
     network.recompile()
 
 
 class _Recorder(fx.Tracer):
-    """Traces a network, and pools the outputs of some layers right where they return: before anything changes them."""
+    """Traces a network, and pools the outputs of some layers as soon as they return, before anything changes them."""
 
     def __init__(self, tower: nn.Module, kept: Mapping[str, int], pooling: str) -> None:
         super().__init__()
@@ -102,7 +100,7 @@ class _Recorder(fx.Tracer):
         self._axes = {split_call(name, self._layers)[0]: axis for name, axis in kept.items()}
         self._pooling = pooling
         self._calls: dict[str, list[fx.Node]] = {}
-        self._thread = get_ident()  # networks that other threads run meanwhile are theirs
+        self._thread = get_ident()  # other threads may run networks meanwhile, which must not be traced
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return super().is_leaf_module(m, module_qualified_name) or next(m.children(), None) is None
@@ -129,27 +127,27 @@ class _Recorder(fx.Tracer):
         name, call = split_call(address, self._layers)
         calls = self._calls.get(name, [])
         if call is None and len(calls) > 1 and next(tower.get_submodule(name).parameters(), None) is not None:
-            raise NotTraceableError(f"{name} runs {len(calls)} times")  # which call counts depends on the other layers
+            raise NotTraceableError(f"{name} runs {len(calls)} times")  # the last call depends on the other layers
         if len(calls) < (call or 1):
             raise NotTraceableError(f"{address} is not reached")
         return calls[call - 1 if call else -1]
 
 
 def _defaults(forward: Callable[..., object]) -> dict[str, Any]:
-    """The arguments after the first, which stay at their defaults."""
+    """The arguments after the first, with their default values."""
     arguments = list(inspect.signature(forward).parameters.values())[1:]
     return {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
 
 
 def _fold(network: fx.GraphModule) -> int:
-    """Make each BatchNorm that alone reads a convolution part of it; how many there were."""
+    """Fold each BatchNorm that is the only reader of a convolution into it; their number."""
     folded = 0
     for node in list(network.graph.nodes):
         before = node.args[0] if node.op == "call_module" and len(node.args) == 1 else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
         norm, convolution = network.get_submodule(str(node.target)), network.get_submodule(str(before.target))
-        # Not of classes derived from these, which may do more.
+        # Subclasses are excluded, since they may do more.
         if type(norm) not in BATCH_NORMS or type(convolution) not in CONVOLUTIONS or norm.running_mean is None:
             continue
         name = f"{FOLDED}{folded}"
@@ -162,7 +160,7 @@ def _fold(network: fx.GraphModule) -> int:
 
 
 def _fused(convolution: Any, norm: Any) -> nn.Module:
-    """A convolution and the BatchNorm after it as one, whose weights are made in float64."""
+    """A convolution and the BatchNorm after it as one convolution, computed in float64."""
     single: list[Any] = [
         convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
     ]  # fmt: skip
@@ -176,13 +174,12 @@ def _fused(convolution: Any, norm: Any) -> nn.Module:
 
 
 def fuse_conv_relu(network: fx.GraphModule) -> int:
-    """Fuse each ReLU with the convolution, or the convolution plus something, that it alone reads; for inference only.
+    """Fuse each ReLU with the convolution, or sum with a convolution, of which it is the only reader; for inference.
 
-    One pass over memory in place of two or three, on a processor. A map that is overwritten in place at the wrong
-    moment is not noticed here.
+    On a processor this takes one pass over memory in place of two or three. In-place changes of a map are not tracked.
 
     Returns:
-        How many there were; 0 where torch has no such operation.
+        The number of fused ReLUs; 0 if torch has no such operation.
     """
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not available or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
@@ -215,7 +212,7 @@ def fuse_conv_relu(network: fx.GraphModule) -> int:
 
 
 class FusedConvReLU(nn.Module):
-    """The ReLU of a convolution, or of its sum with something of its shape, by oneDNN; for inference only."""
+    """The ReLU of a convolution, or of its sum with another map, by oneDNN; for inference only."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -236,7 +233,7 @@ class FusedConvReLU(nn.Module):
 
 
 def _is_one_of(kinds: Collection[object], node: object, network: fx.GraphModule) -> bool:
-    """Whether a node runs a module of exactly one of some classes, or one of some functions or methods."""
+    """Whether a node runs a module of one of some classes (no subclasses), or one of some functions or methods."""
     if not isinstance(node, fx.Node):
         return False
     what = type(network.get_submodule(str(node.target))) if node.op == "call_module" else node.target
@@ -244,7 +241,7 @@ def _is_one_of(kinds: Collection[object], node: object, network: fx.GraphModule)
 
 
 def in_bfloat16(network: nn.Module) -> None:
-    """Convert the weights that autocast would convert in every run."""
+    """Convert the weights that autocast would otherwise convert in every run."""
     for module in network.modules():
         if type(module) in (*CONVOLUTIONS, FusedConvReLU, nn.Linear):
             module.to(torch.bfloat16)

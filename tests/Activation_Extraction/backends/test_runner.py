@@ -265,7 +265,7 @@ def test_network_that_cannot_be_traced_symbolically_runs_as_it_is(network, layer
     model = adapted(network)
     runner = prepare_runner(model, layers, backend=backend, precision=precision, batch_size=3)
     images = pixels(3, model)
-    assert runner.provenance["network"] == ("as it is" if backend == "eager" else "converted")
+    assert runner.provenance["network"] == ("unchanged" if backend == "eager" else "converted")
     for layer, found in runner(images).items():
         assert distance(found, expected(images, layer, model)) <= (1e-6 if precision == "fp32" else 0.03)
 

@@ -238,4 +238,4 @@ def test_wrong_input_is_one_line_and_exit_code_2(folder, extract, tmp_path, monk
 def test_help_teaches(extract):
     code, out, _ = extract("--help")
     assert code == 0
-    assert "goes on where a stopped run ended" in " ".join(out.replace("│", " ").split())
+    assert "Interrupted runs resume with the same command" in " ".join(out.replace("│", " ").split())

@@ -164,7 +164,7 @@ def test_networks_own_transform_gets_the_image_and_its_floats_pass_through(photo
 def test_own_transform_of_another_shape_breaks_rows_and_one_that_fails_the_run(photos):
     images = image_set(photos)
     wrong = ImageInput(5, preset="own", transform=lambda image: torch.zeros(3, 4, 4))
-    assert "made the shape (3, 4, 4) of it; expected (3, 5, 5)" in decoded(images, wrong)[0][2]
+    assert "made the shape (3, 4, 4); expected (3, 5, 5)" in decoded(images, wrong)[0][2]
 
     def fails(image):
         raise ZeroDivisionError("in the transform")
@@ -213,7 +213,7 @@ def test_folder_that_goes_away_stops_the_run_and_is_named(tmp_path):
             assert next(batches).errors == [""] * 4
         shutil.rmtree(folder.parent)
         rest = rows_whole_so_far(batches)
-        with pytest.raises(InputError, match=f"^{folder.parent}.*: is gone or empty, but was there"):
+        with pytest.raises(InputError, match=f"^{folder.parent}.*: is gone or empty, but was not"):
             list(rest)
 
 
@@ -226,7 +226,7 @@ def rows_whole_so_far(batches):
 def test_image_that_goes_away_alone_stops_the_run_where_a_folder_held_it(photos):
     images = image_set(photos)
     (photos / "1.png").unlink()
-    with pytest.raises(InputError, match=r"1\.png: is gone or empty, but was there when the images were listed"):
+    with pytest.raises(InputError, match=r"1\.png: is gone or empty, but was not when the images were listed"):
         decoded(images)
 
 
@@ -267,7 +267,7 @@ class Elsewhere:
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that answers with an I/O error")
 def test_disk_that_fails_stops_the_run(photos):
     images = Elsewhere(image_set(photos), lambda row: FilePart("/proc/self/mem", 0, 10) if row == 5 else None)
-    with pytest.raises(InputError, match=r"/proc/self/mem: cannot be read \(Input/output error\); expected a disk"):
+    with pytest.raises(InputError, match=r"/proc/self/mem: cannot be read \(Input/output error\); expected working storage"):
         decoded(images)
 
 
@@ -293,8 +293,8 @@ def patched(code, monkeypatch):
     """Runs code in each decoding process before it begins; `worker` is its module."""
     before = "import Activation_Extraction.decoding.worker as worker, Activation_Extraction.images.places as places, os, time\nreal = worker.read_image\n"
     with monkeypatch.context() as context:
-        run = decoding_process._RUN.replace("main(settings)", f"{before}{code}\nmain(settings)")
-        context.setattr(decoding_process, "_RUN", run)
+        run = decoding_process.WORKER_CODE.replace("main(settings)", f"{before}{code}\nmain(settings)")
+        context.setattr(decoding_process, "WORKER_CODE", run)
         yield
 
 
@@ -322,10 +322,10 @@ def test_image_on_which_the_decoder_dies_is_broken_and_no_other(photos, monkeypa
 
 def test_decoders_that_die_on_everything_stop_the_run(tmp_path, monkeypatch):
     images = image_set(written(tmp_path, {f"{i}.png": b"deadly" for i in range(6)}))
-    monkeypatch.setattr("Activation_Extraction.decoding.decoders.DEATHS", 2)
+    monkeypatch.setattr("Activation_Extraction.decoding.decoders.CRASH_LIMIT", 2)
     with (
         patched(DEADLY, monkeypatch),
-        pytest.raises(InterpScoreError, match=r"died on 2 images in a row, the last one .* enough memory"),
+        pytest.raises(InterpScoreError, match=r"crashed on 2 images in a row, the last one .* enough memory"),
     ):
         decoded(images, batch_size=1, ahead=0)
 

@@ -528,7 +528,7 @@ def test_other_arrays_are_refused(array, said):
 
 def test_what_is_no_source_is_refused():
     for wrong in (3, None, ["a.png"], object()):
-        assert "cannot be taken for an image; expected a path" in refusal(wrong)
+        assert "is not an image; expected a path" in refusal(wrong)
 
 
 def test_pil_image_that_cannot_be_loaded_is_refused(tmp_path):

@@ -261,7 +261,7 @@ def test_image_that_is_not_there_is_a_row_among_others(photos):
         ("empty", "empty: no image in this folder; expected files such as .jpg or .png"),
         ("packed", "packed: no image in this folder (for a.tar, give the file itself, or a pattern)"),
         ("photos/*.gif", "photos/*.gif: matches no image, table or .tar; expected a pattern such as"),
-        ("photos/dog/notes.txt", "photos/dog/notes.txt: is none of what images are taken from; expected a folder"),
+        ("photos/dog/notes.txt", "photos/dog/notes.txt: is no source of images; expected a folder"),
         ("a.tar.gz", "a.tar.gz: is compressed; expected a plain .tar, or a folder (unpack it first)"),
         (5, "images: found '5' (int); expected"),
         ([b"photos"], "(bytes); expected"),
@@ -371,18 +371,18 @@ def test_split_takes_its_rows_alone(photos, tmp_path, make):
     [
         ("image_filename,level\na.jpg,1\n", "no column 'image' (did you mean 'image_filename'? rename it); expected"),
         ("imag,level\na.jpg,1\n", "no column 'image' (did you mean 'imag'? rename it)"),
-        ("a,b\n1,2\n", "no column 'image'; expected the path of an image in each row of it"),
+        ("a,b\n1,2\n", "no column 'image'; expected one with the path of an image in each row"),
         ("image;level\na.jpg;1\n", "columns are not separated by commas (header 'image;level'); expected a CSV"),
         (
             "image,level\na.jpg,1\n,2\n,3\n",
             "column 'image', row 3: is empty; expected the path of an image (and 1 more",
         ),
         ('image,level\n"a\nb.jpg",1\n', "column 'image', row 2: is more than one line; expected"),
-        ("image,image\na.jpg,1\n", "column 'image': the name stands more than once; expected each column once"),
+        ("image,image\na.jpg,1\n", "column 'image': the name appears more than once; expected each column once"),
         ("image,level\na.jpg\n", "not a readable table (CSV parse error"),
         ("", "not a readable table (Empty CSV file)"),
-        ("image\n", "t.csv: no row in it; expected at least one image"),
-        ("image\nnowhere/a.jpg\n", "none of the folders of its images is there, such as "),
+        ("image\n", "t.csv: no rows; expected at least one image"),
+        ("image\nnowhere/a.jpg\n", "none of the folders of its images exists, such as "),
     ],
 )
 def test_wrong_table_is_one_line(tmp_path, text, said):
@@ -399,7 +399,7 @@ def test_table_that_is_missing_damaged_or_of_other_things_is_one_line(tmp_path):
     assert "not a readable table" in refusal(tmp_path / "t.csv")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no")
     assert "t.parquet: not a readable table" in refusal(tmp_path / "t.parquet")
-    for column, said in (([1, 2], "holds int64; expected the path"), ([{"a": 1}], "a struct of struct<a: int64>")):
+    for column, said in (([1, 2], "found int64; expected the path"), ([{"a": 1}], "a struct of struct<a: int64>")):
         pq.write_table(pa.table({"image": column}), tmp_path / "t.parquet")
         assert said in refusal(tmp_path / "t.parquet")
 

@@ -204,7 +204,7 @@ def test_what_is_not_there_is_one_clear_line(store):
         (lambda: store.unit("layer4", 40), r"layer layer4: no unit 40; expected 0 to 39"),
         (lambda: store.unit("layer4", -1), r"no unit -1; expected 0 to 39"),
         (lambda: store.rows("layer4", [0, 50]), r"no row 50; expected 0 to 49"),
-        (lambda: store.unit("layer5", 0), r"no layer 'layer5' \(did you mean 'layer4'\?\); it holds layer4, image/1"),
+        (lambda: store.unit("layer5", 0), r"no layer 'layer5' \(did you mean 'layer4'\?\); it has layer4, image/1"),
     ):
         with pytest.raises(InputError, match=line):
             call()
