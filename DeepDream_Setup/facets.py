@@ -1,14 +1,14 @@
-"""Facets of a unit (Goh et al. 2021): what a unit likes among faces, among texts, among whatever one has labelled.
+"""Facets of a unit (Goh et al. 2021): what it prefers among faces, among texts, among any labelled pictures.
 
-A probe is a direction of a layer half-way up that tells the pictures of one label from the rest. With g the activations
-of that layer, f what is read of the unit, and w the probe, an image of the facet makes
+A probe is a direction in an intermediate layer that separates the pictures of one label from all others. With g the
+activations of that layer, f the unit's activation and w the probe, an image of the facet maximises
 
     f + weight · Σ w ⊙ (g ⊙ ∇_g f)⁺
 
-large: what excites the unit is to lie along the probe. Where the network is piecewise linear, ∇_g f is constant around
-each image, and is held so. The paper takes the whole attribution, not its positive part. But what inhibits the unit has
-∇_g f < 0, so there the product grows as g moves against the probe: images then end outside their facet about as often as
-in it.
+so that what excites the unit lies along the probe. ∇_g f is treated as constant, which it is around each image where the
+network is piecewise linear. The paper uses all of the attribution, not only its positive part. But where something
+inhibits the unit, ∇_g f < 0 and the product grows as g moves against the probe: images then end up outside their facet
+about as often as inside.
 
 Shapes: I pictures, N images, M units of the probes' layer, K labels.
 """
@@ -25,21 +25,21 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError, shown
-from DeepDream_Setup.objectives import Objective, Seen
+from DeepDream_Setup.objectives import ForwardPass, Objective
 
 FOLDS = 4
-"""Parts of the pictures, each of which is scored by probes that were trained on the others."""
+"""Folds of cross-validation."""
 
 
 @dataclass(frozen=True, eq=False)
 class FacetProbes:
-    """A direction for each label.
+    """Linear probes, one for each label.
 
     Attributes:
-        layer: that they read.
-        names: labels, in the order that they were asked for.
-        weights_KM: on means over positions; `offset_K` makes the scores positive for the label's pictures.
-        auroc_K: how well pictures of the label are told from the rest, on pictures that the probe was not trained on.
+        layer: the layer they read.
+        names: labels, in the order requested.
+        weights_KM: applied to means over positions; with `offset_K` added, scores of the label's pictures are positive.
+        auroc_K: cross-validated AUROC of the label against the rest.
     """
 
     layer: str
@@ -49,26 +49,26 @@ class FacetProbes:
     auroc_K: NDArray[np.float64]
 
     def scores(self, a_IM: ArrayLike) -> NDArray[np.float64]:
-        """Of pictures by each probe, `(I, K)`: 1 is the mean of its label, -1 that of the rest."""
+        """Scores of pictures, `(I, K)`: 1 is the mean of the probe's label, -1 that of the rest."""
         return np.asarray(a_IM, dtype=float) @ self.weights_KM.T + self.offset_K
 
     def vector(self, name: str | None) -> Tensor:
-        """The probe of a label, made 1 long."""
+        """The probe of a label, of unit length."""
         w_M = self.weights_KM[self.names.index(str(name))]
         return torch.from_numpy(w_M / np.linalg.norm(w_M)).float()
 
 
 def train_probes(layer: str, a_IM: ArrayLike, labels: Sequence[str], facets: Sequence[str] = ()) -> FacetProbes:
-    """Train a linear probe for each label against all others: Fisher's discriminant, shrunk (Ledoit and Wolf's idea).
+    """Train a linear probe for each label against all others: Fisher's discriminant with a shrunk covariance.
 
     Args:
         layer: name of the layer.
-        a_IM: its activations on the pictures, means over positions.
-        labels: what each picture shows.
-        facets: labels that get a probe; none is all of them.
+        a_IM: its activations on the pictures, averaged over positions.
+        labels: one for each picture.
+        facets: labels to train probes for; empty means all.
 
     Raises:
-        InputError: fewer than two labels, a label with fewer than `FOLDS` pictures, or a facet that is no label.
+        InputError: fewer than two labels, a label with fewer than `FOLDS` pictures, or a facet that is not a label.
     """
     a_IM = np.asarray(a_IM, dtype=float)
     names = sorted(set(labels))
@@ -80,42 +80,43 @@ def train_probes(layer: str, a_IM: ArrayLike, labels: Sequence[str], facets: Seq
     if few := [name for name in names if (label_I == name).sum() < FOLDS]:
         raise InputError(f"facet {shown(few[0])}: fewer than {FOLDS} pictures; expected at least {FOLDS}")
     chosen = list(facets) or names
-    weights, offsets, aurocs = [], [], []
+    probes, aurocs = [], []
     fold_I = np.arange(len(label_I)) % FOLDS
     for name in chosen:
-        is_K = label_I == name
-        fold_I[is_K] = np.arange(is_K.sum()) % FOLDS  # each fold has some of them
-        held = np.empty(len(is_K))
+        is_label_I = label_I == name
+        fold_I[is_label_I] = np.arange(is_label_I.sum()) % FOLDS  # every fold gets some of them
+        score_I = np.empty(len(label_I))
         for fold in range(FOLDS):
-            out = fold_I == fold
-            w, b = _discriminant(a_IM[~out], is_K[~out])
-            held[out] = a_IM[out] @ w + b
-        aurocs.append(_auroc(held, is_K))
-        w, b = _discriminant(a_IM, is_K)
-        weights.append(w)
-        offsets.append(b)
+            held_out = fold_I == fold
+            w, offset = _discriminant(a_IM[~held_out], is_label_I[~held_out])
+            score_I[held_out] = a_IM[held_out] @ w + offset
+        inside = int(is_label_I.sum())
+        wins = rankdata(score_I)[is_label_I].sum() - inside * (inside + 1) / 2
+        aurocs.append(wins / (inside * (len(label_I) - inside)))
+        probes.append(_discriminant(a_IM, is_label_I))
+    weights, offsets = zip(*probes)
     return FacetProbes(layer, chosen, np.array(weights), np.array(offsets), np.array(aurocs))
 
 
 def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
-    """The part of what excites a unit, in a layer below it, that lies along a probe.
+    """The part of a unit's excitatory attribution, in a layer below it, that lies along a probe.
 
-    An image's positive attributions are divided by their sum and multiplied by what is read of the unit, so the weight
-    of this term means the same for every unit and image.
+    Attributions are divided by their sum and multiplied by the unit's activation, so that a weight on this term means the
+    same for every unit and image.
 
     Args:
-        reading: of the unit.
+        reading: the objective that reads the unit.
         layer: canonical name of the probes' layer, below the unit's.
-        probes_NM: a probe for each image.
+        probes_NM: one for each image.
     """
 
-    def values(seen: Seen) -> Tensor:
-        below, read_N = seen.at(layer), reading.values(seen)
+    def values(state: ForwardPass) -> Tensor:
+        below, read_N = state.at(layer), reading.values(state)
         (gradient,) = torch.autograd.grad(read_N.sum(), below, retain_graph=True)
         exciting_NMP = (below * gradient).flatten(2).clamp(min=0)
         along_N = torch.einsum("nmp,nm->n", exciting_NMP, probes_NM)
         total_N = exciting_NMP.detach().sum((1, 2)).clamp(min=1e-12)
-        # A probe 1 long has numbers of about 1/√M.
+        # Entries of a probe of unit length are about 1/√M.
         share_N: Tensor = along_N / total_N * probes_NM.shape[1] ** 0.5
         return share_N * read_N.detach()
 
@@ -131,9 +132,3 @@ def _discriminant(a_IM: NDArray[np.float64], is_label: NDArray[np.bool_]) -> tup
     w = np.linalg.solve(covariance, apart)
     w *= 2 / max(float(w @ apart), 1e-12)
     return w, float(-w @ (inside.mean(0) + outside.mean(0)) / 2)
-
-
-def _auroc(scores: NDArray[np.float64], is_label: NDArray[np.bool_]) -> float:
-    inside = int(is_label.sum())
-    ranks = rankdata(scores)[is_label].sum() - inside * (inside + 1) / 2
-    return float(ranks / (inside * (len(scores) - inside)))

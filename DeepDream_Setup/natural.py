@@ -1,4 +1,4 @@
-"""The user's own pictures: as natural images to compare with, and as labelled pictures for facets."""
+"""Your own pictures: natural images to compare with, and labelled pictures for facets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from DeepDream_Setup.quality import network_pixels
 def pixels_of_set(
     images: ImageSet, image_input: ImageInput, advance: Callable[[int], None] = lambda count: None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Each picture of a set as its network sees it, H × W × C.
+    """The pictures of a set as the network sees them, H × W × C.
 
     Raises:
-        ImageError: a picture that cannot be read; names it.
+        ImageError: a picture cannot be read.
     """
     for row in range(len(images)):
         yield network_pixels(read_image(images.read(row), name=images.name(row)), image_input)
@@ -28,10 +28,10 @@ def pixels_of_set(
 
 
 def labels_of_set(images: ImageSet) -> list[str]:
-    """What each picture shows: the column `concept`, which is the subfolder's name where a folder is listed.
+    """The column `concept` of a set; for folders, the subfolder's name.
 
     Raises:
-        InputError: there is no such column, or a picture has none.
+        InputError: no such column, or a picture without a concept.
     """
     found = images.table["concept"].to_pylist() if "concept" in images.table.column_names else []
     if not found or None in found:

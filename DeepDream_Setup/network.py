@@ -1,4 +1,4 @@
-"""A network as optimisation runs it: cut off behind the last layer that is read, in bfloat16 where it serves.
+"""The network that optimisation runs: cut off after the last layer needed, in fp32 or bfloat16.
 
 Shapes: N images, C = 3 colours, H and W space, U units, and the positions … of a layer's map.
 """
@@ -20,15 +20,20 @@ from Activation_Extraction.models.surgery.rewrite import RELUS, kept_nodes
 
 
 class CutNetwork:
-    """Images to the activations of some layers, with gradients to the images and none to the weights.
+    """From images to the activations of some layers, with gradients to the images only.
 
     Args:
-        model: what is run; it is left as it is.
-        layers: names, in either scheme; the first is the one that is rendered.
-        precision: see `prepare_network`; activations are handed out in fp32.
+        model: the model; it is not modified.
+        layers: names, in either scheme; the first is the layer being rendered.
+        precision: see `prepare_network`; activations are fp32 in any case.
 
     Raises:
-        InputError: what `prepare_network` raises.
+        InputError: as `prepare_network`.
+
+    Attributes:
+        layers: canonical names.
+        units: number of units of the rendered layer.
+        input_size: height and width of the images.
     """
 
     def __init__(self, model: Model, layers: Sequence[str], precision: str = "fp32") -> None:
@@ -38,18 +43,14 @@ class CutNetwork:
             self._rescuing = replace(self._network, network=_with_rescue(self._network.network))
         self.layers = self._network.layers
         self.units = self._network.reference[0].shape[1]
-        """Of the layer that is rendered."""
         self.input_size = model.image_input.height, model.image_input.width
-        """Height and width of the images."""
 
     def __call__(self, x_NCHW: Tensor, *, rescue: bool = False) -> dict[str, Tensor]:
-        """Activations `(N, U, …)` of each layer, in the order in which they were named.
-
-        Each lies on the way from the images to those of later layers, so gradients at it can be asked for.
+        """Activations `(N, U, …)` of each layer, in the given order; gradients can be taken at each of them.
 
         Args:
             x_NCHW: images from 0 to 1, of `input_size`.
-            rescue: lets gradients reach a unit of the first layer that its ReLU holds at 0, in images where none would.
+            rescue: pass gradients through the first layer's ReLU in images where it would block all of them.
         """
         network = self._rescuing if rescue else self._network
         x = network_input(x_NCHW.movedim(1, -1), network.model.image_input, white=1)
@@ -60,7 +61,7 @@ class CutNetwork:
 
 
 def _with_rescue(network: fx.GraphModule) -> fx.GraphModule:
-    """The same network with the same weights, where the ReLU that gives the first layer lets dead units be reached."""
+    """The same network and weights, with `rescuing_relu` in place of the ReLU that outputs the first layer."""
     rescuing = fx.GraphModule(network, copy.deepcopy(network.graph))
     relu = kept_nodes(rescuing)[0].args[0]
     if relu.op not in ("call_module", "call_function", "call_method"):
@@ -68,7 +69,7 @@ def _with_rescue(network: fx.GraphModule) -> fx.GraphModule:
     kind = relu.target
     if relu.op == "call_module":
         module = network.get_submodule(relu.target)
-        kind = getattr(module, "torch_function", type(module))  # the former: a node of a frozen graph
+        kind = getattr(module, "torch_function", type(module))  # a frozen graph's nodes name a function
     if kind not in RELUS:
         return network
     with rescuing.graph.inserting_before(relu):
@@ -80,12 +81,11 @@ def _with_rescue(network: fx.GraphModule) -> fx.GraphModule:
 
 
 def rescuing_relu(x: Tensor) -> Tensor:
-    """A ReLU whose gradient, in an image where all of it would be lost, passes wherever descent raises the input.
+    """A ReLU that, in images where it would block the whole gradient, passes it wherever descent raises the input.
 
-    What is minimised must fall as units rise. Source: lucid's redirected ReLU, an image at a time.
+    Assumes a loss that falls as units rise. Source: lucid's redirected ReLU, image by image.
     """
-    rescued: Tensor = _RescuingReLU.apply(x)  # type: ignore[no-untyped-call]
-    return rescued
+    return torch.as_tensor(_RescuingReLU.apply(x))  # type: ignore[no-untyped-call]
 
 
 class _RescuingReLU(torch.autograd.Function):

@@ -1,9 +1,9 @@
-"""What an image is to be like: objectives, a number for each image of a batch, with an algebra.
+"""Objectives: one number for each image of a batch, larger is better; they add up.
 
     channel(5) - 0.1 * diversity(4) - 0.01 * total_variation()
 
-Larger is better. Each image's number depends on that image alone (with `diversity`, on its group), so images that are
-optimised together with the sum of their numbers are optimised each for itself.
+An image's number depends on that image alone (with `diversity`, on its group), so maximising the sum over a batch
+optimises each image independently.
 
 Shapes: N images, C = 3 colours, H and W space, U units, and the positions … of a layer's map.
 """
@@ -26,13 +26,13 @@ Units: TypeAlias = "int | Sequence[int]"
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What objectives look at.
+class ForwardPass:
+    """What objectives are computed from.
 
     Attributes:
-        images_NCHW: from 0 to 1, as they are, before any transform.
-        activations: layer → what it gives for the transformed images, `(N, U, …)`.
-        layer: what objectives read that name no layer.
+        images_NCHW: from 0 to 1, before any transform.
+        activations: layer → its activations on the transformed images, `(N, U, …)`.
+        layer: the layer of objectives that name none.
     """
 
     images_NCHW: Tensor
@@ -46,18 +46,18 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A number for each image; add, subtract and negate them, and multiply them by numbers.
+    """A number for each image; objectives can be added, subtracted, negated and multiplied by numbers.
 
     Attributes:
-        values: from what is seen to `(N,)`.
-        layers: that it reads, where these are named.
+        values: computes the numbers, `(N,)`.
+        layers: layers that it names.
     """
 
-    values: Callable[[Seen], Tensor]
+    values: Callable[[ForwardPass], Tensor]
     layers: frozenset[str] = frozenset()
 
     def __add__(self, other: Objective) -> Objective:
-        return Objective(lambda seen: self.values(seen) + other.values(seen), self.layers | other.layers)
+        return Objective(lambda state: self.values(state) + other.values(state), self.layers | other.layers)
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
@@ -66,7 +66,7 @@ class Objective:
         return -1.0 * self
 
     def __mul__(self, factor: float) -> Objective:
-        return Objective(lambda seen: factor * self.values(seen), self.layers)
+        return Objective(lambda state: factor * self.values(state), self.layers)
 
     __rmul__ = __mul__
 
@@ -78,22 +78,22 @@ def channel(units: Units, layer: str | None = None) -> Objective:
     """Mean activation of a unit over all positions.
 
     Args:
-        units: a unit for all images, or one for each.
-        layer: None is the layer that is rendered.
+        units: one for all images, or one for each.
+        layer: None is the layer being rendered.
 
     Raises:
-        InputError: when it is computed: a unit that the layer does not have.
+        InputError: when computed: the layer has no such unit.
     """
     return _of_layer(lambda a: _flat(_maps(a, units)).mean(1), layer)
 
 
 def neuron(units: Units, layer: str | None = None) -> Objective:
-    """Activation of a unit at the centre of its map; otherwise as `channel`."""
+    """Activation of a unit at the centre of its map; arguments as for `channel`."""
     return _of_layer(lambda a: centre(_maps(a, units)), layer)
 
 
 def directions(units: Sequence[Unit], count: int) -> Tensor:
-    """Each unit as a direction of a layer with that many units, `(len(units), count)`: 1 at each of its channels."""
+    """Units as directions in a layer of `count` channels, `(len(units), count)`: 1 at each channel of the unit."""
     vectors = torch.zeros(len(units), count)
     for row, unit in enumerate(units):
         vectors[row, list(unit.channels)] = 1
@@ -101,33 +101,32 @@ def directions(units: Sequence[Unit], count: int) -> Tensor:
 
 
 def direction(vectors: Tensor, layer: str | None = None) -> Objective:
-    """Mean over all positions of the product with a direction, `(U,)` or for each image `(N, U)`."""
+    """Dot product with a direction, `(U,)` or one for each image `(N, U)`, averaged over positions."""
     return _of_layer(lambda a: along(a, vectors).flatten(1).mean(1), layer)
 
 
 def cosine_direction(vectors: Tensor, power: float = 2.0, layer: str | None = None) -> Objective:
-    """`direction`, where each position counts by its cosine with the direction to a power.
+    """`direction`, with each position weighted by its cosine with the direction, to a power.
 
-    At least .1 of a position counts, so that one that points elsewhere is not lost.
+    Cosines below 0.1 count as 0.1, so that every position has a gradient.
     """
 
     def values(a: Tensor) -> Tensor:
         product = along(a, vectors)
         lengths = a.norm(dim=1) * vectors.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
         cosine = product / lengths.clamp(min=1e-6)
-        weighted: Tensor = product * cosine.clamp(min=0.1) ** power
-        return weighted.flatten(1).mean(1)
+        return torch.mean((product * cosine.clamp(min=0.1) ** power).flatten(1), 1)
 
     return _of_layer(values, layer)
 
 
 def centre_direction(vectors: Tensor, layer: str | None = None) -> Objective:
-    """Product with a direction at the centre of the map: `neuron` for directions."""
+    """Dot product with a direction at the centre of the map: `neuron` for directions."""
     return _of_layer(lambda a: centre(along(a, vectors)), layer)
 
 
 def layer_energy(layer: str | None = None) -> Objective:
-    """Mean square of all activations: what DeepDream increases (Mordvintsev et al. 2015)."""
+    """Mean square of all activations, which DeepDream maximises (Mordvintsev et al. 2015)."""
     return _of_layer(lambda a: a.square().flatten(1).mean(1), layer)
 
 
@@ -135,10 +134,10 @@ def layer_energy(layer: str | None = None) -> Objective:
 
 
 def diversity(images: int, layer: str | None = None) -> Objective:
-    """How alike an image is to the others of its group; subtract it to have them differ.
+    """Similarity of an image to the others of its group; subtract it to make them differ.
 
-    The mean cosine of its Gram matrix over positions with theirs, from 0 to 1 behind a ReLU. Groups are `images` images
-    that follow one another. Source: Olah et al. 2017, "Feature Visualization".
+    Mean cosine between their Gram matrices over positions; from 0 to 1 behind a ReLU. A group is `images` successive
+    images. Source: Olah et al. 2017, "Feature Visualization".
     """
 
     def values(a: Tensor) -> Tensor:
@@ -155,15 +154,14 @@ def diversity(images: int, layer: str | None = None) -> Objective:
 
 def l2_to_grey() -> Objective:
     """Mean square distance of an image from mid-grey; subtract it."""
-    return Objective(lambda seen: (seen.images_NCHW - 0.5).square().flatten(1).mean(1))
+    return Objective(lambda state: (state.images_NCHW - 0.5).square().flatten(1).mean(1))
 
 
 def total_variation() -> Objective:
     """Mean distance between neighbouring pixels, down and across; subtract it."""
 
-    def values(seen: Seen) -> Tensor:
-        x = seen.images_NCHW
-        down, across = (x.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3))
+    def values(state: ForwardPass) -> Tensor:
+        down, across = (state.images_NCHW.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3))
         return down + across
 
     return Objective(values)
@@ -173,7 +171,7 @@ def total_variation() -> Objective:
 
 
 def along(a: Tensor, vectors: Tensor) -> Tensor:
-    """Product of each position with a direction: `(N, U, …)` and `(U,)` or `(N, U)` to `(N, …)`."""
+    """Dot product of each position with a direction: `(N, U, …)` and `(U,)` or `(N, U)` to `(N, …)`."""
     if vectors.shape[-1] != a.shape[1]:
         raise InputError(f"direction: {vectors.shape[-1]} numbers; expected one for each of {a.shape[1]} units")
     subscripts = "nup,u->np" if vectors.ndim == 1 else "nup,nu->np"
@@ -181,14 +179,14 @@ def along(a: Tensor, vectors: Tensor) -> Tensor:
 
 
 def centre(maps: Tensor) -> Tensor:
-    """The middle position of maps `(N, …)`; of an even side, the one after the middle."""
+    """The middle position of maps `(N, …)`; for an even side, the one after the middle."""
     for side in maps.shape[1:]:
         maps = maps.select(1, side // 2)
     return maps
 
 
 def _of_layer(values: Callable[[Tensor], Tensor], layer: str | None) -> Objective:
-    return Objective(lambda seen: values(seen.at(layer)), frozenset([layer] if layer else []))
+    return Objective(lambda state: values(state.at(layer)), frozenset([layer] if layer else []))
 
 
 def _maps(a: Tensor, units: Units) -> Tensor:
@@ -199,5 +197,5 @@ def _maps(a: Tensor, units: Units) -> Tensor:
 
 
 def _flat(a: Tensor, axes: int = 1) -> Tensor:
-    """All positions as one axis, of length 1 where a layer has none."""
+    """Positions flattened into one axis, of length 1 where a layer has none."""
     return a.flatten(axes) if a.ndim > axes else a.unsqueeze(axes)

@@ -1,10 +1,10 @@
-"""How an image is written down while it is optimised: parameters → image, one function each, and back.
+"""Parametrizations of an image: parameters → image, one function each, and back.
 
 | kind      | parameters                                                                                          |
 |-----------|-----------------------------------------------------------------------------------------------------|
 | `pixel`   | the logit of each pixel                                                                               |
 | `fourier` | the spectrum of decorrelated colours, divided by frequency: all scales move alike (Olah et al. 2017)  |
-| `maco`    | its phase alone; the magnitudes are those of natural images (Fel et al. 2023)                         |
+| `maco`    | its phase; the magnitudes are those of natural images (Fel et al. 2023)                               |
 
 Images are from 0 to 1. Shapes: N images, C = 3 colours, H = W = S pixels, K = S // 2 + 1 frequencies across.
 """
@@ -19,20 +19,20 @@ import torch
 from torch import Tensor
 
 NATURAL_COLOURS_CC = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
-"""How colours of photographs go together: a root of the covariance of ImageNet's pixels (from lucid)."""
+"""A square root of the colour covariance of ImageNet's pixels (from lucid)."""
 
 EDGE = 1 / 512
-"""Nearest that a start may come to black or white, whose logits are infinite."""
+"""Starting images are clipped to this distance from black and white, whose logits are infinite."""
 
 
 class Parametrization(Protocol):
-    """One way to write images down."""
+    """One way to parametrize images."""
 
     def image(self, parameters: Tensor) -> Tensor:
-        """Images `(N, C, S, S)` from 0 to 1, of parameters."""
+        """Images `(N, C, S, S)` from 0 to 1."""
 
     def parameters(self, x_NCHW: Tensor) -> Tensor:
-        """Parameters whose image is this one, as nearly as the parametrization has it."""
+        """Parameters of the nearest image that the parametrization can express."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,7 @@ class Pixel:
 
 @dataclass(frozen=True, eq=False)
 class Fourier:
-    """The spectrum of decorrelated colours, `(N, C, S, K, 2)`, each number times its frequency.
-
-    Args:
-        size: pixels a side.
-    """
+    """The spectrum of decorrelated colours times frequency, `(N, C, S, K, 2)`, of images with `size` pixels a side."""
 
     size: int
 
@@ -67,18 +63,14 @@ class Fourier:
         return torch.view_as_real(spectrum * 4 * self._frequency(logits))
 
     def _frequency(self, like: Tensor) -> Tensor:
-        """In cycles a pixel, `(S, K)`; the mean of an image counts as its lowest frequency."""
+        """Frequencies in cycles per pixel, `(S, K)`; the mean counts as the lowest frequency."""
         down, across = torch.fft.fftfreq(self.size), torch.fft.rfftfreq(self.size)
         return torch.hypot(down[:, None], across).clamp(min=1 / self.size).to(like)
 
 
 @dataclass(frozen=True, eq=False)
 class Maco:
-    """The phase of each frequency, `(N, C, S, K)`; magnitudes stay what they are in natural images.
-
-    Args:
-        statistics: of the natural images, at the size that is rendered.
-    """
+    """The phase of each frequency, `(N, C, S, K)`, with the magnitudes of natural images of the rendered size."""
 
     statistics: ImageStatistics
 
@@ -88,8 +80,7 @@ class Maco:
         size = natural.magnitude_CSK.shape[1]
         x = _mixed(torch.fft.irfft2(spectrum, s=(size, size), norm="ortho"), natural.colours_CC.to(parameters))
         x = x + natural.mean_C.to(parameters)[:, None, None]
-        clipped: Tensor = x + (x.clamp(0, 1) - x).detach()  # what is beyond still has a gradient
-        return clipped
+        return x + (x.clamp(0, 1) - x).detach()  # clipped values keep a gradient
 
     def parameters(self, x_NCHW: Tensor) -> Tensor:
         phase: Tensor = torch.fft.rfft2(self.statistics.decorrelated(x_NCHW), norm="ortho").angle()
@@ -98,12 +89,12 @@ class Maco:
 
 @dataclass(frozen=True, eq=False)
 class ImageStatistics:
-    """What natural images have in common.
+    """Colours and spectrum of natural images.
 
     Attributes:
         mean_C: mean colour.
-        colours_CC: a root of the covariance of a pixel's colours.
-        magnitude_CSK: root mean square magnitude of each frequency of decorrelated colours.
+        colours_CC: a square root of the colour covariance.
+        magnitude_CSK: RMS magnitude of each frequency of decorrelated colours.
     """
 
     mean_C: Tensor
@@ -111,26 +102,26 @@ class ImageStatistics:
     magnitude_CSK: Tensor
 
     def decorrelated(self, x_NCHW: Tensor) -> Tensor:
-        """Images with the mean colour taken off, and in colours that vary independently, each by 1."""
+        """Images in centred, decorrelated colours of unit variance."""
         return _mixed(x_NCHW - self.mean_C.to(x_NCHW)[:, None, None], self.colours_CC.to(x_NCHW).inverse())
 
 
 def image_statistics(batches: Iterable[Tensor]) -> ImageStatistics:
-    """Colours and spectrum of images.
+    """Statistics of images, read once.
 
     Args:
-        batches: of images `(N, C, S, S)` from 0 to 1, all of one size; read once.
+        batches: of images `(N, C, S, S)` from 0 to 1, all of one size.
     """
     images, sum_C, product_CC, power_SK = 0, torch.zeros(3).double(), torch.zeros(3, 3).double(), torch.zeros(1)
     for x_NCHW in batches:
         x = x_NCHW.double()
         pixels_MC = x.movedim(1, -1).reshape(-1, 3)
         spectrum = torch.fft.rfft2(x, norm="ortho")
+        images += len(x)
+        sum_C = sum_C + pixels_MC.sum(0)
+        product_CC = product_CC + pixels_MC.T @ pixels_MC
         # The power of any mixture of colours follows from the products of their spectra.
-        power = torch.einsum("ncsk,ndsk->cdsk", spectrum, spectrum.conj())
-        images, sum_C, product_CC, power_SK = (
-            images + len(x), sum_C + pixels_MC.sum(0), product_CC + pixels_MC.T @ pixels_MC, power_SK + power,
-        )  # fmt: skip
+        power_SK = power_SK + torch.einsum("ncsk,ndsk->cdsk", spectrum, spectrum.conj())
     size = power_SK.shape[2]
     count = images * size * size
     mean_C = sum_C / count
@@ -138,7 +129,7 @@ def image_statistics(batches: Iterable[Tensor]) -> ImageStatistics:
     values, vectors = torch.linalg.eigh(covariance_CC)
     colours_CC = vectors * values.sqrt()
     power = power_SK / images
-    power[:, :, 0, 0] -= size * size * torch.outer(mean_C, mean_C)  # the mean is put on separately
+    power[:, :, 0, 0] -= size * size * torch.outer(mean_C, mean_C)  # the mean colour is added separately
     inverse = colours_CC.inverse().to(power)
     own = torch.einsum("ec,cdsk,ed->esk", inverse, power, inverse).real
     return ImageStatistics(mean_C.float(), colours_CC.float(), own.clamp(min=0).sqrt().float())
@@ -149,7 +140,6 @@ def _mixed(x_NCHW: Tensor, matrix_CC: Tensor) -> Tensor:
 
 
 def _colours(like: Tensor) -> Tensor:
-    """`NATURAL_COLOURS_CC`, the longest column of which is made 1 long."""
+    """`NATURAL_COLOURS_CC`, scaled so that the longest column has unit length."""
     colours = like.new_tensor(NATURAL_COLOURS_CC)
-    longest: Tensor = colours.norm(dim=0).max()
-    return colours / longest
+    return torch.div(colours, torch.linalg.vector_norm(colours, dim=0).max())

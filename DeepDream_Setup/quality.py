@@ -1,30 +1,32 @@
-"""Whether an image can be trusted, in numbers, and where natural images say that a number is out of line.
+"""Quality of an image: numbers that say whether to trust it, with thresholds taken from natural images.
 
-| number | what it tells |
+| number | meaning |
 |---|---|
-| `activation` | what is read of the unit on the image as it was saved: no augmentation, the network's own preprocessing |
-| `times_natural` | that, over the largest of the natural images; up to 1, a photograph does as well |
-| `jittered` | mean of the activation over fresh random views, of which optimisation saw none |
+| `activation` | the unit's activation on the saved image: no augmentation, the network's own preprocessing |
+| `times_natural` | `activation` ÷ the highest of any natural image; up to 1, a photograph does as well |
+| `jittered` | mean activation over random views that optimisation did not use |
 | `contrast` | standard deviation of all pixel values, from 0 to 1; near 0 the image is grey |
 | `saturation` | share of pixel values within 1% of black or white |
-| `slope` | of the logarithm of power against that of frequency: about -2 in photographs, 0 in noise |
+| `slope` | slope of log power against log frequency: about -2 in photographs, 0 in noise |
 
 | flag | raised when |
 |---|---|
-| `dead` | `activation` is not above 0, or nothing natural activates the unit either |
-| `weak` | `activation` does not exceed the largest of the natural images |
-| `fragile` | `jittered` is less than a quarter of `activation`: the unit hangs on single pixels |
+| `dead` | `activation` is not above 0, or no natural image activates the unit |
+| `weak` | some natural image reaches `activation` |
+| `fragile` | `jittered` is less than a quarter of `activation`: the effect depends on single pixels |
 | `grey` | `contrast` is below that of 99 in 100 natural images |
 | `saturated` | `saturation` is above that of 99 in 100 natural images, and above 5% |
 | `noisy` | `slope` is nearer to noise than to the flattest in 100 natural images |
 
-Without natural images only `dead` and `fragile` are told. Shapes: N images, C = 3 colours, H = W = S pixels, U units.
+Without natural images only `dead` and `fragile` are raised. Shapes: N images, C = 3 colours, H = W = S pixels, U units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -42,34 +44,28 @@ from DeepDream_Setup.objectives import centre
 from DeepDream_Setup.transforms import Transforms, resample
 
 VIEWS = 8
-"""Fresh views that `jittered` is the mean of."""
+"""Random views that `jittered` averages over."""
 
 FRAGILE = 0.25
 LEAST_SATURATION = 0.05
 EXTREME = 1.0
-"""Per cent of the natural images on either side that count as extreme."""
+"""Percentage of natural images, at either end, that counts as extreme."""
 
 FLAGS = ("dead", "weak", "fragile", "grey", "saturated", "noisy")
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where a number of an image is out of line with natural images."""
+    """Limits beyond which contrast (below), saturation and slope (above) are flagged; NaN never is."""
 
-    contrast: float
-    saturation: float
-    slope: float
+    contrast: float = math.nan
+    saturation: float = math.nan
+    slope: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class NaturalImages:
-    """What natural images do, for comparison.
-
-    Attributes:
-        images: how many there were.
-        best_U: the largest value of each unit asked for, on any of them.
-        thresholds: by their own statistics.
-    """
+    """Natural images to compare with: how many, the highest activation of each unit, and thresholds."""
 
     images: int
     best_U: NDArray[np.float64]
@@ -78,7 +74,7 @@ class NaturalImages:
 
 @dataclass(frozen=True)
 class Quality:
-    """The numbers of one image, as at the top of this file; None where there are no natural images."""
+    """The numbers of one image, as at the top of this file; None without natural images."""
 
     activation: float
     best_natural: float | None
@@ -90,19 +86,17 @@ class Quality:
     flags: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Rounded to seven digits, which is what float32 holds."""
-        return {
-            name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in asdict(self).items()
-        }
+        """Rounded to the seven digits of float32."""
+        return {name: float(f"{x:.7g}") if isinstance(x, float) else x for name, x in asdict(self).items()}
 
 
 class Judge:
-    """Measures images with a network in fp32, as it was trained to see them.
+    """Measures images with a network in fp32, preprocessed as in training.
 
     Args:
         model: the network.
-        layer: in either scheme.
-        reading: "neuron" reads the centre of a map, anything else its mean.
+        layer: its name, in either scheme.
+        reading: "neuron" takes the centre of a map, anything else its mean.
     """
 
     def __init__(self, model: Model, layer: str, reading: str) -> None:
@@ -114,7 +108,7 @@ class Judge:
         return Judge, (self._model, self.network.layers[0], self._reading)
 
     def activations(self, x: Tensor, vectors_JU: Tensor) -> NDArray[np.float64]:
-        """What is read of each of J directions, `(N, J)`, on images from 0 to 1, `(N, C, H, W)`."""
+        """Activations of J directions, `(N, J)`, on images from 0 to 1, `(N, C, H, W)`."""
         with running(self._model):
             (a,) = self.network(x.to(self._model.device)).values()
             if self._reading == "neuron":
@@ -125,14 +119,13 @@ class Judge:
 
     def natural(self, batches: Iterable[NDArray[np.uint8]], vectors_JU: Tensor) -> NaturalImages:
         """Measure natural images, given as batches of pixels `(N, H, W, C)` of the network's size."""
-        best, statistics = [], []
+        best, numbers = [], []
         for pixels in batches:
             best.append(self.activations(as_images(pixels), vectors_JU).max(0))
-            statistics += [image_numbers(one) for one in pixels]
-        low = np.percentile(statistics, EXTREME, axis=0)
-        high = np.percentile(statistics, 100 - EXTREME, axis=0)
+            numbers += [image_numbers(each) for each in pixels]
+        low, high = np.percentile(numbers, (EXTREME, 100 - EXTREME), axis=0)
         thresholds = Thresholds(float(low[0]), max(float(high[1]), LEAST_SATURATION), float(high[2]) / 2)
-        return NaturalImages(len(statistics), np.max(best, axis=0), thresholds)
+        return NaturalImages(len(numbers), np.max(best, axis=0), thresholds)
 
     def qualities(
         self,
@@ -143,43 +136,54 @@ class Judge:
         best_N: NDArray[np.float64] | None = None,
         thresholds: Thresholds | None = None,
     ) -> list[Quality]:
-        """The numbers of images, each with its unit's direction.
+        """Measure images, each with its unit's direction.
 
         Args:
-            pixels_NSSC: as they are saved.
-            transforms: of the fresh views.
-            draws_VND: of these, from 0 to 1, `DRAWS` for each view and image.
-            best_N: what the unit of each reaches on natural images.
+            pixels_NSSC: the images as saved.
+            vectors_NU: their units' directions.
+            transforms: how the random views vary.
+            draws_VND: numbers from 0 to 1, `DRAWS` for each view and image.
+            best_N: highest activation of each image's unit on natural images.
+            thresholds: from natural images.
         """
-        wanted = self._model.image_input
-        shown = as_images(np.stack([network_pixels(Image.fromarray(one), wanted) for one in pixels_NSSC]))
+        wanted, limits = self._model.image_input, thresholds or Thresholds()
+        resized = as_images(np.stack([network_pixels(Image.fromarray(each), wanted) for each in pixels_NSSC]))
         x = as_images(np.stack(pixels_NSSC))
-        plain_N = self.activations(shown, vectors_NU).diagonal()
+        plain_N = self.activations(resized, vectors_NU).diagonal()
         jittered_N = np.zeros(len(x))
         for draws_ND in draws_VND:
-            maps = transforms.maps(draws_ND, x.shape[-1])
-            view = resample(x, torch.from_numpy(maps), *self.network.input_size)
+            maps = torch.from_numpy(transforms.maps(draws_ND, x.shape[-1]))
+            view = resample(x, maps, *self.network.input_size)
             jittered_N += self.activations(view, vectors_NU).diagonal() / len(draws_VND)
-        numbers = [image_numbers(one) for one in pixels_NSSC]
-        bests = [None] * len(x) if best_N is None else [float(best) for best in best_N]
-        return [
-            _judged(float(plain), best, float(jittered), *number, thresholds)
-            for plain, best, jittered, number in zip(plain_N, bests, jittered_N, numbers)
-        ]
+        qualities = []
+        for i, (activation, jittered) in enumerate(zip(plain_N.tolist(), jittered_N.tolist())):
+            contrast, saturation, slope = image_numbers(pixels_NSSC[i])
+            best = None if best_N is None else float(best_N[i])
+            is_raised = (
+                activation <= 0 or (best is not None and best <= 0),
+                best is not None and 0 < activation <= best,
+                activation > 0 and jittered < FRAGILE * activation,
+                contrast < limits.contrast,
+                saturation > limits.saturation,
+                slope > limits.slope,
+            )
+            flags = tuple(flag for flag, raised in zip(FLAGS, is_raised, strict=True) if raised)
+            times = activation / best if best else None
+            qualities.append(Quality(activation, best, times, jittered, contrast, saturation, slope, flags))
+        return qualities
 
 
 def image_numbers(pixels_SSC: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Contrast, saturation and slope of the spectrum of one image, which needs no network."""
+    """Contrast, saturation and slope of the spectrum of an image."""
     x = pixels_SSC / 255
     saturation = ((pixels_SSC <= 2) | (pixels_SSC >= 253)).mean()
     return float(x.std()), float(saturation), spectrum_slope(x.mean(2))
 
 
 def spectrum_slope(x_SS: NDArray[np.float64]) -> float:
-    """Slope of log power against log frequency, from two cycles an image to half the highest frequency.
+    """Slope of log power against log frequency, from two cycles per image to half the highest frequency.
 
-    Each octave counts alike: power is averaged over rings of frequencies, a third of an octave wide. 0 for an image of
-    one colour.
+    Power is averaged over rings a third of an octave wide, so every octave weighs the same. 0 for a flat colour.
     """
     size = len(x_SS)
     window = np.hanning(size)[:, None] * np.hanning(size)
@@ -201,36 +205,13 @@ def as_images(pixels_NHWC: NDArray[np.uint8]) -> Tensor:
 
 
 def network_pixels(image: Image.Image, image_input: ImageInput) -> NDArray[np.uint8]:
-    """An image brought to a network's size by its own preset; scaled and cropped where that is no preset of ours."""
+    """An image at the network's size: by its own preset, or scaled and cropped ("clip") where that is none of ours."""
     preset = image_input.preset if image_input.preset in PRESETS else "clip"
     return pixels_of(image, preset, image_input.height, image_input.width)
 
 
-def _judged(
-    activation: float, best: float | None, jittered: float, contrast: float, saturation: float, slope: float,
-    thresholds: Thresholds | None,
-) -> Quality:  # fmt: skip
-    raised: dict[str, Callable[[], bool]] = {
-        "dead": lambda: activation <= 0 or (best is not None and best <= 0),
-        "weak": lambda: best is not None and 0 < activation <= best,
-        "fragile": lambda: activation > 0 and jittered < FRAGILE * activation,
-        "grey": lambda: thresholds is not None and contrast < thresholds.contrast,
-        "saturated": lambda: thresholds is not None and saturation > thresholds.saturation,
-        "noisy": lambda: thresholds is not None and slope > thresholds.slope,
-    }
-    return Quality(
-        activation, best, activation / best if best else None, jittered, contrast, saturation, slope,
-        tuple(flag for flag, test in raised.items() if test()),
-    )  # fmt: skip
-
-
 def batches_of(pixels: Iterable[NDArray[np.uint8]], size: int = 32) -> Iterator[NDArray[np.uint8]]:
-    """Images one after another, as arrays of up to `size` of them."""
-    held: list[NDArray[np.uint8]] = []
-    for one in pixels:
-        held.append(one)
-        if len(held) == size:
-            yield np.stack(held)
-            held = []
-    if held:
-        yield np.stack(held)
+    """Stack successive images into arrays of up to `size`."""
+    remaining = iter(pixels)
+    while batch := list(islice(remaining, size)):
+        yield np.stack(batch)

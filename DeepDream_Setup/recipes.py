@@ -1,6 +1,6 @@
-"""Recipes: everything that decides what a render looks like, in one YAML file.
+"""Recipes: everything that determines what a render looks like, in one YAML file.
 
-`microscope`, `paper` and `study` come with the package (`recipes/`); a path to a file of one's own is read alike.
+`microscope`, `paper` and `study` are included (`recipes/`); any path to a YAML file works as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from DeepDream_Setup.transforms import Transforms
 FOLDER = Path(__file__).with_name("recipes")
 
 READINGS = ("channel", "neuron", "cosine")
-"""Of a unit: mean over its map, the centre of it, the mean weighted by the cosine of each position."""
+"""How a unit is read: mean over its map, its centre, or the mean weighted by cosine."""
 
 Term = Literal["channel", "neuron", "cosine", "facet", "diversity", "layer_energy", "l2_to_grey", "total_variation"]
 
@@ -38,7 +38,7 @@ _Objective = Annotated[
 _Starts = Annotated[tuple[StrictStr, ...], Field(min_length=1, description="a list such as [grey, perlin]")]
 _Size = Annotated[
     Annotated[StrictInt, Field(ge=8)] | Annotated[StrictFloat, Field(gt=0, le=1)],
-    Field(description="pixels from 8, or a part such as 0.5"),
+    Field(description="pixels from 8, or a share such as 0.5"),
 ]
 
 
@@ -47,16 +47,16 @@ class Recipe:
     """How images are made.
 
     Attributes:
-        parametrization: how an image is written down.
-        objective: terms → their weights; exactly one of them is of `READINGS`. What is to be small (diversity is how
-            alike images are) has a negative weight.
-        steps: of Adam.
+        parametrization: see `parametrization`.
+        objective: term → weight, with exactly one of `READINGS`; penalties (diversity, too: it is similarity) have negative
+            weights.
+        steps: Adam steps.
         learning_rate: of Adam, on the parameters.
-        starts: images that are started from; a unit gets an image from each.
+        starts: starting images; a unit gets one image from each.
         transforms: how views vary.
-        size: pixels a side; below 1 it is a part of the side that the network takes.
-        rescue_steps: first steps in which gradients reach dead units.
-        facet_layer: layer at which the facets' probes read.
+        size: pixels per side; up to 1, a share of the network's input side.
+        rescue_steps: initial steps in which gradients pass through inactive ReLUs.
+        facet_layer: layer that the facets' probes read.
     """
 
     parametrization: Literal["pixel", "fourier", "maco"] = "fourier"
@@ -71,27 +71,27 @@ class Recipe:
 
     @property
     def reading(self) -> str:
-        """The term of `READINGS` in the objective."""
+        """The one term of the objective in `READINGS`."""
         return next(term for term in self.objective if term in READINGS)
 
     def as_json(self) -> dict[str, Any]:
-        """In the types that JSON has."""
+        """As JSON types."""
         return {**asdict(self), "starts": list(self.starts)}
 
     def side(self, network_side: int) -> int:
-        """Pixels a side of the images, for a network that takes `network_side`."""
+        """Pixels per side of the images, for a network input of `network_side`."""
         return int(self.size) if self.size > 1 else max(8, round(self.size * network_side))
 
     def with_starts(self, starts: list[str]) -> Recipe:
-        """The same, started from other images."""
+        """The same recipe with other starting images."""
         return replace(self, starts=tuple(starts))
 
 
 def read_recipe(name: str) -> Recipe:
-    """A recipe by its name, or of a YAML file.
+    """Read a recipe by name or from a YAML file.
 
     Raises:
-        InputError: no such recipe; no YAML; a key or value that a recipe does not have, with the nearest key.
+        InputError: no such recipe, not YAML, or an unknown key or value.
     """
     known = known_recipes()
     path = FOLDER / f"{name}.yaml" if name in known else Path(name)
@@ -102,5 +102,5 @@ def read_recipe(name: str) -> Recipe:
 
 
 def known_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Names of the included recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))

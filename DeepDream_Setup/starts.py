@@ -1,11 +1,12 @@
-"""Images that optimisation starts from: all random numbers from one generator, so the same seed gives the same start.
+"""Starting images of an optimisation, `(3, S, S)` from 0 to 1: `STARTS`, or any photograph.
 
-`fourier`, `grey`, `perlin`, `gradient`, `structured_noise`, or any photograph. The middle four are those of the published
-study's level 4. Each is `(3, S, S)`, from 0 to 1.
+`grey`, `perlin`, `gradient` and `structured_noise` are those of the published study's level 4. The same generator gives
+the same image.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 
@@ -21,10 +22,10 @@ Start = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
 def fourier(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Grey with a trace of noise whose amplitudes fall with frequency."""
+    """Grey with faint 1/f noise."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))
     noise = np.fft.rfft2(rng.standard_normal((3, size, size))) / np.maximum(frequency, 1 / size)
-    return 0.5 + 0.02 * _standardised(np.fft.irfft2(noise, (size, size)))
+    return 0.5 + 0.02 * _standardized(np.fft.irfft2(noise, (size, size)))
 
 
 def grey(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -33,28 +34,27 @@ def grey(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 
 
 def perlin(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Clouds in colour: gradient noise of four octaves (Perlin 1985)."""
+    """Coloured clouds: gradient noise of four octaves (Perlin 1985)."""
     octaves = [_gradient_noise(rng, size, 2 ** (octave + 1)) / 2**octave for octave in range(4)]
-    return np.clip(0.5 + 0.15 * _standardised(np.sum(octaves, axis=0)), 0, 1)
+    return np.clip(0.5 + 0.15 * _standardized(np.sum(octaves, axis=0)), 0, 1)
 
 
 def gradient(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """From one colour to another, along a random direction."""
+    """A gradient between two random colours, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     first, second = rng.uniform(0.2, 0.8, (2, 3, 1, 1))
     side = np.linspace(-1, 1, size)
     along = np.cos(angle) * side + np.sin(angle) * side[:, None]
-    mixed: NDArray[np.float64] = first + (second - first) * (along / np.abs(along).max() + 1) / 2
-    return mixed
+    return np.asarray(first + (second - first) * (along / np.abs(along).max() + 1) / 2)
 
 
 def structured_noise(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Patches of random colour, of five sizes one over another."""
+    """Square patches of random colour, of five sizes added up."""
     total = np.zeros((3, size, size))
     for cells in (2, 4, 8, 16, 32):
         index = np.arange(size) * cells // size
         total += rng.standard_normal((3, cells, cells))[:, index[:, None], index] / np.sqrt(cells)
-    return np.clip(0.5 + 0.15 * _standardised(total), 0, 1)
+    return np.clip(0.5 + 0.15 * _standardized(total), 0, 1)
 
 
 STARTS: dict[str, Start] = {
@@ -63,11 +63,11 @@ STARTS: dict[str, Start] = {
 
 
 def start_named(name: str) -> Start:
-    """A start by its name, or the photograph at a path, scaled to cover the image and cut at its centre.
+    """A start by its name, or a photograph by its path, scaled and center-cropped to the image.
 
     Raises:
-        InputError: neither; the nearest name is given.
-        ImageError: a photograph that cannot be read.
+        InputError: neither a name nor a file.
+        ImageError: the photograph cannot be read.
     """
     if name in STARTS:
         return STARTS[name]
@@ -78,22 +78,19 @@ def start_named(name: str) -> Start:
     return lambda rng, size: pixels_of(photograph, "clip", size, size).transpose(2, 0, 1) / 255
 
 
-def _standardised(x_CHW: NDArray[np.float64]) -> NDArray[np.float64]:
-    standardised: NDArray[np.float64] = (x_CHW - x_CHW.mean()) / x_CHW.std()
-    return standardised
+def _standardized(x_CHW: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((x_CHW - x_CHW.mean()) / x_CHW.std())
 
 
 def _gradient_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float64]:
-    """One octave, `(3, S, S)`: slopes at the corners of cells, smoothly joined."""
+    """One octave, `(3, S, S)`: random slopes at cell corners, smoothly interpolated."""
     angles = rng.uniform(0, 2 * np.pi, (3, cells + 1, cells + 1))
     place = (np.arange(size) + 0.5) * cells / size
     cell, inside = place.astype(int), place % 1
     smooth = inside**3 * (inside * (6 * inside - 15) + 10)
     total = np.zeros((3, size, size))
-    for down in (0, 1):
-        for across in (0, 1):
-            at = angles[:, (cell + down)[:, None], cell + across]
-            slope = np.cos(at) * (inside - across) + np.sin(at) * (inside - down)[:, None]
-            weight = np.abs(1 - down - smooth)[:, None] * np.abs(1 - across - smooth)
-            total += weight * slope
+    for down, across in itertools.product((0, 1), repeat=2):
+        at = angles[:, (cell + down)[:, None], cell + across]
+        slope = np.cos(at) * (inside - across) + np.sin(at) * (inside - down)[:, None]
+        total += np.abs(1 - down - smooth)[:, None] * np.abs(1 - across - smooth) * slope
     return total

@@ -1,7 +1,7 @@
-"""Random views of an image, so that what a unit is shown to prefer does not hang on single pixels.
+"""Random views of an image, so that an optimised image does not depend on single pixels.
 
-Padding, jitter, scaling, rotation and cropping follow one another; they are one affine map from the view back to the
-image, and one resampling, for each image with draws of its own. What lies outside the image is mid-grey.
+Padding, jitter, scaling, rotation and cropping are combined into one affine map from view to image, drawn for each image,
+and one resampling. Outside the image it is mid-grey.
 
 Shapes: N images, C = 3 colours, H and W space.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DRAWS = 7
-"""Numbers that a view takes: shift across and down, scale, angle, side of the window and its place."""
+"""Random numbers per view: shift across and down, scale, angle, side and position (two) of the window."""
 
 GREY = 0.5
 
@@ -41,14 +41,14 @@ _Range = Annotated[
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Transforms:
-    """How much views vary; the default is the image as it is.
+    """How much views vary; by default, not at all.
 
     Args:
-        pad: pixels of grey put around the image first; the larger image is what follows works on.
-        jitter: pixels that it is shifted by at most, either way, across and down.
-        scale: least and largest factor about its centre, on a logarithmic scale.
-        rotate: degrees that it is turned by at most, either way.
-        crop: least and largest side of the square window, as a part of the side; the window's place is random.
+        pad: pixels of grey added around the image before everything else.
+        jitter: largest shift in pixels, in each direction.
+        scale: smallest and largest factor, drawn log-uniformly.
+        rotate: largest rotation in degrees, either way.
+        crop: smallest and largest side of a square window at a random position, as a share of the image's side.
     """
 
     pad: _Amount = 0.0
@@ -58,21 +58,18 @@ class Transforms:
     crop: _Range = (1.0, 1.0)
 
     def maps(self, draws_ND: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-        """From a view's coordinates to the image's, `(N, 2, 3)`.
+        """Affine maps from a view's coordinates (x, y, 1) to the image's, `(N, 2, 3)`; -1 and 1 are the outer edges.
 
         Args:
             draws_ND: `DRAWS` numbers from 0 to 1 for each view.
             size: side of the image in pixels.
-
-        Returns:
-            Maps of (x, y, 1), where -1 and 1 are the outer edges.
         """
         across, down, scale, angle, side, left, top = draws_ND.T
         canvas = size + 2 * self.pad
         factor = self.scale[0] * (self.scale[1] / self.scale[0]) ** scale
         radians = np.radians(self.rotate) * (2 * angle - 1)
         window = self.crop[0] + (self.crop[1] - self.crop[0]) * side
-        # Backwards: out of the window, turned back, scaled back, shifted back, out of the padding.
+        # From view to image: undo the crop, then rotation and scale, then the shift, then the padding.
         turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]]).transpose(2, 0, 1)
         turn = turn / factor[:, None, None]
         place = np.stack([(1 - window) * (2 * left - 1), (1 - window) * (2 * top - 1)], 1)
@@ -83,17 +80,11 @@ class Transforms:
 
 
 def resample(x_NCHW: Tensor, maps: Tensor, height: int, width: int) -> Tensor:
-    """Views of images, bilinear; a map that is the identity gives an image of this size back.
-
-    Args:
-        x_NCHW: images.
-        maps: `(N, 2, 3)`, as `Transforms.maps` makes them.
-        height, width: of the views.
-    """
+    """Views of images of a height and width, by bilinear sampling along `maps`, `(N, 2, 3)` as of `Transforms.maps`."""
     grid = F.affine_grid(maps.to(x_NCHW), [len(x_NCHW), 3, height, width], align_corners=False)
     return F.grid_sample(x_NCHW - GREY, grid, align_corners=False) + GREY
 
 
 def plainly(images: int) -> Tensor:
-    """The maps of views that are the images as they are."""
+    """Identity maps: `resample` with them only changes the size."""
     return torch.eye(2, 3).expand(images, 2, 3)

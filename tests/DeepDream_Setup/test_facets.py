@@ -11,7 +11,7 @@ from Activation_Extraction import extract_layer_activations
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Activation_Extraction.models.units import parse_units
 from DeepDream_Setup.facets import facet, train_probes
-from DeepDream_Setup.objectives import Seen, channel
+from DeepDream_Setup.objectives import ForwardPass, channel
 from DeepDream_Setup.recipes import Recipe
 from DeepDream_Setup.render import render_units
 from DeepDream_Setup.transforms import Transforms
@@ -57,8 +57,8 @@ def test_objective_is_positive_attribution_along_the_probe_over_its_sum():
     below = torch.rand(2, 4, 3, 3, generator=generator).requires_grad_()
     weight, w = torch.eye(4) + torch.tensor([0.5, -0.5, 2, -1]), torch.randn(2, 4, generator=generator)
     above = torch.einsum("nmhw,km->nkhw", below, weight)
-    seen = Seen(torch.zeros(2, 3, 4, 4), {"top": above, "mid": below}, "top")
-    found = facet(channel(1), "mid", w).values(seen)
+    state = ForwardPass(torch.zeros(2, 3, 4, 4), {"top": above, "mid": below}, "top")
+    found = facet(channel(1), "mid", w).values(state)
     attribution = below.detach() * weight[1][:, None, None] / 9
     exciting = attribution.clamp(min=0)
     wanted = (exciting.sum((2, 3)) * w).sum(1) / exciting.sum((1, 2, 3)) * attribution.sum((1, 2, 3)) * 2

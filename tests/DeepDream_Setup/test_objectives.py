@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from DeepDream_Setup.objectives import (
-    Seen,
+    ForwardPass,
     centre_direction,
     channel,
     cosine_direction,
@@ -19,17 +19,17 @@ from InterpScore import InputError
 
 
 @pytest.fixture
-def seen():
+def state():
     """Four images, and their maps of five units and 3 × 4 positions."""
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(4, 5, 3, 4, generator=generator, dtype=torch.float64)
     other = torch.randn(4, 2, generator=generator, dtype=torch.float64)
-    return Seen(torch.rand(4, 3, 6, 6, generator=generator, dtype=torch.float64), {"top": a, "flat": other}, "top")
+    return ForwardPass(torch.rand(4, 3, 6, 6, generator=generator, dtype=torch.float64), {"top": a, "flat": other}, "top")
 
 
-def by_hand(seen, image):
+def by_hand(state, image):
     """Numbers of one image by loops, for unit 2 and the direction (1, 0, -2, 0, .5)."""
-    a, x = seen.activations["top"][image].numpy(), seen.images_NCHW[image].numpy()
+    a, x = state.activations["top"][image].numpy(), state.images_NCHW[image].numpy()
     v = [1, 0, -2, 0, 0.5]
     positions = [(y, z) for y in range(3) for z in range(4)]
     products = {p: sum(v[u] * a[u][p] for u in range(5)) for p in positions}
@@ -47,7 +47,7 @@ def by_hand(seen, image):
     }
 
 
-def test_objectives_are_their_formulas(seen):
+def test_objectives_are_their_formulas(state):
     v = torch.tensor([1, 0, -2, 0, 0.5])
     objectives = {
         "channel": channel(2), "neuron": neuron(2), "direction": direction(v), "centre": centre_direction(v),
@@ -55,51 +55,51 @@ def test_objectives_are_their_formulas(seen):
         "variation": total_variation(),
     }  # fmt: skip
     for image in range(4):
-        for name, wanted in by_hand(seen, image).items():
-            assert objectives[name].values(seen)[image] == pytest.approx(wanted, rel=1e-6), name
+        for name, wanted in by_hand(state, image).items():
+            assert objectives[name].values(state)[image] == pytest.approx(wanted, rel=1e-6), name
 
 
-def test_algebra_is_arithmetic_on_each_images_number(seen):
-    a, b = channel(1).values(seen), l2_to_grey().values(seen)
-    combined = (channel(1) - 0.5 * l2_to_grey() + -channel(1) * 3).values(seen)
+def test_algebra_is_arithmetic_on_each_images_number(state):
+    a, b = channel(1).values(state), l2_to_grey().values(state)
+    combined = (channel(1) - 0.5 * l2_to_grey() + -channel(1) * 3).values(state)
     torch.testing.assert_close(combined, -2 * a - 0.5 * b)
 
 
-def test_each_image_may_have_a_unit_of_its_own(seen):
-    found = channel([3, 0, 0, 4]).values(seen)
-    assert found.tolist() == [float(channel(unit).values(seen)[i]) for i, unit in enumerate([3, 0, 0, 4])]
+def test_each_image_may_have_a_unit_of_its_own(state):
+    found = channel([3, 0, 0, 4]).values(state)
+    assert found.tolist() == [float(channel(unit).values(state)[i]) for i, unit in enumerate([3, 0, 0, 4])]
 
 
-def test_several_units_jointly_are_the_sum_of_them(seen):
+def test_several_units_jointly_are_the_sum_of_them(state):
     joint = direction(torch.tensor([0.0, 1, 0, 1, 0]))
-    torch.testing.assert_close(joint.values(seen), (channel(1) + channel(3)).values(seen))
+    torch.testing.assert_close(joint.values(state), (channel(1) + channel(3)).values(state))
 
 
-def test_another_layer_is_read_where_it_is_named_and_told_of(seen):
+def test_another_layer_is_read_where_it_is_named_and_told_of(state):
     objective = channel(0) + channel(1, layer="flat")
     assert objective.layers == {"flat"}
-    wanted = channel(0).values(seen) + seen.activations["flat"][:, 1]
-    torch.testing.assert_close(objective.values(seen), wanted)
+    wanted = channel(0).values(state) + state.activations["flat"][:, 1]
+    torch.testing.assert_close(objective.values(state), wanted)
 
 
-def test_diversity_is_the_mean_cosine_of_gram_matrices_within_a_group(seen):
-    a = seen.activations["top"].flatten(2)
+def test_diversity_is_the_mean_cosine_of_gram_matrices_within_a_group(state):
+    a = state.activations["top"].flatten(2)
     gram = [(one @ one.T).flatten() for one in a]
     cosine = [[torch.dot(g, h) / (g.norm() * h.norm()) for h in gram] for g in gram]
     wanted = [cosine[0][1], cosine[1][0], cosine[2][3], cosine[3][2]]
-    torch.testing.assert_close(diversity(2).values(seen), torch.stack(wanted))
+    torch.testing.assert_close(diversity(2).values(state), torch.stack(wanted))
 
 
-def test_alike_images_have_a_diversity_term_of_1(seen):
-    same = Seen(seen.images_NCHW, {"top": seen.activations["top"][:1].expand(4, -1, -1, -1)}, "top")
+def test_alike_images_have_a_diversity_term_of_1(state):
+    same = ForwardPass(state.images_NCHW, {"top": state.activations["top"][:1].expand(4, -1, -1, -1)}, "top")
     torch.testing.assert_close(diversity(4).values(same), torch.ones(4, dtype=torch.float64))
 
 
-def test_unit_that_the_layer_does_not_have_is_named(seen):
+def test_unit_that_the_layer_does_not_have_is_named(state):
     with pytest.raises(InputError, match="unit '5': the layer has units 0 to 4"):
-        channel(5).values(seen)
+        channel(5).values(state)
 
 
-def test_direction_of_another_length_is_refused(seen):
+def test_direction_of_another_length_is_refused(state):
     with pytest.raises(InputError, match="direction: 3 numbers; expected one for each of 5 units"):
-        direction(torch.ones(3)).values(seen)
+        direction(torch.ones(3)).values(state)
