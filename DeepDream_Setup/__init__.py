@@ -9,8 +9,7 @@ from Activation_Extraction.base.lazy import lazy_names
 
 _HOME = {
     "channel": "objectives",
-    "cosine_direction": "objectives",
-    "direction": "objectives",
+    "cosine": "objectives",
     "diversity": "objectives",
     "l2_to_grey": "objectives",
     "layer_energy": "objectives",

@@ -120,7 +120,7 @@ def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
         share_N: Tensor = along_N / total_N * probes_NM.shape[1] ** 0.5
         return share_N * read_N.detach()
 
-    return Objective(values, reading.layers | {layer})
+    return Objective(values)
 
 
 def _discriminant(a_IM: NDArray[np.float64], is_label: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.models.units import Unit
 
-Units: TypeAlias = "int | Sequence[int]"
-"""A unit for all images, or one for each."""
+Target: TypeAlias = "int | Sequence[int] | Tensor"
+"""A unit for all images or one for each; or a direction of floats, `(U,)` for all images or `(N, U)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +46,12 @@ class ForwardPass:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A number for each image; objectives can be added, subtracted, negated and multiplied by numbers.
-
-    Attributes:
-        values: computes the numbers, `(N,)`.
-        layers: layers that it names.
-    """
+    """A number for each image, `(N,)`; objectives can be added, subtracted, negated and multiplied by numbers."""
 
     values: Callable[[ForwardPass], Tensor]
-    layers: frozenset[str] = frozenset()
 
     def __add__(self, other: Objective) -> Objective:
-        return Objective(lambda state: self.values(state) + other.values(state), self.layers | other.layers)
+        return Objective(lambda state: self.values(state) + other.values(state))
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
@@ -66,30 +60,41 @@ class Objective:
         return -1.0 * self
 
     def __mul__(self, factor: float) -> Objective:
-        return Objective(lambda state: factor * self.values(state), self.layers)
+        return Objective(lambda state: factor * self.values(state))
 
     __rmul__ = __mul__
 
 
-# Of units -----------------------------------------------------------------------------------------------------------
+# Of units; `layer` None is the layer being rendered -----------------------------------------------------------------
 
 
-def channel(units: Units, layer: str | None = None) -> Objective:
-    """Mean activation of a unit over all positions.
-
-    Args:
-        units: one for all images, or one for each.
-        layer: None is the layer being rendered.
+def channel(target: Target, layer: str | None = None) -> Objective:
+    """Mean activation of a unit or direction over all positions.
 
     Raises:
-        InputError: when computed: the layer has no such unit.
+        InputError: when computed: the layer has no such unit, or another number of units than the direction.
     """
-    return _of_layer(lambda a: _flat(_maps(a, units)).mean(1), layer)
+    return _of_layer(lambda a: along(a, target).flatten(1).mean(1), layer)
 
 
-def neuron(units: Units, layer: str | None = None) -> Objective:
-    """Activation of a unit at the centre of its map; arguments as for `channel`."""
-    return _of_layer(lambda a: centre(_maps(a, units)), layer)
+def neuron(target: Target, layer: str | None = None) -> Objective:
+    """Activation of a unit or direction at the centre of its map; raises as `channel`."""
+    return _of_layer(lambda a: centre(along(a, target)), layer)
+
+
+def cosine(direction: Tensor, power: float = 2.0, layer: str | None = None) -> Objective:
+    """`channel` of a direction, with each position weighted by its cosine with the direction, to a power.
+
+    Cosines below 0.1 count as 0.1, so that every position has a gradient.
+    """
+
+    def values(a: Tensor) -> Tensor:
+        product = along(a, direction)
+        lengths = a.norm(dim=1) * direction.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
+        cosines = product / lengths.clamp(min=1e-6)
+        return torch.mean((product * cosines.clamp(min=0.1) ** power).flatten(1), 1)
+
+    return _of_layer(values, layer)
 
 
 def directions(units: Sequence[Unit], count: int) -> Tensor:
@@ -98,31 +103,6 @@ def directions(units: Sequence[Unit], count: int) -> Tensor:
     for row, unit in enumerate(units):
         vectors[row, list(unit.channels)] = 1
     return vectors
-
-
-def direction(vectors: Tensor, layer: str | None = None) -> Objective:
-    """Dot product with a direction, `(U,)` or one for each image `(N, U)`, averaged over positions."""
-    return _of_layer(lambda a: along(a, vectors).flatten(1).mean(1), layer)
-
-
-def cosine_direction(vectors: Tensor, power: float = 2.0, layer: str | None = None) -> Objective:
-    """`direction`, with each position weighted by its cosine with the direction, to a power.
-
-    Cosines below 0.1 count as 0.1, so that every position has a gradient.
-    """
-
-    def values(a: Tensor) -> Tensor:
-        product = along(a, vectors)
-        lengths = a.norm(dim=1) * vectors.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
-        cosine = product / lengths.clamp(min=1e-6)
-        return torch.mean((product * cosine.clamp(min=0.1) ** power).flatten(1), 1)
-
-    return _of_layer(values, layer)
-
-
-def centre_direction(vectors: Tensor, layer: str | None = None) -> Objective:
-    """Dot product with a direction at the centre of the map: `neuron` for directions."""
-    return _of_layer(lambda a: centre(along(a, vectors)), layer)
 
 
 def layer_energy(layer: str | None = None) -> Objective:
@@ -143,7 +123,7 @@ def diversity(images: int, layer: str | None = None) -> Objective:
     def values(a: Tensor) -> Tensor:
         if images < 2 or len(a) % images:
             raise InputError(f"diversity: {len(a)} images in groups of {images}; expected whole groups of two or more")
-        a_NUP = _flat(a, 2)
+        a_NUP = _positions(a)
         gram = F.normalize((a_NUP @ a_NUP.mT).flatten(1), dim=1, eps=1e-6).reshape(len(a) // images, images, -1)
         cosines = gram @ gram.mT
         alike: Tensor = (cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)) / (images - 1)
@@ -167,15 +147,20 @@ def total_variation() -> Objective:
     return Objective(values)
 
 
-# Reading maps -------------------------------------------------------------------------------------------------------
+# Maps ---------------------------------------------------------------------------------------------------------------
 
 
-def along(a: Tensor, vectors: Tensor) -> Tensor:
-    """Dot product of each position with a direction: `(N, U, …)` and `(U,)` or `(N, U)` to `(N, …)`."""
-    if vectors.shape[-1] != a.shape[1]:
-        raise InputError(f"direction: {vectors.shape[-1]} numbers; expected one for each of {a.shape[1]} units")
-    subscripts = "nup,u->np" if vectors.ndim == 1 else "nup,nu->np"
-    return torch.einsum(subscripts, _flat(a, 2), vectors.to(a)).reshape(len(a), *a.shape[2:])
+def along(a: Tensor, target: Target) -> Tensor:
+    """The map of each image's unit, or its dot product with a direction: `(N, U, …)` to `(N, …)`."""
+    if isinstance(target, Tensor) and target.is_floating_point():
+        if target.shape[-1] != a.shape[1]:
+            raise InputError(f"direction: {target.shape[-1]} numbers; expected one for each of {a.shape[1]} units")
+        subscripts = "nup,u->np" if target.ndim == 1 else "nup,nu->np"
+        return torch.einsum(subscripts, _positions(a), target.to(a)).reshape(len(a), *a.shape[2:])
+    index = torch.as_tensor(target, device=a.device).expand(len(a))
+    if len(wrong := index[(index < 0) | (index >= a.shape[1])]):
+        raise InputError(f"unit {shown(int(wrong[0]))}: the layer has units 0 to {a.shape[1] - 1}")
+    return a[torch.arange(len(a), device=a.device), index]
 
 
 def centre(maps: Tensor) -> Tensor:
@@ -186,16 +171,9 @@ def centre(maps: Tensor) -> Tensor:
 
 
 def _of_layer(values: Callable[[Tensor], Tensor], layer: str | None) -> Objective:
-    return Objective(lambda state: values(state.at(layer)), frozenset([layer] if layer else []))
+    return Objective(lambda state: values(state.at(layer)))
 
 
-def _maps(a: Tensor, units: Units) -> Tensor:
-    index = torch.as_tensor(units, device=a.device).expand(len(a))
-    if len(wrong := index[(index < 0) | (index >= a.shape[1])]):
-        raise InputError(f"unit {shown(int(wrong[0]))}: the layer has units 0 to {a.shape[1] - 1}")
-    return a[torch.arange(len(a), device=a.device), index]
-
-
-def _flat(a: Tensor, axes: int = 1) -> Tensor:
-    """Positions flattened into one axis, of length 1 where a layer has none."""
-    return a.flatten(axes) if a.ndim > axes else a.unsqueeze(axes)
+def _positions(a: Tensor) -> Tensor:
+    """`(N, U, P)`: positions flattened into one axis, of length 1 where a layer has none."""
+    return a.flatten(2) if a.ndim > 2 else a.unsqueeze(2)

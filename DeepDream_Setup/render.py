@@ -30,13 +30,13 @@ from DeepDream_Setup.network import CutNetwork
 from DeepDream_Setup.objectives import (
     ForwardPass,
     Objective,
-    centre_direction,
-    cosine_direction,
-    direction,
+    channel,
+    cosine,
     directions,
     diversity,
     l2_to_grey,
     layer_energy,
+    neuron,
     total_variation,
 )
 from DeepDream_Setup.parametrization import Fourier, ImageStatistics, Maco, Parametrization, Pixel
@@ -50,9 +50,7 @@ TILE = 8
 LOSSES = 9
 """Values of the objective recorded for each image, evenly spaced from the first step to the last."""
 
-READINGS: dict[str, Callable[[Tensor], Objective]] = {
-    "channel": direction, "neuron": centre_direction, "cosine": cosine_direction,
-}  # fmt: skip
+READINGS: dict[str, Callable[[Tensor], Objective]] = {"channel": channel, "neuron": neuron, "cosine": cosine}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,8 @@ import torch
 
 from DeepDream_Setup.objectives import (
     ForwardPass,
-    centre_direction,
     channel,
-    cosine_direction,
-    direction,
+    cosine,
     diversity,
     l2_to_grey,
     layer_energy,
@@ -24,7 +22,9 @@ def state():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(4, 5, 3, 4, generator=generator, dtype=torch.float64)
     other = torch.randn(4, 2, generator=generator, dtype=torch.float64)
-    return ForwardPass(torch.rand(4, 3, 6, 6, generator=generator, dtype=torch.float64), {"top": a, "flat": other}, "top")
+    return ForwardPass(
+        torch.rand(4, 3, 6, 6, generator=generator, dtype=torch.float64), {"top": a, "flat": other}, "top"
+    )
 
 
 def by_hand(state, image):
@@ -50,8 +50,8 @@ def by_hand(state, image):
 def test_objectives_are_their_formulas(state):
     v = torch.tensor([1, 0, -2, 0, 0.5])
     objectives = {
-        "channel": channel(2), "neuron": neuron(2), "direction": direction(v), "centre": centre_direction(v),
-        "cosine": cosine_direction(v, power=3), "energy": layer_energy(), "grey": l2_to_grey(),
+        "channel": channel(2), "neuron": neuron(2), "direction": channel(v), "centre": neuron(v),
+        "cosine": cosine(v, power=3), "energy": layer_energy(), "grey": l2_to_grey(),
         "variation": total_variation(),
     }  # fmt: skip
     for image in range(4):
@@ -71,13 +71,12 @@ def test_each_image_may_have_a_unit_of_its_own(state):
 
 
 def test_several_units_jointly_are_the_sum_of_them(state):
-    joint = direction(torch.tensor([0.0, 1, 0, 1, 0]))
+    joint = channel(torch.tensor([0.0, 1, 0, 1, 0]))
     torch.testing.assert_close(joint.values(state), (channel(1) + channel(3)).values(state))
 
 
-def test_another_layer_is_read_where_it_is_named_and_told_of(state):
+def test_another_layer_is_read_where_it_is_named(state):
     objective = channel(0) + channel(1, layer="flat")
-    assert objective.layers == {"flat"}
     wanted = channel(0).values(state) + state.activations["flat"][:, 1]
     torch.testing.assert_close(objective.values(state), wanted)
 
@@ -102,4 +101,4 @@ def test_unit_that_the_layer_does_not_have_is_named(state):
 
 def test_direction_of_another_length_is_refused(state):
     with pytest.raises(InputError, match="direction: 3 numbers; expected one for each of 5 units"):
-        direction(torch.ones(3)).values(state)
+        channel(torch.ones(3)).values(state)

@@ -47,7 +47,7 @@ def test_recipe_of_ones_own_is_read_with_defaults(written):
         ("steps: 0", "steps: found '0'; expected a whole number from 1"),
         ("steps: 1.5", "steps: found '1.5'; expected a whole number"),
         ("steps: true", "steps: found 'True'; expected a whole number"),
-        ("size: 1.5", "size: found '1.5'; expected pixels from 8, or a part such as 0.5"),
+        ("size: 1.5", "size: found '1.5'; expected pixels from 8, or a share such as 0.5"),
         ("learning_rate: -1", "learning_rate: found '-1'; expected a number above 0"),
         (
             "parametrization: fourer",
