@@ -74,7 +74,7 @@ def channel(target: Target, layer: str | None = None) -> Objective:
     Raises:
         InputError: when computed: the layer has no such unit, or another number of units than the direction.
     """
-    return _of_layer(lambda a: along(a, target).flatten(1).mean(1), layer)
+    return _of_layer(lambda a: _mean(along(a, target)), layer)
 
 
 def neuron(target: Target, layer: str | None = None) -> Objective:
@@ -92,7 +92,7 @@ def cosine(direction: Tensor, power: float = 2.0, layer: str | None = None) -> O
         product = along(a, direction)
         lengths = a.norm(dim=1) * direction.norm(dim=-1).reshape(-1, *[1] * (a.ndim - 2))
         cosines = product / lengths.clamp(min=1e-6)
-        return torch.mean((product * cosines.clamp(min=0.1) ** power).flatten(1), 1)
+        return _mean(product * cosines.clamp(min=0.1) ** power)
 
     return _of_layer(values, layer)
 
@@ -107,7 +107,7 @@ def directions(units: Sequence[Unit], count: int) -> Tensor:
 
 def layer_energy(layer: str | None = None) -> Objective:
     """Mean square of all activations, which DeepDream maximises (Mordvintsev et al. 2015)."""
-    return _of_layer(lambda a: a.square().flatten(1).mean(1), layer)
+    return _of_layer(lambda a: _mean(a.square()), layer)
 
 
 # Of images ----------------------------------------------------------------------------------------------------------
@@ -134,14 +134,14 @@ def diversity(images: int, layer: str | None = None) -> Objective:
 
 def l2_to_grey() -> Objective:
     """Mean square distance of an image from mid-grey; subtract it."""
-    return Objective(lambda state: (state.images_NCHW - 0.5).square().flatten(1).mean(1))
+    return Objective(lambda state: _mean((state.images_NCHW - 0.5).square()))
 
 
 def total_variation() -> Objective:
     """Mean distance between neighbouring pixels, down and across; subtract it."""
 
     def values(state: ForwardPass) -> Tensor:
-        down, across = (state.images_NCHW.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3))
+        down, across = (_mean(state.images_NCHW.diff(dim=axis).abs()) for axis in (2, 3))
         return down + across
 
     return Objective(values)
@@ -168,6 +168,11 @@ def centre(maps: Tensor) -> Tensor:
     for side in maps.shape[1:]:
         maps = maps.select(1, side // 2)
     return maps
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean of each image's numbers, `(N, …)` to `(N,)`."""
+    return x.reshape(len(x), -1).mean(1)
 
 
 def _of_layer(values: Callable[[Tensor], Tensor], layer: str | None) -> Objective:

@@ -79,6 +79,9 @@ def test_another_layer_is_read_where_it_is_named(state):
     objective = channel(0) + channel(1, layer="flat")
     wanted = channel(0).values(state) + state.activations["flat"][:, 1]
     torch.testing.assert_close(objective.values(state), wanted)
+    for read in (channel, neuron, lambda v, layer: cosine(v, 0, layer)):
+        found = read(torch.tensor([0.0, 2]), "flat").values(state)
+        torch.testing.assert_close(found, 2 * state.activations["flat"][:, 1])
 
 
 def test_diversity_is_the_mean_cosine_of_gram_matrices_within_a_group(state):
