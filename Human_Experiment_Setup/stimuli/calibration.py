@@ -1,6 +1,6 @@
-"""How strong a perturbation is, and how far its knob must be turned to make it so.
+"""Strength of a perturbation: measuring it, and finding the amount that gives a declared strength.
 
-Everything is measured on whole levels from 0 to 255, as they are saved, against the clean picture of the same size.
+Strength is measured on 8-bit pixels, as saved, against the clean picture of the same size.
 
 Shapes: H height, W width, C = 3 channels.
 """
@@ -8,8 +8,6 @@ Shapes: H height, W width, C = 3 channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,24 +16,10 @@ from scipy.ndimage import gaussian_filter
 from Human_Experiment_Setup.stimuli.perturbations import Floats, Knob, Pixels, pixels
 
 TOLERANCE = 0.02
-"""Relative error of the size of a change up to which a declared strength counts as reached."""
+"""Largest relative error in the size of a change for a declared strength to count as reached."""
 
-MEASURES: Mapping[str, str] = MappingProxyType(
-    {
-        "snr_db": "20 · log10 of the RMS of the clean picture about each channel's mean ÷ RMS of the difference",
-        "rms": "RMS of the difference over pixels and channels, as a share of the whole range",
-        "ssim": "mean structural similarity (Wang et al. 2004: Gaussian windows, σ 1.5 pixels), over channels",
-    }
-)
-"""What a strength can be declared in, and what exactly is measured."""
-
-NORMS: Mapping[str, str] = MappingProxyType(
-    {
-        "linf": "the largest difference of any value, in levels of 255",
-        "l2": "RMS of the difference over pixels and channels, in levels of 255",
-    }
-)
-"""What an adversarial picture can be bounded in."""
+MEASURES = ("snr_db", "rms", "ssim")
+"""Measures that a strength can be declared in; see `measured`."""
 
 _CLOSE_ENOUGH = 0.001
 _TURNS = 24
@@ -43,26 +27,26 @@ _SSIM_SIGMA, _SSIM_REACH = 1.5, 5
 
 
 class Calibrated(NamedTuple):
-    """A picture, and the strength that is measured on it."""
+    """A picture and the strength measured on it."""
 
     pixels_HWC: Pixels
     measured: float
 
 
 def signal(clean_HWC: Pixels) -> float:
-    """RMS of a picture about the mean of each channel, as a share of the whole range; 0 of a flat colour."""
+    """RMS of a picture about each channel's mean, as a share of the value range; 0 for a flat colour."""
     return float(np.sqrt(np.mean(clean_HWC.var(axis=(0, 1), dtype=np.float64))) / 255)
 
 
 def rms(clean_HWC: Pixels, changed_HWC: Pixels) -> float:
-    """RMS of the difference over pixels and channels, as a share of the whole range."""
+    """RMS of the difference over pixels and channels, as a share of the value range."""
     return float(np.sqrt(np.mean((changed_HWC / 255.0 - clean_HWC / 255.0) ** 2)))
 
 
 def ssim(clean_HWC: Pixels, changed_HWC: Pixels) -> float:
-    """Mean structural similarity of two pictures, 1 when they are the same; windows that leave the picture are left out.
+    """Mean structural similarity over channels, 1 for equal pictures; only windows that fit the picture count.
 
-    Source: Wang, Bovik, Sheikh & Simoncelli 2004, with K1 .01 and K2 .03; mean over channels.
+    Source: Wang, Bovik, Sheikh & Simoncelli 2004: Gaussian windows, σ 1.5 pixels, K1 0.01, K2 0.03.
     """
 
     def local(x_HWC: Floats) -> Floats:
@@ -79,7 +63,13 @@ def ssim(clean_HWC: Pixels, changed_HWC: Pixels) -> float:
 
 
 def measured(measure: str, clean_HWC: Pixels, changed_HWC: Pixels) -> float:
-    """The strength of a change in one of `MEASURES`, or its size in one of `NORMS`.
+    """The strength of a change.
+
+    | measure | strength |
+    |---|---|
+    | `snr_db` | 20 · log10 of `signal` ÷ `rms` |
+    | `rms`, `ssim` | see there |
+    | `linf`, `l2` | largest difference of any value; RMS of the difference; both on the scale of 0 to 255 |
 
     >>> clean = np.array([[[0, 0, 0], [200, 200, 200]]], np.uint8)
     >>> round(measured("snr_db", clean, clean + np.uint8(10)), 3)
@@ -90,13 +80,13 @@ def measured(measure: str, clean_HWC: Pixels, changed_HWC: Pixels) -> float:
     if measure == "linf":
         return float(np.abs(changed_HWC.astype(int) - clean_HWC).max())
     difference = rms(clean_HWC, changed_HWC)
-    if measure in ("rms", "l2"):
-        return difference * (255 if measure == "l2" else 1)
-    return 20 * math.log10(signal(clean_HWC) / difference) if difference else math.inf
+    if measure == "snr_db":
+        return 20 * math.log10(signal(clean_HWC) / difference) if difference else math.inf
+    return difference * (255 if measure == "l2" else 1)
 
 
 def excess(measure: str, declared: float, found: float) -> float:
-    """By which share a change is larger than declared; the error is of amplitudes, not of decibels.
+    """How much larger a change is than declared, as a share of its amplitude (not of decibels).
 
     >>> round(excess("snr_db", 6.0, 5.9), 4), excess("rms", 0.1, 0.05), round(excess("ssim", 0.8, 0.7), 4)
     (0.0116, -0.5, 0.5)
@@ -105,24 +95,22 @@ def excess(measure: str, declared: float, found: float) -> float:
 
 
 def calibrated(knob: Knob, largest: float, clean_HWC: Pixels, measure: str, declared: float) -> Calibrated:
-    """The picture whose change comes nearest to a declared strength, by bisection on what would be saved.
+    """The picture with the strength nearest to the declared one, by bisection on the pixels that would be saved.
+
+    Clipping or 8-bit rounding may keep the strength from being reached: see `TOLERANCE`.
 
     Args:
         knob: amount → picture, from 0 to 1.
-        largest: the amount to search up to.
-        clean_HWC: what the change is measured against.
-        measure: of `MEASURES`.
-        declared: the strength that is wanted.
-
-    Returns:
-        The best of all that were tried. Where clipping, or whole levels, allow no more (or no less), its strength is
-        another one than declared: see `TOLERANCE`.
+        largest: largest amount to try.
+        clean_HWC: the clean picture.
+        measure: one of `MEASURES`.
+        declared: the strength to reach.
     """
     low, high = 0.0, 1.0
     best, error = Calibrated(clean_HWC, math.nan), math.inf
     for _ in range(_TURNS):
         middle = (low + high) / 2
-        changed_HWC = pixels(knob(largest * middle**3))  # small amounts lie close together
+        changed_HWC = pixels(knob(largest * middle**3))  # finer steps at small amounts
         found = measured(measure, clean_HWC, changed_HWC)
         above = excess(measure, declared, found)
         if abs(above) < error:
@@ -134,5 +122,5 @@ def calibrated(knob: Knob, largest: float, clean_HWC: Pixels, measure: str, decl
 
 
 def _size(measure: str, strength: float) -> float:
-    """A strength as the size of the change: twice of it is twice the change."""
+    """The amplitude of a change of some strength."""
     return {"snr_db": 10 ** (-strength / 20), "rms": strength, "ssim": 1 - strength}[measure]

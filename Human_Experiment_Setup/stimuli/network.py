@@ -1,4 +1,4 @@
-"""The network of a study: what its adversarial pictures are made against, and what activations are measured with."""
+"""The network of a study: adversarial pictures are made against it, and it measures activations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
 from Human_Experiment_Setup.stimuli.adversarial import attacked
-from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, Score, class_log_odds, unit_activation
+from Human_Experiment_Setup.stimuli.differentiable import Preprocessing, Score, class_log_odds, unit_activation
 from Human_Experiment_Setup.stimuli.perturbations import Floats, Pixels
 from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, Protocol
 from InterpScore.interventions.layer import unit_count
@@ -28,18 +28,19 @@ _SHOWN = 10
 
 
 class Network:
-    """A model that reads pictures of one size.
+    """A model for pictures of one size.
 
-    It runs on one thread, unless the model was loaded for more: sums are then made in one order, whatever the machine
-    has, and a descent takes the same path.
+    It runs on one thread, unless the model was loaded for more, so that sums are in the same order on any machine and a
+    descent takes the same path.
 
     Args:
-        layer: of the units, by any of its names; None where no unit is meant.
+        model: the model.
+        layer: of the units, by any of its names; None without units.
         preprocessing: a preset; None is the model's own.
         side: of the pictures, in pixels.
 
     Raises:
-        InputError: no such layer, or no such preset.
+        InputError: no such layer or preset.
     """
 
     def __init__(self, model: Model, layer: str | None, preprocessing: str | None, side: int) -> None:
@@ -55,8 +56,8 @@ class Network:
         return Network, (self.model, self.layer, self.preset, self._side)
 
     @cached_property
-    def _reading(self) -> NetworkReading:
-        return NetworkReading(self.model.image_input, self.preset, self._side)
+    def _preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.model.image_input, self.preset, self._side)
 
     @cached_property
     def _network(self) -> PreparedNetwork:
@@ -70,7 +71,7 @@ class Network:
 
     @property
     def render_places(self) -> list[str]:
-        """Where renders of the layer's units may lie: `<model>/<layer>`, whatever the layer was called."""
+        """Folders where renders of the layer may be: `<model>/<layer>`, by any of its names."""
         return [f"{self.model.name}/{name}" for name in self.layer_names]
 
     @property
@@ -79,11 +80,11 @@ class Network:
         return {**self.model.identity, "layer": self.layer, "preprocessing": self.preset}
 
     def check(self, protocol: Protocol, concepts: Sequence[str], units: Mapping[str, int]) -> None:
-        """Refuse what a level would fail on.
+        """Refuse what some level would fail on.
 
         Raises:
-            InputError: a unit that the layer does not have; for adversarial levels, a preset that gradients cannot
-                pass, or a class where there is no text tower.
+            InputError: the layer has no such unit; for adversarial levels, a preset that is not differentiable, or a
+                class without a text tower.
         """
         if self.layer is not None:
             count = unit_count(self.model, self.layer)
@@ -93,15 +94,15 @@ class Network:
                 )
         for level in protocol.levels.values():
             if isinstance(level, AdversarialLevel):
-                _ = self._reading  # made now, as it refuses presets
+                _ = self._preprocessing  # which may refuse the preset
                 for concept in concepts:
                     self.score(level, concept, concepts, units)
 
     def activations(self, images: Sequence[Path | str | bytes]) -> Floats:
-        """Activations of every unit of the layer, `(I, U)`, as extraction reads the files.
+        """Activations of every unit of the layer, `(I, U)`, as of extraction.
 
         Raises:
-            InputError: the images that cannot be read, by name.
+            InputError: unreadable images, by name.
         """
         assert self.layer is not None
         with warnings.catch_warnings():
@@ -112,16 +113,12 @@ class Network:
         return np.asarray(found.values, dtype=np.float64)
 
     def score(self, level: AdversarialLevel, concept: str, concepts: Sequence[str], units: Mapping[str, int]) -> Score:
-        """What an adversarial level changes: the activation of the concept's unit, or the log odds of its class."""
-
-        def make() -> Score:
-            if level.target == "unit":
-                return unit_activation(self._network, units[concept])
-            texts = [level.prompt.replace("{}", each) for each in concepts]
-            return class_log_odds(self.model, texts, list(concepts).index(concept))
-
+        """The target of an adversarial level: the activation of the concept's unit, or the log odds of its class."""
+        if level.target == "unit":
+            return unit_activation(self._network, units[concept])
         if (level, concept) not in self._scores:
-            self._scores[level, concept] = make()
+            texts = [level.prompt.replace("{}", each) for each in concepts]
+            self._scores[level, concept] = class_log_odds(self.model, texts, list(concepts).index(concept))
         return self._scores[level, concept]
 
     def attacked(
@@ -129,10 +126,10 @@ class Network:
     ) -> Pixels:
         """See `adversarial.attacked`."""
         with limited_threads(self.model.threads):
-            return attacked(picture, score, self._reading, level, generator)
+            return attacked(picture, score, self._preprocessing, level, generator)
 
     def probability(self, path: Path, log_odds: Score) -> float:
-        """The probability of a class on a file, read by the project's own preprocessing."""
+        """The probability of a class on a file, with the preprocessing of extraction."""
         x = prepare(path, self.model.image_input, self.preset)[None]
         with torch.inference_mode(), limited_threads(self.model.threads):
             return float(log_odds(x.to(self.model.device))[0].sigmoid())

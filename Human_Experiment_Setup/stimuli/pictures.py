@@ -1,4 +1,4 @@
-"""Pictures as a study shows them: square, of one size, in sRGB, with nothing in the file but pixels.
+"""Pictures of a study: square, of one size, in sRGB, without metadata.
 
 Shapes: S side, C = 3 channels.
 """
@@ -16,12 +16,12 @@ from Human_Experiment_Setup.stimuli.perturbations import Pixels
 
 
 def study_picture(data: bytes, name: str, side: int) -> Pixels:
-    """The bytes of an image file as S × S × C: upright, in sRGB, its centre cut out square and scaled with LANCZOS.
+    """The bytes of an image file as S × S × C: upright, in sRGB, center-cropped to a square, resized with LANCZOS.
 
-    A colour profile is applied, as a browser does, since the file that is saved has none; one that is damaged is not.
+    A colour profile is applied, as in a browser, since the saved file has none; damaged profiles are ignored.
 
     Raises:
-        ImageError: what `read_image` raises.
+        ImageError: as `read_image`.
     """
     picture = _in_srgb(read_image(data, name=name), data)
     short = min(picture.size)
@@ -31,7 +31,7 @@ def study_picture(data: bytes, name: str, side: int) -> Pixels:
 
 
 def saved_picture(path: Path) -> Pixels:
-    """The pixels of a picture of a study."""
+    """The pixels of a saved picture."""
     return np.asarray(read_image(path).convert("RGB"))
 
 
@@ -45,6 +45,6 @@ def _in_srgb(picture: Image.Image, data: bytes) -> Image.Image:
         converted = ImageCms.profileToProfile(
             coloured, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
-    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of other colours than the picture's
+    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of another colour mode
         converted = None
     return picture.convert("RGB") if converted is None else converted

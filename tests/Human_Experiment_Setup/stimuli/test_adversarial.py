@@ -12,11 +12,11 @@ from Activation_Extraction.clip_helpers import PRESETS, ImageInput, prepare
 from Activation_Extraction.models.registry import load_model
 from Human_Experiment_Setup.stimuli.adversarial import attacked
 from Human_Experiment_Setup.stimuli.calibration import measured
-from Human_Experiment_Setup.stimuli.network_reading import NetworkReading, class_log_odds, unit_activation
+from Human_Experiment_Setup.stimuli.differentiable import Preprocessing, class_log_odds, unit_activation
 from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel
 
 SIDE = 16
-IDENTITY = NetworkReading(ImageInput(SIDE), "clip", SIDE)
+IDENTITY = Preprocessing(ImageInput(SIDE), "clip", SIDE)
 WEIGHTS = torch.from_numpy(np.random.default_rng(1).normal(size=(3, SIDE, SIDE)).astype(np.float32))
 
 
@@ -91,7 +91,7 @@ def test_every_setting_changes_the_picture(other):
 )
 def test_a_network_reads_what_prepare_gives_it(image_input, side, preset):
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    ours = NetworkReading(image_input, preset, side)(torch.from_numpy(pixels).permute(2, 0, 1)[None].float())[0]
+    ours = Preprocessing(image_input, preset, side)(torch.from_numpy(pixels).permute(2, 0, 1)[None].float())[0]
     truth = prepare(pixels, image_input, preset)
     level = 1 if image_input.value_range == "0-255" else 1 / 255 / min(image_input.std or (1,))
     assert ours.shape == truth.shape
@@ -103,13 +103,13 @@ def test_a_network_reads_what_prepare_gives_it(image_input, side, preset):
 
 def test_gradients_pass_the_scaling():
     pixels = torch.full((1, 3, 40, 40), 100.0, requires_grad=True)
-    NetworkReading(ImageInput(24), "clip", 40)(pixels).sum().backward()
+    Preprocessing(ImageInput(24), "clip", 40)(pixels).sum().backward()
     assert float(pixels.grad.sum()) == pytest.approx(24 * 24 * 3 / 255, rel=1e-4)
 
 
 def test_a_preset_that_gradients_cannot_pass_is_refused():
     with pytest.raises(InputError, match="preprocessing: found 'own'; an adversarial level expects clip or published"):
-        NetworkReading(ImageInput(24), "own", 24)
+        Preprocessing(ImageInput(24), "own", 24)
 
 
 @pytest.mark.parametrize("target", ["unit", "class"])
@@ -121,7 +121,7 @@ def test_the_network_is_left_as_it_was(target):
         else class_log_odds(model, ["a picture of fire", "a picture of a tree"], 0)
     )
     clean = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
-    reading = NetworkReading(model.image_input, "clip", 96)
+    reading = Preprocessing(model.image_input, "clip", 96)
     attack(clean, AdversarialLevel(target, "linf", 8, steps=2, starts=1), score, reading)
     modules = list(model.module.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)

@@ -1,7 +1,7 @@
-"""What a network makes of a square picture, as a function that gradients pass: its preprocessing, a unit, a class.
+"""A network's preprocessing, units and classes as differentiable functions of a square picture.
 
-The presets scale with Pillow, whose filters are linear along each axis, in whole levels after each: two matrices that
-Pillow itself gives (it scales the identity) and two roundings that gradients pass as if they were not there.
+The presets resize with Pillow: a linear filter along each axis, rounding to 8 bits after each. That is two matrices,
+which Pillow itself provides by resizing the identity, and two roundings, which gradients ignore.
 
 Shapes: N pictures, C = 3 channels, S side of a picture, H, W sides of the network's input, K classes.
 """
@@ -21,24 +21,24 @@ from Activation_Extraction.clip_helpers import ImageInput, network_input
 from Activation_Extraction.models.registry import Model
 
 Score = Callable[[Tensor], Tensor]
-"""A batch as the image tower takes it → a number for each picture, `(N,)`."""
+"""A batch of the image tower's input → a number for each picture, `(N,)`."""
 
 _FILTERS = {"clip": Image.Resampling.BICUBIC, "published": Image.Resampling.LANCZOS}
 
 
-class NetworkReading:
-    """How a network reads pictures of one size: as `clip_helpers.prepare`, with gradients.
+class Preprocessing:
+    """`clip_helpers.prepare` for pictures of one size, with gradients.
 
-    The same to the level where the input is square; else Pillow may scale along the other axis first, which shows where
-    values are clipped.
+    For square inputs, pixels differ by at most 1 of 255. For others, Pillow may resize the other axis first, which makes a
+    difference where values are clipped.
 
     Args:
-        image_input: what the network takes.
+        image_input: input of the network.
         preset: "clip" or "published".
         side: of the pictures, in pixels.
 
     Raises:
-        InputError: a preset that gradients cannot pass.
+        InputError: the preset is not differentiable.
     """
 
     def __init__(self, image_input: ImageInput, preset: str, side: int) -> None:
@@ -54,31 +54,22 @@ class NetworkReading:
         self._columns_WS = _cut(_scaling(side, scaled[1], _FILTERS[preset]), width)
 
     def __call__(self, pixels_NCSS: Tensor) -> Tensor:
-        """What the image tower takes, of pictures in levels from 0 to 255."""
-        x_NCSW = _whole_levels(pixels_NCSS @ self._columns_WS.T.to(pixels_NCSS))
-        x_NCHW = _whole_levels(self._rows_HS.to(pixels_NCSS) @ x_NCSW)
+        """The image tower's input, of pictures from 0 to 255."""
+        x_NCSW = rounded((pixels_NCSS @ self._columns_WS.T.to(pixels_NCSS)).clamp(0, 255))
+        x_NCHW = rounded((self._rows_HS.to(pixels_NCSS) @ x_NCSW).clamp(0, 255))
         return network_input(x_NCHW.movedim(1, -1), self._input)
 
 
 def unit_activation(network: PreparedNetwork, unit: int) -> Score:
-    """The activation of a unit, its mean over positions, as extraction gives it.
-
-    Args:
-        network: its layer, prepared with pooling "mean" for gradients.
-    """
-
-    def score(x: Tensor) -> Tensor:
-        (a_NU,) = network(x)
-        return a_NU[:, unit]
-
-    return score
+    """The activation of a unit as extraction gives it, of a layer prepared with pooling "mean" and gradients."""
+    return lambda x: network(x)[0][:, unit]
 
 
 def class_log_odds(model: Model, texts: Sequence[str], target: int) -> Score:
-    """The log odds of one text among several, by zero-shot probability; unlike that, they never saturate.
+    """The log odds of one text among several in zero-shot classification; unlike probability, they do not saturate.
 
     Raises:
-        InputError: a model without a text tower, or no other text.
+        InputError: the model has no text tower, or there is no other text.
     """
     others = [k for k in range(len(texts)) if k != target]
     if not others:
@@ -87,7 +78,9 @@ def class_log_odds(model: Model, texts: Sequence[str], target: int) -> Score:
         )
     with torch.no_grad():
         texts_KE = torch.nn.functional.normalize(model.encode_text(list(texts)), dim=1)
-        scale = getattr(model.module, "logit_scale", torch.tensor(np.log(100.0))).exp()  # CLIP's, where none is told
+        scale = getattr(
+            model.module, "logit_scale", torch.tensor(np.log(100.0))
+        ).exp()  # CLIP's, where the model has none
 
     def score(x: Tensor) -> Tensor:
         images_NE = torch.nn.functional.normalize(model.image_tower(x), dim=1)
@@ -98,7 +91,7 @@ def class_log_odds(model: Model, texts: Sequence[str], target: int) -> Score:
 
 
 def _scaling(before: int, after: int, resampling: Image.Resampling) -> Tensor:
-    """What Pillow's scaling does along an axis, `(after, before)`."""
+    """Pillow's resizing along an axis as a matrix, `(after, before)`."""
     identity = Image.fromarray(np.eye(before, dtype=np.float32))
     return torch.from_numpy(np.asarray(identity.resize((after, before), resampling)).T.copy())
 
@@ -108,6 +101,6 @@ def _cut(matrix: Tensor, length: int) -> Tensor:
     return matrix[start : start + length]
 
 
-def _whole_levels(x: Tensor) -> Tensor:
-    clipped = x.clamp(0, 255)
-    return clipped + (clipped.round() - clipped).detach()
+def rounded(x: Tensor) -> Tensor:
+    """Rounded to integers, with the gradient of the identity."""
+    return x + (x.round() - x).detach()
