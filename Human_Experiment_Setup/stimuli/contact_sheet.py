@@ -1,15 +1,19 @@
-"""A study at a glance, for those who make it: a sheet of some pictures at every level, and a page with all of them.
+"""Contact sheets of a study for its makers: an image with a sample of every level, and a page with all pictures.
 
-Rows are pictures, columns are levels. Under each picture stand its measured strength and, where a network was read, the
-activation of the concept's unit relative to its clean version, or to the clean pictures of its concept.
+Rows are pictures, columns are levels. Below each picture are its measured strength and, with a network, the activation of
+the concept's unit relative to the clean version, or to the mean of the concept's clean pictures.
 """
 
 from __future__ import annotations
 
 import html
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice, zip_longest
+from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,63 +26,71 @@ ROWS = 10
 """Pictures on the sheet, at most; at least one of each concept."""
 
 INK, SOFT, LINE, PAPER, BAR, ALARM = "#1f2430", "#6b7280", "#e5e7eb", "#ffffff", "#3d7ea6", "#b3261e"
-UNITS = {"snr_db": "SNR {} dB", "rms": "RMS {}", "ssim": "SSIM {}", "linf": "max {} / 255", "l2": "RMS {} / 255"}
-"""How a strength is said."""
+_FORMATS = {
+    "snr_db": "SNR {:z.2f} dB", "rms": "RMS {:z.3f}", "ssim": "SSIM {:z.3f}", "linf": "max {:z.0f} / 255", "l2": "RMS {:z.2f} / 255",
+}  # fmt: skip
 
 
 def strength(measure: str, value: str | float) -> str:
     """A strength for people.
 
-    >>> strength("snr_db", "6.0007"), strength("linf", 8.0)
-    ('SNR 6.00 dB', 'max 8 / 255')
+    >>> strength("snr_db", "6.0007"), strength("linf", 8.0), strength("snr_db", "-0.004")
+    ('SNR 6.00 dB', 'max 8 / 255', 'SNR 0.00 dB')
     """
-    number = float(value)
-    places = {"snr_db": 2, "rms": 3, "ssim": 3, "linf": 0, "l2": 2}[measure]
-    return UNITS[measure].format(f"{round(number, places) + 0.0:.{places}f}")  # no minus before a zero
+    return _FORMATS[measure].format(float(value))  # z: never -0.00
 
 
 def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Image.Image:
-    """The contact sheet: of each concept its first pictures, at every level."""
-    lines = list(_chosen(protocol, rows))
-    columns = list(protocol.levels.items())
+    """The contact sheet: the first pictures of each concept, at every level."""
     relative = relative_activations(rows)
-    width = 2 * MARGIN + LABEL + len(columns) * (TILE + GAP) - GAP
-    top = MARGIN + 52 + HEAD
-    sheet = Image.new("RGB", (width, top + len(lines) * (TILE + CAPTION + GAP) + MARGIN - GAP), PAPER)
+    lines = list(_lines(protocol, rows, max(1, ROWS // len({row["concept"] for row in rows}))))
+    step, top = TILE + GAP, MARGIN + 52 + HEAD
+    width = 2 * MARGIN + LABEL + len(protocol.levels) * step - GAP
+    sheet = Image.new("RGB", (width, top + len(lines) * (step + CAPTION) + MARGIN - GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
     title, bold, plain, small = (ImageFont.load_default(size) for size in (22, 17, 14, 13))
     pen.text((MARGIN, MARGIN - 6), f"Stimuli, protocol {protocol.name}, seed {seed}", INK, title)
-    if relative:
-        pen.text((MARGIN, MARGIN + 24), "Bars: the activation of the unit, relative to the clean picture", SOFT, plain)
-    for place, (number, level) in enumerate(columns):
-        x = MARGIN + LABEL + place * (TILE + GAP)
+    legend = [
+        "Bars: activation of the unit relative to the clean pictures." * bool(relative),
+        "Red: not what the protocol asks for." * any(row["reached"] == "false" for row in rows),
+    ]
+    pen.text((MARGIN, MARGIN + 24), " ".join(filter(None, legend)), SOFT, plain)
+    for column, (number, level) in enumerate(protocol.levels.items()):
+        x = MARGIN + LABEL + column * step
         pen.text((x, MARGIN + 62), f"Level {number}", INK, bold)
         for row, text in enumerate(_heading(level)):
             pen.text((x, MARGIN + 86 + 18 * row), text, SOFT, plain)
+    before = None
     for line, (concept, unit, cells) in enumerate(lines):
-        y = top + line * (TILE + CAPTION + GAP)
-        pen.line((MARGIN, y - GAP // 2 - 1, width - MARGIN, y - GAP // 2 - 1), LINE)
-        pen.text((MARGIN, y + TILE // 2 - 22), concept, INK, bold)
-        if unit:
-            pen.text((MARGIN, y + TILE // 2 + 2), f"unit {unit}", SOFT, plain)
-        for place, cell in enumerate(cells):
-            x = MARGIN + LABEL + place * (TILE + GAP)
-            if cell is None:
-                pen.rectangle((x, y, x + TILE - 1, y + TILE - 1), outline=LINE)
-                continue
-            with Image.open(folder / cell["image"]) as picture:
-                sheet.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (x, y))
-            pen.text((x, y + TILE + 5), _measured(cell), ALARM if cell["reached"] == "false" else SOFT, small)
-            if (share := relative.get(cell["image"])) is not None:
-                text = f"{share:.0%}"
-                pen.text((x + TILE - pen.textlength(text, small), y + TILE + 5), text, INK, small)
-                pen.rectangle((x, y + TILE + 23, x + TILE - 1, y + TILE + 25), LINE)
-                pen.rectangle((x, y + TILE + 23, x + round((TILE - 1) * min(share, 1)), y + TILE + 25), BAR)
+        y = top + line * (step + CAPTION)
+        if concept != before:
+            pen.line((MARGIN, y - GAP // 2 - 1, width - MARGIN, y - GAP // 2 - 1), LINE)
+            pen.text((MARGIN, y), concept, INK, bold)
+            pen.text((MARGIN, y + 24), unit and f"unit {unit}", SOFT, plain)
+        before = concept
+        for column, cell in enumerate(cells):
+            if cell is not None:
+                _draw_cell(
+                    sheet, pen, small, (MARGIN + LABEL + column * step, y), folder, cell, relative.get(cell["image"])
+                )
     return sheet
 
 
+def _draw_cell(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, font: Any, at: tuple[int, int], folder: Path, cell: Row, share: float | None
+) -> None:  # fmt: skip
+    x, y = at
+    with Image.open(folder / cell["image"]) as picture:
+        sheet.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), at)
+    pen.text((x, y + TILE + 5), _measured(cell), ALARM if cell["reached"] == "false" else SOFT, font)
+    if share is not None:
+        pen.text((x + TILE - 1, y + TILE + 5), f"{share:.0%}", INK, font, anchor="ra")
+        pen.rectangle((x, y + TILE + 23, x + TILE - 1, y + TILE + 25), LINE)
+        pen.rectangle((x, y + TILE + 23, x + round((TILE - 1) * min(share, 1)), y + TILE + 25), BAR)
+
+
 def page(protocol: Protocol, rows: Sequence[Row], seed: int) -> str:
-    """The same as HTML, with every picture; it needs the files beside it and nothing else."""
+    """The contact sheet as HTML, with all pictures; it needs only the files next to it."""
     said = html.escape
     relative = relative_activations(rows)
     heads = "".join(
@@ -124,49 +136,42 @@ i {{ display: block; clear: both; height: 3px; background: linear-gradient({BAR}
 
 
 _LEGEND = (
-    "Under each picture: its measured strength (red where it is not what the protocol asks for), and the activation of "
-    "the concept's unit relative to the clean picture, or for renders and exemplars to the mean of the concept's clean "
-    "pictures. A full bar is the clean activation."
+    "Below each picture: the strength measured on the file (red where it is not what the protocol asks for), and the "
+    "activation of the concept's unit relative to the clean version; for renders and exemplars, to the mean of the "
+    "concept's clean pictures. A full bar is 100% or more."
 )
 
 
 def relative_activations(rows: Sequence[Row]) -> dict[str, float]:
-    """Image → activation relative to its clean version's, or to the mean of its concept's clean pictures."""
-    clean: dict[str, list[float]] = {}
+    """Image → activation relative to its clean version, or to the mean of its concept's clean pictures."""
+    clean = defaultdict(list)
     for row in rows:
         if row["kind"] == "clean" and row["activation_after"]:
-            clean.setdefault(row["concept"], []).append(float(row["activation_after"]))
+            clean[row["concept"]].append(float(row["activation_after"]))
     relative = {}
     for row in rows:
-        if row["kind"] == "clean" or not row["activation_after"]:
-            continue
-        values = clean[row["concept"]]
-        before = float(row["activation_before"]) if row["activation_before"] else sum(values) / len(values)
-        if before > 0:
-            relative[row["image"]] = float(row["activation_after"]) / before
+        if row["kind"] != "clean" and row["activation_after"]:
+            before = float(row["activation_before"] or fmean(clean[row["concept"]]))
+            if before > 0:
+                relative[row["image"]] = float(row["activation_after"]) / before
     return relative
 
 
-def _lines(protocol: Protocol, rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row | None]]]:
-    """Concept, unit and a picture a level: the versions of a clean picture, and beside them one of the levels without."""
-    for concept, group in groupby(sorted(rows, key=lambda row: row["concept"]), key=lambda row: row["concept"]):
-        of_level: dict[int, list[Row]] = {}
+def _lines(
+    protocol: Protocol, rows: Sequence[Row], per_concept: int | None = None
+) -> Iterator[tuple[str, str, tuple[Row | None, ...]]]:
+    """Concept, unit and a picture per level, side by side; None where a level has fewer."""
+    for concept, group in groupby(sorted(rows, key=itemgetter("concept")), itemgetter("concept")):
+        of_level: dict[int, list[Row]] = {level: [] for level in protocol.levels}
         for row in group:
-            of_level.setdefault(int(row["level"]), []).append(row)
+            of_level[int(row["level"])].append(row)
         unit = of_level[protocol.clean_level][0]["unit"]
-        for line in range(max(map(len, of_level.values()))):
-            cells = (of_level.get(level, [])[line : line + 1] for level in protocol.levels)
-            yield concept, unit, [cell[0] if cell else None for cell in cells]
-
-
-def _chosen(protocol: Protocol, rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row | None]]]:
-    each = max(1, ROWS // len({row["concept"] for row in rows}))
-    for _, lines in groupby(_lines(protocol, rows), key=lambda line: line[0]):
-        yield from list(lines)[:each]
+        for cells in islice(zip_longest(*of_level.values()), per_concept):
+            yield concept, unit, cells
 
 
 def _heading(level: Level) -> list[str]:
-    """What is done at a level, and how strongly: two lines."""
+    """What a level does and how strongly, in up to two lines."""
     if isinstance(level, AdversarialLevel):
         return [f"{level.direction}s the {level.target}", strength(*level.strength)]
     if isinstance(level, BenignLevel):

@@ -1,11 +1,12 @@
-"""What a study is made from, all of it read and checked before anything is written: pictures, units, renders, exemplars."""
+"""Inputs of a study, all read and checked before anything is written: pictures, units, renders, exemplars."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ class Source:
     """A picture that a stimulus is made from.
 
     Attributes:
-        name: in its image set, or "unit/file" of a render.
-        concept: as the study spells it; of renders and exemplars the concept of their unit.
+        name: in its image set; "unit/file" for renders.
+        concept: as spelled in the study; for renders and exemplars, the concept of their unit.
         where: its bytes.
-        split: of the image set, else "".
+        split: of the image set, or "".
         sha256: of its file; "" until it is read.
     """
 
@@ -42,12 +43,12 @@ class Source:
     sha256: str = ""
 
     def picture(self, side: int) -> Pixels:
-        """As the study shows it."""
+        """The picture as the study shows it."""
         return study_picture(bytes_of(self.where, self.name), self.name, side)
 
 
 def rank(*parts: object) -> int:
-    """A number that stands for these parts alone, so that what is drawn by it depends on nothing else.
+    """A random number that depends on these parts only.
 
     >>> rank(0, 5, "fire/1.png") == rank(0, 5, "fire/1.png") != rank(0, 5, "fire/2.png")
     True
@@ -59,16 +60,15 @@ def rank(*parts: object) -> int:
 
 
 def clean_sources(images: ImageSet, count: int | None, seed: int) -> list[Source]:
-    """The clean pictures of an image set by concept, of each the same number.
+    """The clean pictures of an image set, ordered by concept and name.
 
     Args:
-        count: pictures of each concept, taken at random; None takes all.
-
-    Returns:
-        Ordered by concept, then by name.
+        images: the image set.
+        count: pictures per concept, taken at random; None takes all.
+        seed: random seed.
 
     Raises:
-        InputError: a picture without a concept, of another level than the others, or twice; a concept with too few.
+        InputError: pictures without a concept, of several levels, or duplicated; a concept with too few.
     """
     columns = {name: images.table[name].to_pylist() for name in images.table.column_names}
     levels = {level for level in columns.get("level", ()) if level not in (None, "")}
@@ -83,15 +83,14 @@ def clean_sources(images: ImageSet, count: int | None, seed: int) -> list[Source
             "the column 'concept'"
         )
     names = columns["image"]
-    if twice := next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None:
-        raise InputError(f"image {shown(twice)}: stands more than once; expected each picture once")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise InputError(f"image {shown(twice[0])}: appears more than once; expected each picture once")
     spelling: dict[str, str] = {}
-    of_concept: dict[str, list[Source]] = {}
+    of_concept: dict[str, list[Source]] = defaultdict(list)
     splits = columns.get("split", [""] * len(images))
     for row, (name, concept, split) in enumerate(zip(names, concepts, splits, strict=True)):
         spelled = spelling.setdefault(normalised(concept), concept)
-        source = Source(name, spelled, images.where(row), str(split or ""))
-        of_concept.setdefault(spelled, []).append(source)
+        of_concept[spelled].append(Source(name, spelled, images.where(row), str(split or "")))
     few = [(concept, len(found)) for concept, found in of_concept.items() if count is not None and len(found) < count]
     if few:
         raise InputError(f"concept {shown(concept)}: {n} pictures; expected at least {count}" for concept, n in few)
@@ -105,13 +104,16 @@ def clean_sources(images: ImageSet, count: int | None, seed: int) -> list[Source
 def read_all(
     sources: Sequence[Source], side: int, advance: Advance, check: Callable[[Source, Pixels], str | None] | None = None
 ) -> list[Source]:
-    """Read every picture once, so that a broken one is known before anything is written; the sources with their hashes.
+    """Read every picture once, before anything is written; returns the sources with their hashes.
 
     Args:
-        check: what is wrong with a picture that can be read, or None.
+        sources: the pictures.
+        side: pixels per side.
+        advance: called after each picture.
+        check: gives what is wrong with a readable picture, or None.
 
     Raises:
-        InputError: the pictures that cannot be read, and what is wrong with the others, by name.
+        InputError: unreadable pictures, and what is wrong with others, by name.
     """
     read, problems = [], []
     for source in sources:
@@ -120,13 +122,12 @@ def read_all(
             picture = study_picture(data, source.name, side)
             if check is not None and (problem := check(source, picture)):
                 problems.append(problem)
-            digest = hashlib.sha256(data).hexdigest()
-            read.append(Source(source.name, source.concept, source.where, source.split, digest))
+            read.append(replace(source, sha256=hashlib.sha256(data).hexdigest()))
         except ImageError as error:
             problems.append(str(error))
         advance(1)
     if problems:
-        more = [f"{len(problems) - _SHOWN} more pictures like these"] if problems[_SHOWN:] else []
+        more = [f"{len(problems) - _SHOWN:,} more pictures like these"] if problems[_SHOWN:] else []
         raise InputError(problems[:_SHOWN] + more)
     return read
 
@@ -137,19 +138,21 @@ def read_all(
 def units_of_concepts(
     concepts: Iterable[str], neuron_map: Mapping[str, Concepts], layers: Sequence[str]
 ) -> dict[str, int]:
-    """The unit of each concept, by a neuron map (unit → concepts).
+    """The unit of each concept according to a neuron map (unit → concepts).
 
     Args:
-        layers: the names of the layer that a unit of the map may be of, as in "layer4.5:89".
+        concepts: of the study.
+        neuron_map: may name units with their layer, as in "layer4.5:89".
+        layers: names of the study's layer; units of other layers are ignored.
 
     Raises:
-        InputError: a concept that the map lacks (tells the nearest), or that has several units there; no number.
+        InputError: a concept without a unit or with several, or a unit that is not a number.
     """
-    of_concept: dict[str, list[str]] = {}
+    of_concept: dict[str, list[str]] = defaultdict(list)
     for neuron, its_concepts in neuron_map.items():
         layer, _, unit = neuron.rpartition(":")
         for concept in its_concepts if not layer or layer in layers else ():
-            of_concept.setdefault(normalised(concept), []).append(unit)
+            of_concept[normalised(concept)].append(unit)
     units, problems = {}, []
     for concept in concepts:
         found = of_concept.get(normalised(concept), [])
@@ -170,17 +173,19 @@ def units_of_concepts(
 def render_sources(
     renders: Path, places: Sequence[str], units: Mapping[str, int], count: int | None
 ) -> tuple[list[Source], dict[str, Any]]:
-    """The renders of each concept's unit, `<renders>/<unit>/*.png`, or the same below one of `places`.
+    """The renders of each concept's unit, `<renders>/<unit>/*.png` or `<renders>/<place>/<unit>/*.png`.
 
     Args:
-        places: folders inside `renders`, such as "clip-mini/layer4", where units may be in place of `renders` itself.
-        count: renders of each unit, the first by name; None takes all.
+        renders: the folder.
+        places: subfolders to look in as well, such as "clip-mini/layer4".
+        units: concept → unit.
+        count: renders per unit, the first by name; None takes all.
 
     Returns:
-        The pictures, and what the nearest manifest.json says of them (nothing where there is none).
+        The pictures, and the contents of the manifest.json nearest to each unit, by folder.
 
     Raises:
-        InputError: no folder of renders; a unit with too few.
+        InputError: no such folder, or a unit with too few renders.
     """
     if not renders.is_dir():
         raise InputError(
@@ -219,13 +224,17 @@ def _json(path: Path) -> Any:
 def exemplar_sources(
     images: ImageSet, activation_IU: Floats, units: Mapping[str, int], most: bool, count: int
 ) -> list[Source]:
-    """The natural pictures that activate the unit of each concept most (or least), best first.
+    """The natural pictures that activate each concept's unit most (or least), in order.
 
     Args:
-        activation_IU: of the concepts' units, in their order; NaN where it is not known.
+        images: natural pictures.
+        activation_IU: activations of the concepts' units; NaN where unknown.
+        units: concept → unit.
+        most: the most active rather than the least.
+        count: pictures per concept.
 
     Raises:
-        InputError: fewer pictures with an activation than are wanted.
+        InputError: too few pictures with an activation.
     """
     sources = []
     for u, concept in enumerate(units):
@@ -239,10 +248,10 @@ def exemplar_sources(
 
 
 def stored_activations(images: ImageSet, store: Path, layer: str, units: Sequence[int]) -> Floats:
-    """Activations of units on the pictures of an image set, `(I, U)`, from a store of `interpscore extract`, by name.
+    """Activations of units on pictures, `(I, U)`, from a store of `interpscore extract`; pictures are matched by name.
 
     Raises:
-        InputError: no store, no such layer or unit in it, or pictures whose names do not tell which row they are.
+        InputError: no store, no such layer or unit in it, or ambiguous names.
     """
     from Activation_Extraction.store.reader import ActivationStore
 

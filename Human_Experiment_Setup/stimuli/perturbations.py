@@ -1,11 +1,11 @@
-"""Families of perturbations: what is done to a picture, with one knob that says how much.
+"""Families of perturbations: functions of a picture and an amount that is continuously adjustable.
 
-A family draws its random numbers first and then gives the picture for any amount, so that turning the knob changes
-nothing else and a wanted strength can be searched for. After Hendrycks & Dietterich 2019 (ImageNet-C), with knobs that
-turn without steps. Other packages add families through the entry-point group `interpscore.perturbations`.
+A family draws its random numbers first and then gives the picture for any amount, so that the amount for a declared
+strength can be searched for. After Hendrycks & Dietterich 2019 (ImageNet-C), with continuous amounts. Other packages add
+families through the entry-point group `interpscore.perturbations`.
 
-Shapes: H height, W width, C = 3 channels (red, green, blue); values from 0 to 1, beyond where they are yet to be clipped.
-Lengths are shares of the longer side, so that an amount means the same at any size.
+Shapes: H height, W width, C = 3 channels (red, green, blue); values from 0 to 1, not yet clipped. Lengths are shares of
+the longer side, so an amount means the same at any size.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Family:
 
     Attributes:
         about: one line for people.
-        draw: a picture H × W × C of whole levels ÷ 255, and where chance comes from → its knob.
-        largest: the amount at which the change is as strong as it gets, or nearly so.
+        draw: from an 8-bit picture ÷ 255, H × W × C, and a random generator to its `Knob`.
+        largest: the amount at which the change is about as strong as it gets.
     """
 
     about: str
@@ -53,7 +53,7 @@ class Family:
 
 
 def pixels(x_HWC: Floats) -> Pixels:
-    """A picture as it is saved: clipped, in whole levels from 0 to 255."""
+    """A picture as saved: clipped, as 8-bit integers."""
     return np.rint(255 * np.clip(x_HWC, 0, 1)).astype(np.uint8)
 
 
@@ -74,24 +74,24 @@ def _impulse_noise(x_HWC: Floats, generator: np.random.Generator) -> Knob:
     order_HWC, extreme_HWC = generator.random(x_HWC.shape), generator.integers(0, 2, x_HWC.shape)
 
     def picture(amount: float) -> Floats:
-        part_HWC = np.clip((amount - order_HWC) * x_HWC.size, 0, 1)  # of the last value or so a part, for no steps
+        part_HWC = np.clip((amount - order_HWC) * x_HWC.size, 0, 1)  # the last one in part, to be continuous
         return x_HWC + part_HWC * (extreme_HWC - x_HWC)
 
     return picture
 
 
 _POISSON_REACH = 9.0
-"""Standard deviations around its mean in which a count is looked up."""
+"""Standard deviations around the mean that tables of counts cover."""
 
 
 def _shot_noise(x_HWC: Floats, generator: np.random.Generator) -> Knob:
-    """Counts of photons by the inverse of their distribution at a random number that stays: one table a level."""
+    """Photon counts by inverting the Poisson distribution at fixed random numbers, with one table per gray value."""
     u = generator.random(x_HWC.size)
     level_of = np.rint(255 * x_HWC).astype(int).ravel()
     places = np.split(np.argsort(level_of, kind="stable"), np.cumsum(np.bincount(level_of, minlength=256))[:-1])
 
     def picture(amount: float) -> Floats:
-        photon = amount**2  # what one adds; white is 1 / photon of them on average
+        photon = amount**2  # brightness of one; white is 1 / photon on average
         y = np.zeros(x_HWC.size)
         for level, where in enumerate(places[1:], start=1):
             mean = level / 255 / photon
@@ -121,7 +121,7 @@ def _defocus_blur(x_HWC: Floats, generator: np.random.Generator) -> Knob:
         radius = amount * max(x_HWC.shape)
         offsets = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
         distance = np.hypot(offsets[:, None], offsets)
-        return _convolved(x_HWC, np.clip(radius + 0.5 - distance, 0, 1))  # a disk whose edge is half a pixel soft
+        return _convolved(x_HWC, np.clip(radius + 0.5 - distance, 0, 1))  # a disk with a soft edge
 
     return picture
 
@@ -135,7 +135,7 @@ def _motion_blur(x_HWC: Floats, generator: np.random.Generator) -> Knob:
         kernel = np.zeros((2 * half + 1, 2 * half + 1))
         along = np.linspace(-length / 2, length / 2, 4 * half + 1)
         y, x = half + along * math.sin(angle), half + along * math.cos(angle)
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):  # each point is shared by the four pixels around it
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):  # bilinear
             near_y, near_x = np.floor(y).astype(int) + row, np.floor(x).astype(int) + column
             np.add.at(kernel, (near_y, near_x), (1 - np.abs(y - near_y)) * (1 - np.abs(x - near_x)))
         return _convolved(x_HWC, kernel)
@@ -144,7 +144,7 @@ def _motion_blur(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 
 
 def _convolved(x_HWC: Floats, kernel: Floats) -> Floats:
-    """A picture mirrored at its edges, convolved with a kernel of odd sides, which is made to sum to 1."""
+    """A picture, mirrored at its edges, convolved with a kernel of odd sides, scaled to sum to 1."""
     reach = kernel.shape[0] // 2
     wide_HWC = np.pad(x_HWC, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
     return np.asarray(fftconvolve(wide_HWC, (kernel / kernel.sum())[:, :, None], mode="valid", axes=(0, 1)))
@@ -163,7 +163,7 @@ def _brightness(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 
 
 _FOG_SLOPE = 1.75
-"""Of the fog's amplitudes, over frequency: large banks with ragged edges."""
+"""Exponent of the fog's spectrum: large banks with ragged edges."""
 
 
 def _fog(x_HWC: Floats, generator: np.random.Generator) -> Knob:
@@ -186,7 +186,7 @@ def _pixelate(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 
 
 def _cell_means(length: int, cell: float) -> Floats:
-    """What replaces each pixel of an axis by the mean of its cell; one across an edge takes its share of both."""
+    """Matrix that replaces each pixel of an axis by the mean of its cell; a pixel across an edge mixes both cells."""
     first, start = np.arange(length)[:, None], cell * np.arange(math.ceil(length / cell - 1e-9))
     overlap_LK = np.clip(np.minimum(first + 1, start + cell) - np.maximum(first, start), 0, 1)
     return np.asarray(overlap_LK @ (overlap_LK / overlap_LK.sum(axis=0)).T)
@@ -198,7 +198,7 @@ def _jpeg(x_HWC: Floats, generator: np.random.Generator) -> Knob:
         return Image.open(file)
 
     image = Image.fromarray(pixels(x_HWC))
-    tables = saved(image, quality=50).quantization  # type: ignore[attr-defined]  # JPEG's example tables, unscaled
+    tables = saved(image, quality=50).quantization  # type: ignore[attr-defined]  # the unscaled example tables of JPEG
 
     def picture(amount: float) -> Floats:
         scaled = [[min(max(round(amount * step), 1), 255) for step in table] for table in tables.values()]
@@ -210,15 +210,15 @@ def _jpeg(x_HWC: Floats, generator: np.random.Generator) -> Knob:
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "gaussian_noise": Family("normal noise, the same everywhere", _gaussian_noise, 8),
-        "shot_noise": Family("counted photons: noise that grows with the root of brightness", _shot_noise, 4),
+        "shot_noise": Family("photon noise, which grows with the square root of brightness", _shot_noise, 4),
         "impulse_noise": Family("a share of all values turned to 0 or 255", _impulse_noise, 1),
         "speckle_noise": Family("normal noise that grows with brightness", _speckle_noise, 8),
         "gaussian_blur": Family("a soft blur", _gaussian_blur, 0.25),
-        "defocus_blur": Family("out of focus: a disk in place of each point", _defocus_blur, 0.25),
-        "motion_blur": Family("moved while taken, in a random direction", _motion_blur, 1),
+        "defocus_blur": Family("out of focus: each point becomes a disk", _defocus_blur, 0.25),
+        "motion_blur": Family("camera motion in a random direction", _motion_blur, 1),
         "contrast": Family("faded towards its mean colour", _contrast, 1),
         "brightness": Family("brightened by the same amount everywhere", _brightness, 1),
-        "fog": Family("banks of fog in front of it", _fog, 16),
+        "fog": Family("patchy fog", _fog, 16),
         "pixelate": Family("coarse square pixels", _pixelate, 1),
         "jpeg": Family("compressed as JPEG with coarse tables", _jpeg, 255),
     }
@@ -226,17 +226,17 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 
 
 def families() -> Mapping[str, Family]:
-    """Every family by the name that protocols use: ours, then those of other packages by name.
+    """Families by name: ours, then those of other packages.
 
     Raises:
-        InputError: a package's family that cannot be loaded, or has the name of one of ours.
+        InputError: another package's family cannot be loaded, or has the name of one of ours.
     """
     return _registered(tuple(sys.path))
 
 
 @cache
 def _registered(path: tuple[str, ...]) -> Mapping[str, Family]:
-    """`path` is where packages are looked for; a longer one is looked through again."""
+    """Cached by `sys.path`, which changes what is installed."""
     found = dict(FAMILIES)
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP)):
         source = f"perturbation {point.name} ({point.value})"
