@@ -22,29 +22,30 @@ _SHOWN_UNITS = 12
 @dream_app.callback(invoke_without_command=True)
 def dream(
     context: typer.Context,
-    layer: Annotated[str | None, typer.Option(help="A layer, in either scheme; `interpscore models layers` lists them.", show_default="what --units names", rich_help_panel=NETWORK)] = None,
-    units: Annotated[str, typer.Option(help="Such as 5,12 or 0:64 (64 is not part of it); : is all; 5+9 is one image for both; layer4.5:89 names the layer, too.", rich_help_panel=NETWORK)] = ":",
-    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
+    layer: Annotated[str | None, typer.Option(help="A layer; see `interpscore models layers`.", show_default="what --units names", rich_help_panel=NETWORK)] = None,
+    units: Annotated[str, typer.Option(help="5,12 or 0:64 (excludes 64) or : (all); 5+9 is one image for both; layer4.5:89 includes the layer.", rich_help_panel=NETWORK)] = ":",
+    model: Annotated[str, typer.Option(help="A network; see `interpscore models list`.", rich_help_panel=NETWORK)] = "clip",
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
-    recipe: Annotated[str, typer.Option(help="microscope (fast, for whole layers), study (four starts), paper (facets, 4,096 steps), or a YAML file.")] = "microscope",
-    start: Annotated[list[str] | None, typer.Option(help="Image to start from in place of the recipe's: fourier, grey, perlin, gradient, structured_noise, or a photograph; repeat it for several.", show_default="the recipe's")] = None,
-    images: Annotated[list[str] | None, typer.Option(help="Natural images to compare with: a folder, glob, table, tar or hf:NAME. MACO takes its spectrum from them.", show_default="none", rich_help_panel=PICTURES)] = None,
-    facet_images: Annotated[list[str] | None, typer.Option(help="Labelled pictures: a subfolder for each facet, or a table with the column concept.", show_default="none", rich_help_panel=PICTURES)] = None,
-    facet: Annotated[list[str] | None, typer.Option(help="Of the labels, only these become facets; repeat it.", show_default="every label", rich_help_panel=PICTURES)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <model>/<layer>/<unit>/*.png and the manifest.")] = Path("renders"),
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
-    precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Of the network while images grow; they are always measured in fp32.", show_default="bf16 where the device has it", rich_help_panel=RUNNING)] = None,
-    device: Annotated[str, typer.Option(help="Such as cpu or cuda:1.", rich_help_panel=RUNNING)] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of the network.", show_default="all", rich_help_panel=RUNNING)] = None,
+    recipe: Annotated[str, typer.Option(help="microscope (fast), study (four starting images), paper (facets, 4,096 steps), or a YAML file.")] = "microscope",
+    start: Annotated[list[str] | None, typer.Option(help="Starting image: fourier, grey, perlin, gradient, structured_noise, or a photograph; repeatable.", show_default="the recipe's")] = None,
+    images: Annotated[list[str] | None, typer.Option(help="Natural images to compare with: folder, glob, table, tar or hf:NAME; repeatable. MACO uses their spectrum.", show_default="none", rich_help_panel=PICTURES)] = None,
+    facet_images: Annotated[list[str] | None, typer.Option(help="Labelled pictures: a subfolder per facet, or a table with the column concept; repeatable.", show_default="none", rich_help_panel=PICTURES)] = None,
+    facet: Annotated[list[str] | None, typer.Option(help="Only this label becomes a facet; repeatable.", show_default="every label", rich_help_panel=PICTURES)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write <model>/<layer>/<unit>/*.png and the manifest to.")] = Path("renders"),
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Precision of the optimisation; images are always measured in fp32.", show_default="bf16 if the device supports it", rich_help_panel=RUNNING)] = None,
+    device: Annotated[str, typer.Option(help="cpu, or such as cuda:1.", rich_help_panel=RUNNING)] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of processor threads.", show_default="all", rich_help_panel=RUNNING)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Make images that units of a layer prefer, and measure how far to trust each.
 
     [bold]interpscore dream --model clip-mini --layer block_4 --units 0:64 --images photos/[/bold]
 
-    The same command goes on where a stopped run ended; a unit's image does not depend on which others are made. With
-    --images, each is compared with the natural image that its unit likes best. [bold]interpscore dream check
-    renders/clip-mini/layer4[/bold] shows the numbers again.
+    [bold]interpscore dream check renders/clip-mini/layer4[/bold]
+
+    With --images, each image is compared with the natural image that activates its unit most. Interrupted runs resume with
+    the same command. A unit's image does not depend on which others are rendered.
     """
     from Activation_Extraction.base.errors import InputError
 
@@ -66,10 +67,13 @@ def dream(
 
 @dream_app.command()
 def check(
-    renders: Annotated[Path, typer.Argument(help="A folder with a manifest.json, such as renders/clip-mini/layer4.")],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but images that are flagged.")] = False,
+    renders: Annotated[Path, typer.Argument(help="A folder with a manifest.json.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print flagged images only.")] = False,
 ) -> None:
-    """Show what the manifest says of renders: how many can be trusted, and which not, and why."""
+    """Show which renders to trust, which are flagged, and why.
+
+    [bold]interpscore dream check renders/clip-mini/layer4[/bold]
+    """
     from DeepDream_Setup.manifest import read_manifest
 
     content = read_manifest(renders)
@@ -87,10 +91,10 @@ def check(
 
 
 def summary(entries: list[dict[str, Any]]) -> str:
-    """How many images of live units exceed what is natural, how many are where their facet is, and what is flagged.
+    """Three lines: images of live units that exceed the best natural image, images that match their facet, flags.
 
-    A unit is live when some natural image activates it. An image is where its facet is when no other of its unit, from
-    the same start, scores higher on the facet's probe.
+    A unit is live if some natural image activates it. An image matches its facet if no other image of its unit, from the
+    same start, scores higher on the facet's probe.
     """
     live = [entry for entry in entries if entry["best_natural"] is not None and entry["best_natural"] > 0]
     lines = []
@@ -111,7 +115,9 @@ def summary(entries: list[dict[str, Any]]) -> str:
         for entry in group
     ]
     if own:
-        lines.append(f"{sum(own):,} of {len(own):,} images of facets score highest on their own probe in their unit")
+        lines.append(
+            f"{sum(own):,} of {len(own):,} images score highest on their own facet's probe among those of their unit"
+        )
     counts = Counter(flag for entry in entries for flag in entry["flags"])
     clean = sum(not entry["flags"] for entry in entries)
     flagged = ", ".join(f"{count:,} {flag}" for flag, count in counts.most_common())

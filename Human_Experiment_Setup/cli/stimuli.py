@@ -16,10 +16,10 @@ stimuli_app = typer.Typer(
 )
 
 PARTIAL = 1
-"""Exit code of a build that is complete but for strengths that could not be reached, and of a check that found faults."""
+"""Exit code of a build with strengths that could not be reached, and of a check that found problems."""
 
 _SHOWN = 10
-NETWORK, OTHERS = "The network and its units", "Pictures beside the clean ones"
+NETWORK, OTHERS = "Network and units", "Other pictures"
 
 
 @stimuli_app.callback()
@@ -34,21 +34,21 @@ def stimuli() -> None:
 
 @stimuli_app.command(no_args_is_help=True)
 def build(
-    images: Annotated[list[str], typer.Argument(help="Clean pictures: folders with a folder a concept, 'globs', image tables with the column concept, tar shards, or hf:NAME.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write, or to go on with.")],
-    protocol: Annotated[str, typer.Option("--protocol", "-p", help="A name of `interpscore stimuli protocols`, or a YAML file.")] = "default",
-    size: Annotated[int | None, typer.Option(help="Pixels a side of every picture of the study.", show_default="the protocol's")] = None,
-    split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = 0,
-    neuron_map: Annotated[Path | None, typer.Option(help='Which unit stands for which concept, a JSON file such as {"89": "trump"}.', rich_help_panel=NETWORK)] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer of the units; with it, the table has every picture's activation.", rich_help_panel=NETWORK)] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a network, as `interpscore models list` shows it.", show_default="clip, where one is needed", rich_help_panel=NETWORK)] = None,
+    images: Annotated[list[str], typer.Argument(help="Clean pictures: folders with a subfolder per concept, 'globs', tables with the column concept, tar shards, or hf:NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; interrupted builds resume.")],
+    protocol: Annotated[str, typer.Option("--protocol", "-p", help="A YAML file, or a name; see `interpscore stimuli protocols`.")] = "default",
+    size: Annotated[int | None, typer.Option(help="Pixels per side of every picture.", show_default="the protocol's")] = None,
+    split: Annotated[str | None, typer.Option(help="Use only this split of a table or dataset.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    neuron_map: Annotated[Path | None, typer.Option(help='JSON file of units and their concepts, such as {"89": "trump"}.', rich_help_panel=NETWORK)] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the units; adds activations to the table.", rich_help_panel=NETWORK)] = None,
+    model: Annotated[str | None, typer.Option(help="A network; see `interpscore models list`.", show_default="clip, if one is needed", rich_help_panel=NETWORK)] = None,
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
-    preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="How the network reads the pictures: clip scales and crops, published squashes, own is the network's.", show_default="what it was trained with", rich_help_panel=NETWORK)] = None,
-    renders: Annotated[Path | None, typer.Option(help="Folder of renders, <unit>/*.png or <model>/<layer>/<unit>/*.png, for synthetic levels.", rich_help_panel=OTHERS)] = None,
-    exemplars: Annotated[list[str] | None, typer.Option(help="Natural pictures (as IMAGES, concepts not needed), for exemplar levels; repeat it for several.", rich_help_panel=OTHERS)] = None,
-    store: Annotated[Path | None, typer.Option(help="A store of `interpscore extract` with the exemplars' activations.", show_default="measured now", rich_help_panel=OTHERS)] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors, and what was not reached, only.")] = False,
+    preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip resizes and crops, published squashes, own is the network's own.", show_default="as in training", rich_help_panel=NETWORK)] = None,
+    renders: Annotated[Path | None, typer.Option(help="For synthetic levels: folder with [<model>/<layer>/]<unit>/*.png.", rich_help_panel=OTHERS)] = None,
+    exemplars: Annotated[list[str] | None, typer.Option(help="For exemplar levels: natural pictures, given as IMAGES, without concepts; repeatable.", rich_help_panel=OTHERS)] = None,
+    store: Annotated[Path | None, typer.Option(help="Store of `interpscore extract` with the exemplars' activations.", show_default="measured now", rich_help_panel=OTHERS)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and strengths not reached.")] = False,
 ) -> None:  # fmt: skip
     """Make the levels of a study.
 
@@ -56,12 +56,12 @@ def build(
 
     [bold]interpscore stimuli build photos/ --protocol default --neuron-map map.json --layer block_4 --renders renders -o stimuli[/bold]
 
-    The folder gets pictures/ (opaque names, one size, pixels alone), images.csv (which is which, and what was measured;
-    `interpscore extract` reads it), stimuli.json (what they were made from) and a contact sheet.
+    Writes pictures/ (opaque names, one size, no metadata), images.csv (what each picture is, and what was measured on it),
+    stimuli.json (what they were made from) and a contact sheet. `interpscore extract` reads images.csv.
 
-    The same command goes on where a stopped build ended, and ends with the same bytes. Broken pictures are refused, all
-    by name, before anything is written. Strengths that cannot be reached are listed, and the exit code is then 1 (0:
-    everything; 2: wrong input, or a folder that cannot be written; 130: stopped).
+    Interrupted builds resume with the same command and end with the same bytes. Unreadable pictures are listed and refused
+    before anything is written. Exit codes: 0, or 1 if some strengths could not be reached (they are listed), 2 for wrong
+    input or a folder that cannot be written, 130 if interrupted.
     """
     from dataclasses import replace
 
@@ -98,14 +98,14 @@ def build(
 
 @stimuli_app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A folder that build has finished.")],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print what is wrong only.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder of a complete build.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print problems only.")] = False,
 ) -> None:
-    """Hash every picture of a study anew and measure its strength, against what images.csv says.
+    """Verify the pictures of a study against images.csv: hashes and strengths.
 
     [bold]interpscore stimuli check stimuli[/bold]
 
-    The exit code is 1 where something is wrong.
+    The exit code is 1 if there are problems.
     """
     from Activation_Extraction.base.progress import image_progress
     from Human_Experiment_Setup.stimuli.manifest import check_stimuli, read_table
@@ -125,11 +125,9 @@ def check(
 
 @stimuli_app.command()
 def protocols(
-    name: Annotated[
-        str | None, typer.Argument(help="Print this protocol's file.", show_default="list them all")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Protocol to print.", show_default="list all")] = None,
 ) -> None:
-    """List the protocols that come with the package, or print one: the start of a protocol of your own.
+    """List the included protocols, or print one as a template for your own.
 
     [bold]interpscore stimuli protocols noise > mine.yaml[/bold]
     """

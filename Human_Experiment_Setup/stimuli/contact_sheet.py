@@ -27,8 +27,10 @@ ROWS = 10
 
 INK, SOFT, LINE, PAPER, BAR, ALARM = "#1f2430", "#6b7280", "#e5e7eb", "#ffffff", "#3d7ea6", "#b3261e"
 _FORMATS = {
-    "snr_db": "SNR {:z.2f} dB", "rms": "RMS {:z.3f}", "ssim": "SSIM {:z.3f}", "linf": "max {:z.0f} / 255", "l2": "RMS {:z.2f} / 255",
+    "snr_db": ("SNR {} dB", 2), "rms": ("RMS {}", 3), "ssim": ("SSIM {}", 3), "linf": ("max {} / 255", 0),
+    "l2": ("RMS {} / 255", 2),
 }  # fmt: skip
+"""Measure → how its strengths are shown, and with how many decimal places."""
 
 
 def strength(measure: str, value: str | float) -> str:
@@ -37,7 +39,8 @@ def strength(measure: str, value: str | float) -> str:
     >>> strength("snr_db", "6.0007"), strength("linf", 8.0), strength("snr_db", "-0.004")
     ('SNR 6.00 dB', 'max 8 / 255', 'SNR 0.00 dB')
     """
-    return _FORMATS[measure].format(float(value))  # z: never -0.00
+    text, places = _FORMATS[measure]
+    return text.format(f"{round(float(value), places) + 0.0:.{places}f}")  # + 0.0 turns -0.00 into 0.00
 
 
 def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Image.Image:

@@ -1,6 +1,6 @@
-"""Protocols: which levels a study has, what is done to a picture at each, and how strongly.
+"""Protocols: the levels of a study, what each does to a picture, and how strongly.
 
-A protocol is a YAML file; those that come with the package are in `protocols/`.
+A protocol is a YAML file; the included ones are in `protocols/`.
 
     about: noise at two strengths
     size: 288
@@ -28,7 +28,7 @@ from Human_Experiment_Setup.stimuli.perturbations import families
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SMALLEST, LARGEST = 32, 2048
-"""Pixels a side that a study may have; structural similarity needs 11."""
+"""Limits of a study's pixels per side; structural similarity needs 11."""
 
 _Number = StrictInt | StrictFloat
 _Count = Annotated[StrictInt, Field(ge=1)]
@@ -50,29 +50,24 @@ def _with_one_place(prompt: str) -> str:
 
 
 class Level:
-    """What is done at one level."""
+    """One level of a study."""
 
     @property
     def title(self) -> str:
-        """What is done, in a few words; nothing for a clean level."""
+        """What the level does, in a few words; empty for a clean level."""
         return ""
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class CleanLevel(Level):
-    """The pictures as they are; the others are made from these."""
+    """Unchanged pictures, from which the perturbed levels are made."""
 
     kind: Literal["clean"] = field(default="clean", kw_only=True)
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class BenignLevel(Level):
-    """A perturbation that no network chose.
-
-    Attributes:
-        method: of `families()`.
-        snr_db, rms, ssim: the strength, in one of `MEASURES`.
-    """
+    """A perturbation that depends on no network: a method of `families()`, and a strength in one of `MEASURES`."""
 
     kind: Literal["benign"] = field(default="benign", kw_only=True)
     method: Annotated[StrictStr, AfterValidator(_of_a_family)]
@@ -94,7 +89,7 @@ class BenignLevel(Level):
 
     @property
     def strength(self) -> tuple[str, float]:
-        """The measure it is declared in, and how much of it."""
+        """Measure and declared value."""
         return next((name, float(getattr(self, name))) for name in MEASURES if getattr(self, name) is not None)
 
 
@@ -103,23 +98,22 @@ class AdversarialLevel(Level):
     """Projected gradient descent within a norm bound (Madry et al. 2018).
 
     Attributes:
-        target: "unit", the concept's unit; or "class", the probability that the model's text tower gives the concept
-            among those of the study.
-        direction: whether that is lowered or raised.
-        norm: of `NORMS`. The usual radius of "l2", the length of the difference where white is 1, is ours · √(3 · size²)
-            ÷ 255, and grows with the picture.
-        radius: the bound, in levels of 255, on the picture as it is saved.
-        steps: of the descent.
-        step: length of the first, as a share of the radius.
-        schedule: "constant", or "cosine": steps shorten to none.
-        starts: random points within the bound from which it descends; the best end is taken.
-        prompt: the text for a concept, which takes the place of {}; for the target "class".
+        target: "unit", the concept's unit; or "class", the zero-shot probability of the concept among those of the study.
+        norm: "linf", the largest difference; or "l2", the RMS over pixels and channels. The usual l2 radius, the length
+            of the difference where white is 1, is ours · √(3 · size²) ÷ 255.
+        radius: the bound, on the scale of 0 to 255, for the saved picture.
+        direction: lower or raise the target.
+        steps: number of steps.
+        step: length of the first step, as a share of the radius.
+        schedule: "constant", or "cosine": steps shrink to 0.
+        starts: number of random starting points within the bound; the best result is kept.
+        prompt: text for the target "class"; {} is replaced by the concept.
     """
 
     kind: Literal["adversarial"] = field(default="adversarial", kw_only=True)
     target: Literal["unit", "class"]
     norm: Literal["linf", "l2"]
-    radius: Annotated[_Number, Field(ge=1, le=255, description="a number of levels, from 1 to 255")]
+    radius: Annotated[_Number, Field(ge=1, le=255, description="a number from 1 to 255")]
     direction: Literal["lower", "raise"] = "lower"
     steps: _Count = 40
     step: Annotated[_Number, Field(gt=0, le=2, description="a number above 0, up to 2")] = 0.2
@@ -140,11 +134,7 @@ class AdversarialLevel(Level):
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class SyntheticLevel(Level):
-    """Renders of what the concept's unit prefers.
-
-    Attributes:
-        images: renders a concept; None is all that there are.
-    """
+    """Renders of what the concept's unit prefers, `images` per concept; None is all."""
 
     kind: Literal["synthetic"] = field(default="synthetic", kw_only=True)
     images: _Count | None = None
@@ -156,12 +146,7 @@ class SyntheticLevel(Level):
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class ExemplarLevel(Level):
-    """Natural pictures by what they do to the concept's unit.
-
-    Attributes:
-        activation: those that activate it "most", or "least".
-        images: pictures a concept.
-    """
+    """Natural pictures that activate the concept's unit "most" or "least", `images` per concept."""
 
     kind: Literal["exemplar"] = field(default="exemplar", kw_only=True)
     activation: Literal["most", "least"]
@@ -189,11 +174,11 @@ class Protocol:
     """The levels of a study.
 
     Attributes:
-        name: what it is called; where the file does not say, as the file.
+        name: by default the file's name.
         about: one line for people.
-        size: pixels a side of every picture of the study.
-        levels: number → what is done, the clean level first, then as numbered.
-        images_per_concept: clean pictures of each concept, taken at random; None is all.
+        size: pixels per side of every picture.
+        levels: number → level, the clean level first, then by number.
+        images_per_concept: clean pictures per concept, taken at random; None is all.
     """
 
     name: StrictStr
@@ -211,7 +196,7 @@ class Protocol:
         return any(isinstance(level, kinds) for level in self.levels.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything that it says, defaults included, for JSON."""
+        """All settings, including defaults, as JSON types."""
         levels = {
             str(number): {key: value for key, value in asdict(level).items() if value is not None}
             for number, level in self.levels.items()
@@ -226,7 +211,7 @@ class Protocol:
 
 
 def available_protocols() -> list[str]:
-    """The names of the protocols that come with the package."""
+    """Names of the included protocols."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -234,30 +219,25 @@ def protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a protocol, by a name of `available_protocols` or by its path.
 
     Raises:
-        InputError: there is none; tells the nearest name.
+        InputError: no such protocol.
     """
-    path = Path(name_or_path)
+    path, known = Path(name_or_path), available_protocols()
+    expected = f"expected one of {', '.join(known)}, or a .yaml file"
     if path.suffix.lower() in (".yaml", ".yml"):
-        if path.is_file():
-            return path
-        raise InputError(
-            f"protocol {path}: no such file; expected a YAML file, or one of {', '.join(available_protocols())}"
-        )
-    known = available_protocols()
-    if str(name_or_path) in known:
-        return FOLDER / f"{name_or_path}.yaml"
-    near = did_you_mean(str(name_or_path), known)
-    raise InputError(
-        f"protocol: found {shown(name_or_path)}{near}; expected one of {', '.join(known)}, or a .yaml file"
-    )
+        if not path.is_file():
+            raise InputError(f"protocol {path}: no such file; {expected}")
+        return path
+    if str(name_or_path) not in known:
+        hint = did_you_mean(str(name_or_path), known)
+        raise InputError(f"protocol: found {shown(name_or_path)}{hint}; {expected}")
+    return FOLDER / f"{name_or_path}.yaml"
 
 
 def read_protocol(name_or_path: str | os.PathLike[str]) -> Protocol:
     """Read a protocol by name, or from a YAML file.
 
     Raises:
-        InputError: no such protocol; a key that is misspelt, missing or appears twice; a value that it cannot hold. All
-            problems at once, each with the nearest key.
+        InputError: no such protocol; or all unknown, missing and duplicate keys and wrong values in it.
     """
     path = protocol_path(name_or_path)
     content = read_yaml(path)

@@ -480,5 +480,5 @@ def test_help_teaches(stimuli):
     code, out, _ = stimuli("build", "--help")
     text = " ".join(out.replace("│", " ").split())
     assert code == 0
-    assert "goes on where a stopped build ended" in text
-    assert "refused, all by name, before anything is written" in text
+    assert "Interrupted builds resume" in text
+    assert "listed and refused before anything is written" in text

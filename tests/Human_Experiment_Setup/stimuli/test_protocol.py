@@ -83,7 +83,7 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path, change, line):
     ("level", "line"),
     [
         ("kind: adversarial, target: units, norm: linf, radius: 8", "target: found 'units'; expected one of unit, class (did you mean 'unit'?)"),
-        ("kind: adversarial, target: unit, norm: linf, radius: 0", "radius: found '0'; expected a number of levels"),
+        ("kind: adversarial, target: unit, norm: linf, radius: 0", "radius: found '0'; expected a number from 1 to 255"),
         ("kind: adversarial, target: unit, norm: linf, radius: 8, steps: 1.5", "steps: found '1.5'; expected a whole number from 1"),
         ("kind: adversarial, target: class, norm: l2, radius: 8, prompt: fire", "prompt: found 'fire'; expected a text with one {} in it"),
         ("kind: exemplar, activation: high", "activation: found 'high'; expected one of most, least"),
