@@ -34,7 +34,7 @@ def dream(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write <model>/<layer>/<unit>/*.png and the manifest to.")] = Path("renders"),
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Precision of the optimisation; images are always measured in fp32.", show_default="bf16 if the device supports it", rich_help_panel=RUNNING)] = None,
-    device: Annotated[str, typer.Option(help="cpu, or such as cuda:1.", rich_help_panel=RUNNING)] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.", rich_help_panel=RUNNING)] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Number of processor threads.", show_default="all", rich_help_panel=RUNNING)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
@@ -44,8 +44,9 @@ def dream(
 
     [bold]interpscore dream check renders/clip-mini/layer4[/bold]
 
-    With --images, each image is compared with the natural image that activates its unit most. Interrupted runs resume with
-    the same command. A unit's image does not depend on which others are rendered.
+    With --images, each image is compared with the natural image that
+    activates its unit most. Interrupted runs resume with the same command. A
+    unit's image does not depend on which others are rendered.
     """
     from Activation_Extraction.base.errors import InputError
 

@@ -56,12 +56,15 @@ def build(
 
     [bold]interpscore stimuli build photos/ --protocol default --neuron-map map.json --layer block_4 --renders renders -o stimuli[/bold]
 
-    Writes pictures/ (opaque names, one size, no metadata), images.csv (what each picture is, and what was measured on it),
-    stimuli.json (what they were made from) and a contact sheet. `interpscore extract` reads images.csv.
+    Writes pictures/ (opaque names, one size, no metadata), images.csv (what
+    each picture is, and what was measured on it; `interpscore extract` reads
+    it), stimuli.json (what they were made from) and a contact sheet.
 
-    Interrupted builds resume with the same command and end with the same bytes. Unreadable pictures are listed and refused
-    before anything is written. Exit codes: 0, or 1 if some strengths could not be reached (they are listed), 2 for wrong
-    input or a folder that cannot be written, 130 if interrupted.
+    Interrupted builds resume with the same command and end with the same
+    bytes. Unreadable pictures are listed and refused before anything is
+    written. Exit codes: 0; 1 if strengths could not be reached (they are
+    listed); 2 for wrong input or a folder that cannot be written; 130 if
+    interrupted.
     """
     from dataclasses import replace
 

@@ -177,9 +177,9 @@ def test_summary_counts_images_that_are_where_their_facet_is():
     apart = [image("1", "grey", "fire", 1, -1), image("1", "grey", "star", 0, 0)]
     mixed = [image("2", "grey", "fire", 1, 3), image("2", "grey", "star", 2, 2)]
     other = [image("2", "perlin", "fire", 5, 5), image("2", "perlin", "star", 1, 6)]
-    said = "{} of {} images of facets score highest on their own probe"
+    said = "{} of {} images score highest on their own facet's probe"
     assert said.format(4, 6) in summary([*apart, *mixed, *other])
-    assert "facets" not in summary([{**entry, "facet_scores": None} for entry in apart])
+    assert "facet" not in summary([{**entry, "facet_scores": None} for entry in apart])
 
 
 def test_maco_keeps_to_the_spectrum_of_the_pictures(dream, tmp_path, pictures):
