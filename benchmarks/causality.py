@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from Activation_Extraction import Model, load_model, trace
 from Activation_Extraction.backends.plain_network import running
 from InterpScore.interventions.edits import ablate, amplify
-from InterpScore.interventions.layer import LayerInterventions, SeenImage
+from InterpScore.interventions.layer import ImageState, LayerInterventions
 
 MODEL, LAYER = "clip-rn50x4", "layer4.5"
 UNITS, STRENGTHS, BATCH = 2560, (0.0, 2.0), 8
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
-        every_unit(LayerInterventions(load_model(MODEL, weights="random"), LAYER).see(pictures()))
+        every_unit(LayerInterventions(load_model(MODEL, weights="random"), LAYER).forward_to_layer(pictures()))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return
     measured = measure(load_model(MODEL, weights="random"), options.rounds, options.turns)
@@ -68,9 +68,9 @@ def measure(model: Model, rounds: int, turns: int) -> dict:
     x_NCHW, times = pictures(), defaultdict(list)
     units = torch.randperm(UNITS, generator=torch.Generator().manual_seed(0))[:TIMED].tolist()
     exact, some = LayerInterventions(model, LAYER), LayerInterventions(model, LAYER, units, exact=False)
-    (image,) = some.see(x_NCHW[:1])  # records the image, and compares the suffix with the network once
+    (image,) = some.forward_to_layer(x_NCHW[:1])  # records the image, and compares the suffix with the network once
     with running(model):
-        seen = list(exact.see(x_NCHW))
+        seen = list(exact.forward_to_layer(x_NCHW))
     ways: dict[str, tuple[float, Callable[[], Tensor]]] = {
         WHOLE: (UNITS / TIMED, lambda: by_whole_network(model, x_NCHW[:1], units)),
         SUFFIX: (UNITS / TIMED, lambda: image.effects([ablate(), amplify()])[0]),
@@ -170,7 +170,7 @@ def by_whole_network(model: Model, x_NCHW: Tensor, units: list[int]) -> Tensor:
     return effect_SU
 
 
-def every_unit(images: Iterable[SeenImage]) -> list[Tensor]:
+def every_unit(images: Iterable[ImageState]) -> list[Tensor]:
     """Effects of every unit on every image, `(2, U)` each."""
     return [image.effects([ablate(), amplify()])[0] for image in images]
 

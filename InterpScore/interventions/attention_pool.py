@@ -1,13 +1,13 @@
-"""What every unit of the layer before CLIP's attention pool does to the image embedding, exactly and all at once.
+"""Effects of all units before CLIP's attention pool on the image embedding, exact and computed at once.
 
-An intervention on one unit u adds `s·f_u(t)·d_u` to token t: a change that has rank 1, d_u being the axis of the unit (or
-any direction), f_u what is added at each position (its own activation, to scale it) and s how much of it. Queries, keys
-and values are linear in the tokens, so the logits of head h change by
+An intervention on one unit u adds the rank-1 change `s·f_u(t)·d_u` to token t: d_u is the unit's axis (or any direction),
+f_u the pattern over positions (the unit's own activation, to scale it), s the strength. Queries, keys and values are linear
+in the tokens, so the logits of head h change by
 
     s·f_u(t)·(q_h·K_h d_u) + s·f_u(0)·(Q_h d_u·k_h(t)) + s²·f_u(0)·f_u(t)·(Q_h d_u·K_h d_u),     all over √D,
 
-and the pooled value by what the new attention makes of the old values plus `s·(Σ_t p_t f_u(t))·V_h d_u`. No unit needs
-a run of the pool. METRICS.md, section 2.
+and the pooled value becomes the new attention applied to the old values, plus `s·(Σ_t p_t f_u(t))·V_h d_u`. METRICS.md,
+section 2.
 
 Shapes: U units, P positions of the map, T = 1 + P tokens (token 0 is the mean over positions), C channels, H heads,
 D channels of a head, E embedding, S strengths.
@@ -24,22 +24,22 @@ from Activation_Extraction.models.modified_resnet import AttentionPool2d
 from InterpScore.errors import InputError
 
 UNITS_AT_ONCE = 64
-"""With 40 heads and 82 tokens each array takes 0.8 MB, which stays in a processor's cache."""
+"""With 40 heads and 82 tokens each array takes 0.8 MB and fits in cache."""
 
 _SAFE_EXPONENT = 60.0
 """`exp` of this, summed over all tokens, is far from the largest float32."""
 
 
 class AttentionPoolUpdate:
-    """The attention pool of a CLIP, prepared for interventions on units of the map that it reads.
+    """The attention pool of a CLIP, prepared for interventions on units of its input.
 
     Args:
-        pool: the attention pool, with the weights that it has now; it is never run or changed.
-        units: channels of its input to intervene on; None is all of them.
-        directions_UC: directions in their place, such as rows of a dictionary's decoder.
+        pool: never run or changed.
+        units: channels of its input to intervene on; None is all.
+        directions_UC: directions to use instead, such as rows of a dictionary's decoder.
 
     Raises:
-        InputError: units and directions both; a unit that the pool does not read; directions of another length.
+        InputError: both units and directions; a unit that does not exist; directions of another length.
 
     Source: METRICS.md, section 2.
     """
@@ -47,7 +47,7 @@ class AttentionPoolUpdate:
     def __init__(
         self, pool: AttentionPool2d, units: Sequence[int] | None = None, directions_UC: Tensor | None = None
     ) -> None:
-        _check_axes(pool.k_proj.in_features, units, directions_UC)
+        check_axes("the attention pool", pool.k_proj.in_features, units, directions_UC)
         self.heads = pool.num_heads
         self.query, self.key, self.value, self.output = (
             (layer.weight.detach(), layer.bias.detach())
@@ -67,18 +67,17 @@ class AttentionPoolUpdate:
     def embedding_changes(
         self, map_CP: Tensor, added_UP: Tensor, strengths: Sequence[float]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """How the embedding of one image moves when something is added to its map.
+        """Change of one image's embedding when something is added to its map.
 
         Args:
-            map_CP: what the pool reads of the image.
-            added_UP: what is added along each unit's axis at strength 1; its activations, to scale it by 1 + strength.
-            strengths: how much of it is added.
+            map_CP: the pool's input.
+            added_UP: added along each unit's axis at strength 1; the unit's activations scale it by 1 + strength.
 
         Yields:
-            A slice of the units, and the change of the embedding for them, `(S, U, E)`.
+            A slice of the units, and their changes `(S, U, E)`.
 
         Raises:
-            InputError: a map, or something to add, of another shape than the pool and the units have.
+            InputError: shapes that do not match the pool and the units.
         """
         tokens, channels = self.positional_TC.shape
         for what, given, rows in (("map", map_CP, channels), ("what is added", added_UP, self.both_HU1.shape[1])):
@@ -113,12 +112,7 @@ class AttentionPoolUpdate:
 
 
 class _Attention:
-    """What the pool attends to in one image, and what it gives for other logits.
-
-    Args:
-        logits_H1T: of the query of token 0.
-        value_HTD: what is attended to.
-    """
+    """The pool's attention in one image, from the logits of token 0's query."""
 
     def __init__(self, logits_H1T: Tensor, value_HTD: Tensor) -> None:
         self.logits_H1T, self.value_HTD = logits_H1T, value_HTD
@@ -128,15 +122,15 @@ class _Attention:
         self.weighted_HTD = self.p_HT1 * value_HTD
 
     def changes(self, moved_HUT: Tensor, f_UT: Tensor, mean_HU1: Tensor, safe: bool) -> tuple[Tensor, Tensor]:
-        """How Σ_t p_t v_t and Σ_t p_t f_t change where the logits move; `moved_HUT` is written over.
+        """Changes of Σ_t p_t v_t and Σ_t p_t f_t when the logits change by `moved_HUT`, which is overwritten.
 
-        With e = exp(move) - 1 and z = Σ_t p_t e_t, p_t becomes p_t (1 + e_t) / (1 + z). A move with a mean of 0 has
-        z ≥ 0, so nothing cancels in 1 + z, and small changes keep their digits.
+        With e = exp(move) - 1 and z = Σ_t p_t e_t, p_t becomes p_t (1 + e_t) / (1 + z). A move with mean 0 has z ≥ 0, so
+        nothing cancels in 1 + z, and small changes keep their digits.
 
         Args:
-            moved_HUT: by how much, with a mean of 0 under p.
-            f_UT: numbers at the tokens; mean_HU1: their mean under p.
-            safe: no `exp` of a move is too large; else changes of large moves are differences of two attentions.
+            moved_HUT: has mean 0 under p.
+            mean_HU1: mean of `f_UT` under p.
+            safe: no `exp` of a move overflows; otherwise large moves take the difference of two attentions.
         """
         direct: tuple[Tensor, Tensor, Tensor] | None = None
         if not safe:
@@ -153,11 +147,16 @@ class _Attention:
         return torch.where(large_HU1, direct_HUD, change_HUD), torch.where(large_HU1, direct_HU1, of_f_HU1)
 
 
-def _check_axes(channels: int, units: Sequence[int] | None, directions_UC: Tensor | None) -> None:
+def refuse_both(units: Sequence[int] | None, directions_UC: Tensor | None) -> None:
     if units is not None and directions_UC is not None:
         raise InputError("units and directions: found both; expected one of them")
+
+
+def check_axes(where: str, channels: int, units: Sequence[int] | None, directions_UC: Tensor | None) -> None:
+    """Refuse units and directions that a layer of so many channels does not have."""
+    refuse_both(units, directions_UC)
     if wrong := [unit for unit in units or () if not 0 <= unit < channels]:
-        raise InputError(f"unit {wrong[0]}: the attention pool reads units 0 to {channels - 1}")
+        raise InputError(f"unit {wrong[0]}: {where} has units 0 to {channels - 1}")
     if directions_UC is not None and (directions_UC.ndim != 2 or directions_UC.shape[1] != channels):
         raise InputError(f"directions: found the shape {tuple(directions_UC.shape)}; expected (U, {channels})")
 

@@ -1,8 +1,8 @@
-"""Interventions on a unit: what its activations become, over the whole map of a layer or at chosen positions.
+"""Interventions on a unit: functions of its activations, over the complete map or at chosen positions.
 
     ablate(), amplify(3), scale(0.5)            multiplied
     replace(mean_U1), replace(other_UP)         mean- and resample-ablation
-    clamp(0, 2), add(1.5), at(ablate(), mask)   held in a range, shifted, at some positions only
+    clamp(0, 2), add(1.5), at(ablate(), mask)   clamped, shifted, at some positions only
 
 Shapes: U units, P positions of the map (1 where a layer has none).
 """
@@ -19,11 +19,11 @@ from torch import Tensor
 from InterpScore.errors import InputError, shown
 
 Intervention: TypeAlias = Callable[[Tensor], Tensor]
-"""Takes the activations of the units on one image, `(U, P)`, and gives what they are to be; never changes its input."""
+"""Maps the activations of the units on one image, `(U, P)`, to new ones; never changes its input."""
 
 
 class Scale:
-    """All activations times one number; a class, as what is linear in it is computed for many numbers at once."""
+    """Multiplication by one number; a class, because effects of many factors are computed at once."""
 
     def __init__(self, by: float) -> None:
         self.by = _finite("scale", by)
@@ -51,21 +51,19 @@ def amplify(by: float = 2.0) -> Scale:
 
 
 def replace(values: Tensor) -> Intervention:
-    """Activations become others: `(U, 1)` of their mean, for mean-ablation; `(U, P)` of another image, to resample."""
+    """Replacement by other values: means `(U, 1)` for mean-ablation, another image's `(U, P)` for resample-ablation."""
 
     def replaced(a_UP: Tensor) -> Tensor:
         try:
             return values.to(a_UP).expand_as(a_UP)
         except RuntimeError:
-            raise InputError(
-                f"replace: values of shape {tuple(values.shape)}; expected a shape that fits {tuple(a_UP.shape)}"
-            ) from None
+            raise InputError(f"replace: values of shape {tuple(values.shape)}; expected a shape that fits {tuple(a_UP.shape)}") from None  # fmt: skip
 
     return replaced
 
 
 def clamp(low: float | None = None, high: float | None = None) -> Intervention:
-    """Activations held at `low` or more and `high` or less; both the same number set them to it.
+    """Activations clamped to `low` to `high`.
 
     Raises:
         InputError: neither, a number that is not finite, or `low` above `high`.
@@ -79,17 +77,13 @@ def clamp(low: float | None = None, high: float | None = None) -> Intervention:
 
 
 def add(value: float) -> Intervention:
-    """The same number added to every activation: so much of the unit's direction in each position."""
+    """The same number added at every position."""
     value = _finite("add", value)
     return lambda a_UP: a_UP + value
 
 
 def at(intervention: Intervention, positions_P: Tensor) -> Intervention:
-    """An intervention at some positions of the map only.
-
-    Args:
-        positions_P: booleans, one a position, row by row; a map of the layer's height and width serves too.
-    """
+    """An intervention at some positions of the map only: booleans, one per position in row-major order, of any shape."""
     chosen_P = positions_P.flatten()
     if chosen_P.dtype != torch.bool:
         raise InputError(f"at: positions of type {chosen_P.dtype}; expected booleans, one a position")

@@ -1,12 +1,12 @@
-"""Interventions on one layer of a network: what comes before the layer runs once an image, and how far its output moves.
+"""Interventions on one layer of a network: the layers before it run once per image, then the effect of every unit is measured.
 
     layer = LayerInterventions(load_model("clip-mini"), "block_4", units=[185, 336])
-    for image in layer.see(x_NCHW):
+    for image in layer.forward_to_layer(x_NCHW):
         effect_SU, _ = image.effects([ablate(), amplify()])        # Δ_0 and Δ_2 of METRICS.md, section 2
         image.joint_change({185: ablate(), 336: clamp(0, 1)})      # several units in one run
 
-All effects of the layer that feeds CLIP's attention pool are computed at once (`interventions.attention_pool`); those of any
-other layer of any network by running what follows it, for many units and interventions together.
+For the layer that feeds CLIP's attention pool, all effects are computed at once (`interventions.attention_pool`). For any
+other layer, the rest of the network runs on batches of edited maps.
 
 Shapes: S interventions, U units, P positions of the map, E embedding, N images, V variants.
 """
@@ -28,27 +28,26 @@ from Activation_Extraction.models.surgery.replay import leaves
 from Activation_Extraction.models.surgery.suffix import Suffix
 from Activation_Extraction.models.trace import trace
 from InterpScore.errors import InputError, shown
-from InterpScore.interventions.attention_pool import AttentionPoolUpdate
+from InterpScore.interventions.attention_pool import AttentionPoolUpdate, check_axes, refuse_both
 from InterpScore.interventions.edits import Intervention, Scale
 
 VARIANTS = 32
-"""Edited maps that run through the rest of a network together, at most."""
+"""Largest batch of edited maps."""
 
 EMBEDDINGS = ("image_embeds", "pooler_output", "logits")
-"""What is taken of a network that gives several tensors by name, in this order; else its first tensor."""
+"""The outputs taken as the embedding of a network with named outputs, by priority; else its first tensor."""
 
 
 def feeds_attention_pool(model: Model, layer: str) -> bool:
-    """Whether a layer, by any of its names, is what CLIP's attention pool reads, so that all effects are had at once."""
-    tower = model.image_tower
-    if type(tower) is not ModifiedResNet:
+    """Whether a layer, by any of its names, is the input of CLIP's attention pool."""
+    if type(model.image_tower) is not ModifiedResNet:
         return False
-    last = f"layer4.{len(tower.layer4) - 1}"
+    last = f"layer4.{len(model.image_tower.layer4) - 1}"
     return model.layers.resolve(layer) in ("layer4", last, f"{last}.relu3")
 
 
 def unit_count(model: Model, layer: str) -> int:
-    """How many units a layer, by any of its names, has.
+    """Number of units of a layer, by any of its names.
 
     Raises:
         InputError: an unknown layer, one without an axis of units, or that runs several times or never.
@@ -62,18 +61,18 @@ def unit_count(model: Model, layer: str) -> int:
 
 
 class LayerInterventions:
-    """Units, or directions, of one layer of a model, ready for interventions. The model itself is never changed.
+    """Units, or directions, of one layer of a model, ready for interventions. The model is never changed.
 
     Args:
-        model: what `load_model` or an adapter gives; what it makes of an image must not depend on the rest of a batch.
+        model: from `load_model` or an adapter; its output for an image must not depend on the rest of the batch.
         layer: by any of its names.
-        units: on which to intervene; None is all of them.
-        directions_UC: directions in the space of the layer's C units in their place, such as rows of a dictionary's
-            decoder. The activation along a direction d is `x·d / d·d` at each position.
-        exact: whether to compute effects by the update of the attention pool; None wherever that is possible.
+        units: the units to intervene on; None is all.
+        directions_UC: directions to use instead, such as rows of a dictionary's decoder. The activation along a
+            direction d is `x·d / d·d` at each position.
+        exact: use the update of the attention pool; None uses it wherever possible.
 
     Raises:
-        InputError: an unknown layer; units and directions both; `exact` where it is not possible.
+        InputError: unknown layer; both units and directions; `exact` where it is not possible.
 
     Source: METRICS.md, section 2.
     """
@@ -86,26 +85,19 @@ class LayerInterventions:
         directions_UC: Tensor | None = None,
         exact: bool | None = None,
     ) -> None:
-        if units is not None and directions_UC is not None:
-            raise InputError("units and directions: found both; expected one of them")
+        refuse_both(units, directions_UC)
         self.model, self.layer = model, model.layers.resolve(layer)
         self.directions_UC = None if directions_UC is None else directions_UC.to(model.device)
         self.units = None if units is None else [int(unit) for unit in units]
         possible = feeds_attention_pool(model, layer)
         if exact and not possible:
-            raise InputError(
-                f"exact: layer {shown(layer)} of {model.name} does not feed CLIP's attention pool; expected its last "
-                "block, or exact=False"
-            )
+            raise InputError(f"exact: layer {shown(layer)} of {model.name} does not feed CLIP's attention pool; expected its last block, or exact=False")  # fmt: skip
         self.exact = possible if exact is None else exact
-        self._update: AttentionPoolUpdate | None = None
-        self._suffix: Suffix | None = None
-        if self.exact:
-            self._update = AttentionPoolUpdate(model.image_tower.attnpool, self.units, self.directions_UC)  # type: ignore[arg-type]
-        else:
-            self._suffix = Suffix(model.image_tower, self.layer)
+        tower: Any = model.image_tower
+        self._update = AttentionPoolUpdate(tower.attnpool, self.units, self.directions_UC) if self.exact else None
+        self._suffix = None if self.exact else Suffix(tower, self.layer)
         self.variants = 1 if self.exact else min(VARIANTS, largest_batch(model))
-        """Edited maps that run together."""
+        """Batch size for edited maps."""
 
     def __reduce__(self) -> Any:
         """Pickled as what it was made from."""
@@ -120,7 +112,7 @@ class LayerInterventions:
         return f"the whole network for each unit ({because})" if because else "what follows the layer, for each unit"
 
     def count(self) -> int:
-        """How many units, or directions, there are to intervene on."""
+        """Number of units, or directions, to intervene on."""
         chosen = self.units if self.directions_UC is None else self.directions_UC
         return self._all_units if chosen is None else len(chosen)
 
@@ -128,43 +120,39 @@ class LayerInterventions:
     def _all_units(self) -> int:
         return unit_count(self.model, self.layer)
 
-    def see(self, x: Tensor) -> Iterator[SeenImage]:
-        """Run what comes before the layer, and give each image in turn; use one before asking for the next.
+    def forward_to_layer(self, x: Tensor) -> Iterator[ImageState]:
+        """Run the network up to the layer and yield the state of each image; use one before asking for the next.
 
         Args:
-            x: a batch as the model takes it, `(N, …)`.
+            x: a batch of inputs, `(N, …)`.
 
         Raises:
-            InputError: a layer without an axis of units; a unit that it does not have; directions of another length.
+            InputError: a layer without an axis of units; a unit it does not have; directions of another length.
         """
-        x = x.to(self.model.device)
-        if self._suffix is None:
-            yield from self._before_pool(x)
+        x, tower = x.to(self.model.device), self.model.image_tower
+        if self._suffix is not None:
+            for one in x:
+                with running(self.model):
+                    a, output = self._suffix.record(one[None])
+                    embedding_E = embedding_of(output, 1)[0]
+                yield ImageState(self, a, unit_axis(self.model, self.layer, a.shape), self._suffix, embedding_E)
             return
-        for one in x:
-            with running(self.model):
-                a, output = self._suffix.record(one[None])
-                embedding_E = embedding_of(output, 1)[0]
-            rest = _embeddings(self._suffix)
-            yield SeenImage(self, a, unit_axis(self.model, self.layer, a.shape), rest, embedding_E)
-
-    def _before_pool(self, x: Tensor) -> Iterator[SeenImage]:
-        tower: Any = self.model.image_tower
+        pool: Any = tower.attnpool
         with running(self.model):
             with trace(tower, self.layer) as retained:
                 retained.run(x)
             a_NCHW = retained[self.layer]
-            embedding_NE = tower.attnpool(a_NCHW)
+            embedding_NE = pool(a_NCHW)
         for a_CHW, embedding_E in zip(a_NCHW, embedding_NE, strict=True):
-            yield SeenImage(self, a_CHW[None], 1, _embeddings(tower.attnpool), embedding_E, self._update)
+            yield ImageState(self, a_CHW[None], 1, pool, embedding_E)
 
 
-class SeenImage:
-    """An image up to the layer; made by `LayerInterventions.see`.
+class ImageState:
+    """The forward pass of one image up to the layer; made by `LayerInterventions.forward_to_layer`.
 
     Attributes:
-        a: the layer's output, `(1, …)`.
-        embedding_E: what the network gives for the image.
+        a: the layer's output, `(1, …)`; map_CP: the same, unit by position.
+        embedding_E: the network's output for the unedited image.
     """
 
     def __init__(
@@ -172,40 +160,32 @@ class SeenImage:
         layer: LayerInterventions,
         a: Tensor,
         axis: int,
-        rest: Callable[[Tensor], Tensor],
+        rest: Callable[[Tensor], Any],
         embedding_E: Tensor,
-        update: AttentionPoolUpdate | None = None,
     ) -> None:
         self.a, self.embedding_E = a, embedding_E
-        self._layer, self._axis, self._rest, self._update = layer, axis, rest, update
+        self._layer, self._axis, self._rest = layer, axis, rest
         self.map_CP = a.movedim(axis, 1)[0].flatten(1) if a.ndim > 2 else a[0][:, None]
-        """The layer's output, unit by position."""
-        channels = len(self.map_CP)
-        wrong = [unit for unit in layer.units or () if not 0 <= unit < channels]
-        if wrong:
-            raise InputError(f"unit {wrong[0]}: layer {shown(layer.layer)} has units 0 to {channels - 1}")
-        d_UC = layer.directions_UC
-        if d_UC is not None and (d_UC.ndim != 2 or d_UC.shape[1] != channels):
-            raise InputError(f"directions: found the shape {tuple(d_UC.shape)}; expected (U, {channels})")
+        check_axes(f"layer {shown(layer.layer)}", len(self.map_CP), layer.units, layer.directions_UC)
 
     @property
     def activation_UP(self) -> Tensor:
-        """Activations of the units, or along the directions, position by position."""
+        """Activations of the units, or along the directions, at each position."""
         d_UC, units = self._layer.directions_UC, self._layer.units
         if d_UC is not None:
             return (d_UC @ self.map_CP) / d_UC.square().sum(1, keepdim=True)
         return self.map_CP if units is None else self.map_CP[units]
 
     def changes(self, interventions: Sequence[Intervention]) -> Iterator[tuple[slice, Tensor]]:
-        """How the embedding moves when each intervention is made on each unit alone.
+        """Change of the embedding under each intervention on each unit alone.
 
         Yields:
-            A slice of the units, and the change of the embedding for them, `(S, U, E)`; exactly 0 where an
-            intervention leaves a unit as it is.
+            A slice of the units, and their changes `(S, U, E)`; exactly 0 where an intervention changes nothing.
         """
-        made = self._exact(self._update, interventions) if self._update else self._run(interventions)
+        update = self._layer._update
+        made = self._exact(update, interventions) if update else self._run(interventions)
         while True:
-            with running(self._layer.model):  # while computing, not while the caller works
+            with running(self._layer.model):  # not while the caller works
                 part = next(made, None)
             if part is None:
                 return
@@ -217,8 +197,8 @@ class SeenImage:
         """`Δ = ‖E' − E‖ / ‖E‖` of each intervention on each unit, `(S, U)`.
 
         Args:
-            toward_E: a direction in the space of embeddings, such as that of a text; the change of the cosine with it
-                is given as well, `(S, U)`, else None.
+            toward_E: a direction in embedding space, such as a text; the change of the cosine with it is returned
+                too, `(S, U)`, else None.
         """
         effects, turns = [], []
         for _, change_SUE in self.changes(interventions):
@@ -228,11 +208,10 @@ class SeenImage:
         return torch.cat(effects, 1), torch.cat(turns, 1) if turns else None
 
     def joint_change(self, interventions: Mapping[int, Intervention]) -> Tensor:
-        """How the embedding moves, `(E,)`, when several units change together.
+        """Change of the embedding, `(E,)`, when several units change together.
 
         Args:
-            interventions: what to do with which unit; with directions, with which row of them. What each adds is taken
-                from the map as the image gave it.
+            interventions: unit, or row of the directions → intervention; each reads the unedited map.
         """
         layer = self._layer
         a_UP, x_CP = self.activation_UP, self.map_CP.clone()
@@ -243,8 +222,7 @@ class SeenImage:
             for unit, intervention in interventions.items():
                 row = rows_of[unit]
                 self._edit(x_CP, row, intervention(a_UP[row : row + 1])[0], a_UP[row])
-            rows = self._rest(torch.cat([self.a, self._shaped(x_CP)]))
-            return rows[1] - rows[0]
+            return self._moved([x_CP])[0]
 
     def _exact(
         self, update: AttentionPoolUpdate, interventions: Sequence[Intervention]
@@ -268,40 +246,30 @@ class SeenImage:
             moved = (wanted_SUP[:, chosen] != a_UP[chosen]).flatten(2).any(2).nonzero().tolist()
             change_SUE = self.embedding_E.new_zeros(S, chosen.stop - start, len(self.embedding_E))
             if moved:
-                variants = [self._variant(start + u, wanted_SUP[s, start + u], a_UP[start + u]) for s, u in moved]
-                # The map as it was runs along: all rows are computed alike, so what rounding does to them cancels.
-                rows = self._rest(torch.cat([self.a, *variants]))
-                for row, (s, u) in zip(rows[1:], moved, strict=True):
-                    change_SUE[s, u] = row - rows[0]
+                edited = [self.map_CP.clone() for _ in moved]
+                for x_CP, (s, u) in zip(edited, moved, strict=True):
+                    self._edit(x_CP, start + u, wanted_SUP[s, start + u], a_UP[start + u])
+                s, u = torch.tensor(moved).T
+                change_SUE[s, u] = self._moved(edited)
             yield chosen, change_SUE
 
-    def _variant(self, row: int, wanted_P: Tensor, a_P: Tensor) -> Tensor:
-        x_CP = self.map_CP.clone()
-        self._edit(x_CP, row, wanted_P, a_P)
-        return self._shaped(x_CP)
-
     def _edit(self, x_CP: Tensor, row: int, wanted_P: Tensor, a_P: Tensor) -> None:
-        """Write what a unit, or the activation along a direction, is to be into a map."""
+        """Set a unit, or the activation along a direction, in a map."""
         if self._layer.directions_UC is not None:
             x_CP += self._layer.directions_UC[row][:, None] * (wanted_P - a_P)
         else:
             x_CP[row if self._layer.units is None else self._layer.units[row]] = wanted_P
 
-    def _shaped(self, x_CP: Tensor) -> Tensor:
-        """A map as the layer gives it, `(1, …)`."""
+    def _moved(self, edited: Sequence[Tensor]) -> Tensor:
+        """Change of the embedding for each edited map; the unedited one runs in the same batch, so rounding cancels."""
         like = self.a.movedim(self._axis, 1)
-        return x_CP.reshape(like.shape).movedim(1, self._axis)
+        maps = torch.cat([self.a, *(x_CP.reshape(like.shape).movedim(1, self._axis) for x_CP in edited)])
+        embedding_NE = embedding_of(self._rest(maps), len(maps))
+        return embedding_NE[1:] - embedding_NE[0]
 
 
 def cosine_change(embedding_E: Tensor, change_E: Tensor, toward_E: Tensor) -> Tensor:
-    """The change of an embedding's cosine with a direction, without cancellation: exactly 0 where nothing moves.
-
-    Args:
-        change_E: `(…, E)`, what is added to the embedding.
-
-    Returns:
-        `(…)`, from -2 to 2.
-    """
+    """Change of an embedding's cosine with a direction, `(…)`, from -2 to 2; exactly 0 where `change_E`, `(…, E)`, is 0."""
     toward_E = toward_E.to(embedding_E) / toward_E.norm()
     length = embedding_E.norm()
     longer = (embedding_E + change_E).norm(dim=-1)
@@ -311,7 +279,7 @@ def cosine_change(embedding_E: Tensor, change_E: Tensor, toward_E: Tensor) -> Te
 
 
 def embedding_of(output: Any, images: int) -> Tensor:
-    """The embeddings `(N, E)` in what a network gives for N images: a tensor, or the one that `EMBEDDINGS` names.
+    """The embeddings `(N, E)` in a network's output for N images: a tensor, or the one that `EMBEDDINGS` names.
 
     Raises:
         InputError: no tensor with a row for each image.
@@ -321,7 +289,3 @@ def embedding_of(output: Any, images: int) -> Tensor:
     if not found or len(found[0]) != images:
         raise InputError(f"the network gives {type(output).__name__}; expected a tensor with a row for each image")
     return found[0].flatten(1) if found[0].ndim > 1 else found[0][:, None]
-
-
-def _embeddings(rest: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
-    return lambda variants: embedding_of(rest(variants), len(variants))

@@ -29,7 +29,7 @@ from Activation_Extraction.models.registry import Model
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats
 from InterpScore.interventions.edits import Intervention, replace, scale
-from InterpScore.interventions.layer import LayerInterventions, SeenImage, unit_count
+from InterpScore.interventions.layer import ImageState, LayerInterventions, unit_count
 from InterpScore.tables.effects import (
     ABLATION,
     ACTIVATION,
@@ -114,7 +114,11 @@ class Measurement:
         for batch in self._batches(rows):
             good = [(row, image) for row, image in batch if isinstance(image, Tensor)]
             donors = self._donors([row for row, _ in good]) if RESAMPLE_ABLATION in self.kinds else [None] * len(good)
-            seen = zip(self.layer.see(torch.stack([image for _, image in good])) if good else (), donors, strict=True)
+            seen = zip(
+                self.layer.forward_to_layer(torch.stack([image for _, image in good])) if good else (),
+                donors,
+                strict=True,
+            )
             for row, image in batch:
                 if isinstance(image, ImageError):
                     yield self._nothing(str(image))
@@ -127,7 +131,7 @@ class Measurement:
     def _units(self) -> int:
         return self.layer.count()
 
-    def _effects(self, row: int, seen: SeenImage, donor_UP: Tensor | None) -> ImageEffects:
+    def _effects(self, row: int, seen: ImageState, donor_UP: Tensor | None) -> ImageEffects:
         text_E = None if self._texts_E is None else self._texts_E[row]
         effects, turns = seen.effects([self._intervention(kind, donor_UP) for kind in self.kinds], text_E)
         effect_KU, toward_U = _numbers(effects), np.full(self._units, np.nan)
@@ -145,7 +149,11 @@ class Measurement:
             yield batch
 
     def _activations(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        return (one.activation_UP for one in self.layer.see(torch.stack(list(images)))) if images else iter(())
+        return (
+            (one.activation_UP for one in self.layer.forward_to_layer(torch.stack(list(images))))
+            if images
+            else iter(())
+        )
 
     def _donors(self, rows: Sequence[int]) -> list[Tensor | None]:
         """Each unit's map on the image half the list away from each of some."""

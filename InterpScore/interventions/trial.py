@@ -79,9 +79,9 @@ def intervention_on_images(
         raise InputError(f"intervention_type {kind}: {len(pictures)} images; expected at least {least}{other}")
     prepared = LayerInterventions(model, default_layer(model) if layer is None else layer, [int(unit)])
     x = torch.stack(pictures)
-    activation_UP = [seen.activation_UP for seen in prepared.see(x)]
+    activation_UP = [seen.activation_UP for seen in prepared.forward_to_layer(x)]
     effects = []
-    for i, seen in enumerate(prepared.see(x)):
+    for i, seen in enumerate(prepared.forward_to_layer(x)):
         effect_KU, _ = seen.effects([_intervention(kind, numbers, activation_UP, i)])
         effects.append(float(effect_KU))
     about = {

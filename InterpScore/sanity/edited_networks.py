@@ -89,7 +89,7 @@ class DrawnStudy:
 def read(model: Model, x_NCHW: Tensor) -> Reading:
     """Every unit before the attention pool: its activations, and its effects by the exact update."""
     activations, effects = [], []
-    for image in LayerInterventions(model, LAYER).see(x_NCHW):
+    for image in LayerInterventions(model, LAYER).forward_to_layer(x_NCHW):
         activations.append(image.activation_UP.mean(1).double().numpy())
         effects.append(image.effects([ablate(), amplify()])[0].double().numpy())
     return Reading(np.stack(activations, 1), np.stack(effects, 2))
@@ -130,7 +130,7 @@ def scaling_by_one_and_zero(study: DrawnStudy, units: Sequence[int]) -> tuple[fl
     """On one picture: the largest effect of λ = 1 over all units; the largest difference of λ = 0 from ablation; and, for
     some units, of ablation from a forward pass with the unit set to 0, as a part of the largest of their effects."""
     x = study.x_NCHW[:1]
-    (image,) = LayerInterventions(study.model, LAYER).see(x)
+    (image,) = LayerInterventions(study.model, LAYER).forward_to_layer(x)
     effect_KU = image.effects([scale(1), scale(0), ablate()])[0]
     tower: Any = study.model.image_tower
     apart, largest = 0.0, 0.0
@@ -174,7 +174,10 @@ def excesses(result: pd.DataFrame) -> pd.Series[float]:
 
 
 def _activations(model: Model, x_NCHW: Tensor) -> Floats:
-    maps = [image.activation_UP.mean(1).double().numpy() for image in LayerInterventions(model, LAYER).see(x_NCHW)]
+    maps = [
+        image.activation_UP.mean(1).double().numpy()
+        for image in LayerInterventions(model, LAYER).forward_to_layer(x_NCHW)
+    ]
     return np.stack(maps, 1)
 
 

@@ -129,8 +129,8 @@ def test_single_precision_is_that_of_the_pool_in_double(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"units": [0, 24]}, "unit 24: the attention pool reads units 0 to 23"),
-        ({"units": [-1]}, "unit -1: the attention pool reads units 0 to 23"),
+        ({"units": [0, 24]}, "unit 24: the attention pool has units 0 to 23"),
+        ({"units": [-1]}, "unit -1: the attention pool has units 0 to 23"),
         ({"directions_UC": torch.ones(2, 23)}, "directions: found the shape (2, 23); expected (U, 24)"),
         ({"units": [0], "directions_UC": torch.ones(1, 24)}, "units and directions: found both; expected one of them"),
     ],

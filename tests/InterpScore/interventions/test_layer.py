@@ -47,7 +47,7 @@ def by_hand(network, x, u, change):
 def test_each_unit_alone_is_what_a_hand_edited_forward_pass_gives(network, intervention, change):
     x = pictures(3)
     layer = LayerInterventions(small_model(network), LAYER)
-    found = torch.stack([image.effects([intervention])[0][0] for image in layer.see(x)])
+    found = torch.stack([image.effects([intervention])[0][0] for image in layer.forward_to_layer(x)])
     wanted = torch.stack([by_hand(network, x, u, change) for u in range(UNITS)], 1)
     assert float((found - wanted).abs().max()) < 1e-6 * float(wanted.max())
     assert float(wanted.min()) > 1e-4  # every unit does something, so nothing is compared with nothing
@@ -55,7 +55,7 @@ def test_each_unit_alone_is_what_a_hand_edited_forward_pass_gives(network, inter
 
 def test_intervention_at_chosen_positions_is_a_hand_edited_forward_pass(network):
     x, chosen = pictures(1), torch.arange(25) % 3 == 0
-    (image,) = LayerInterventions(small_model(network), LAYER, [4]).see(x)
+    (image,) = LayerInterventions(small_model(network), LAYER, [4]).forward_to_layer(x)
     found = image.effects([at(ablate(), chosen)])[0]
     wanted = by_hand(network, x, 4, lambda a: torch.where(chosen.reshape(5, 5), 0.0, a))
     torch.testing.assert_close(found.flatten(), wanted, rtol=1e-9, atol=0)
@@ -69,7 +69,7 @@ def test_several_units_together_are_a_hand_edited_forward_pass(network):
         return a_NCHW
 
     x = pictures(1)
-    (image,) = LayerInterventions(small_model(network), LAYER).see(x)
+    (image,) = LayerInterventions(small_model(network), LAYER).forward_to_layer(x)
     found = image.joint_change({1: ablate(), 3: amplify(), 5: add(0.4)})
     with torch.no_grad():
         wanted = (network(x, edit) - network(x))[0]
@@ -81,7 +81,7 @@ def test_several_units_together_are_a_hand_edited_forward_pass(network):
 def test_directions_take_the_place_of_units(network):
     directions_UC = torch.randn(3, UNITS, generator=torch.Generator().manual_seed(2)).double()
     x = pictures(1)
-    (image,) = LayerInterventions(small_model(network), LAYER, directions_UC=directions_UC).see(x)
+    (image,) = LayerInterventions(small_model(network), LAYER, directions_UC=directions_UC).forward_to_layer(x)
 
     def without(d_C):
         def edit(a_NCHW):
@@ -98,21 +98,21 @@ def test_directions_take_the_place_of_units(network):
 
 def test_axes_as_directions_are_the_units(network):
     model, x = small_model(network), pictures(1)
-    (units,) = LayerInterventions(model, LAYER).see(x)
-    (axes,) = LayerInterventions(model, LAYER, directions_UC=torch.eye(UNITS).double()).see(x)
+    (units,) = LayerInterventions(model, LAYER).forward_to_layer(x)
+    (axes,) = LayerInterventions(model, LAYER, directions_UC=torch.eye(UNITS).double()).forward_to_layer(x)
     torch.testing.assert_close(axes.effects([ablate()])[0], units.effects([ablate()])[0], rtol=1e-9, atol=0)
 
 
 def test_chosen_units_are_those_among_all(network):
     model, x = small_model(network), pictures(1)
-    (every,) = LayerInterventions(model, LAYER).see(x)
-    (some,) = LayerInterventions(model, LAYER, [5, 2]).see(x)
+    (every,) = LayerInterventions(model, LAYER).forward_to_layer(x)
+    (some,) = LayerInterventions(model, LAYER, [5, 2]).forward_to_layer(x)
     assert torch.equal(some.activation_UP, every.activation_UP[[5, 2]])
     torch.testing.assert_close(some.effects([ablate()])[0], every.effects([ablate()])[0][:, [5, 2]], rtol=1e-12, atol=0)
 
 
 def test_scaling_by_one_moves_nothing_and_scaling_by_zero_is_ablation(network):
-    (image,) = LayerInterventions(small_model(network), LAYER).see(pictures(1))
+    (image,) = LayerInterventions(small_model(network), LAYER).forward_to_layer(pictures(1))
     effect_SU, _ = image.effects([scale(1), scale(0), ablate()])
     assert effect_SU[0].count_nonzero() == 0
     assert torch.equal(effect_SU[1], effect_SU[2])
@@ -120,7 +120,7 @@ def test_scaling_by_one_moves_nothing_and_scaling_by_zero_is_ablation(network):
 
 def test_number_of_variants_at_a_time_changes_nothing(network):
     layer = LayerInterventions(small_model(network), LAYER)
-    (image,) = layer.see(pictures(1))
+    (image,) = layer.forward_to_layer(pictures(1))
     whole = image.effects([ablate(), amplify()])[0]
     layer.variants = 3
     torch.testing.assert_close(image.effects([ablate(), amplify()])[0], whole, rtol=1e-12, atol=0)
@@ -128,7 +128,7 @@ def test_number_of_variants_at_a_time_changes_nothing(network):
 
 def test_change_of_the_cosine_is_that_of_the_two_embeddings(network):
     x, toward_E = pictures(1), torch.randn(5, generator=torch.Generator().manual_seed(3)).double()
-    (image,) = LayerInterventions(small_model(network), LAYER).see(x)
+    (image,) = LayerInterventions(small_model(network), LAYER).forward_to_layer(x)
     _, turn_SU = image.effects([ablate()], toward_E)
     with torch.no_grad():
         before = network(x)[0]
@@ -173,7 +173,7 @@ def generic_effects(model, a_NCHW, units):
 
 
 def exact_effects(model, x, units):
-    images = list(LayerInterventions(model, "block_4", units, exact=True).see(x))
+    images = list(LayerInterventions(model, "block_4", units, exact=True).forward_to_layer(x))
     return torch.stack([image.effects([scale(by) for by in DOSES])[0] for image in images]), torch.cat(
         [image.a for image in images]
     )
@@ -204,14 +204,14 @@ def test_exact_update_is_the_generic_path_for_200_units_of_rn50x4():
 def test_interventions_that_do_not_scale_are_exact_as_well():
     model, x = load_model("clip-mini"), (pictures(1, 96) - 0.45) / 0.27
     units, made = [3, 70, 185], [clamp(0.2, 0.9), replace(torch.full((1, 1), 0.5)), ablate()]
-    (exact,) = LayerInterventions(model, "block_4", units).see(x)
-    (generic,) = LayerInterventions(in_double(model), "block_4", units, exact=False).see(x.double())
+    (exact,) = LayerInterventions(model, "block_4", units).forward_to_layer(x)
+    (generic,) = LayerInterventions(in_double(model), "block_4", units, exact=False).forward_to_layer(x.double())
     torch.testing.assert_close(exact.effects(made)[0].double(), generic.effects(made)[0], rtol=1e-3, atol=1e-7)
 
 
 def test_joint_change_before_the_pool_is_a_run_of_the_pool():
     model, x = load_model("clip-mini"), (pictures(1, 96) - 0.45) / 0.27
-    (image,) = LayerInterventions(model, "block_4").see(x)
+    (image,) = LayerInterventions(model, "block_4").forward_to_layer(x)
     edited = image.a.clone()
     edited[:, 185] = 0
     edited[:, 3] *= 2
@@ -251,7 +251,7 @@ def test_exception_in_the_middle_leaves_the_output_bit_identical(exact):
         a_UP * 2
         raise RuntimeError("in the middle")
 
-    for image in LayerInterventions(model, "block_4", [3, 4], exact=exact).see(x):
+    for image in LayerInterventions(model, "block_4", [3, 4], exact=exact).forward_to_layer(x):
         with pytest.raises(RuntimeError, match="in the middle"):
             image.effects([ablate(), breaks])
     with torch.no_grad():
@@ -263,7 +263,7 @@ def test_exception_in_the_middle_leaves_the_output_bit_identical(exact):
 
 def test_images_not_asked_for_leave_no_hook(network):
     model = small_model(network)
-    seen = LayerInterventions(model, LAYER).see(pictures(3))
+    seen = LayerInterventions(model, LAYER).forward_to_layer(pictures(3))
     next(seen).effects([ablate()])
     seen.close()
     assert hooks_of(network) == 0
@@ -283,12 +283,12 @@ def test_images_not_asked_for_leave_no_hook(network):
 )
 def test_units_that_a_layer_does_not_have_are_refused(network, options, message):
     with pytest.raises(InputError) as caught:
-        next(LayerInterventions(small_model(network), LAYER, **options).see(pictures(1)))
+        next(LayerInterventions(small_model(network), LAYER, **options).forward_to_layer(pictures(1)))
     assert str(caught.value) == message
 
 
 def test_unit_that_was_not_prepared_is_refused_in_a_joint_change(network):
-    (image,) = LayerInterventions(small_model(network), LAYER, [1, 2]).see(pictures(1))
+    (image,) = LayerInterventions(small_model(network), LAYER, [1, 2]).forward_to_layer(pictures(1))
     with pytest.raises(InputError, match="unit 3: not among the 2 that the layer was prepared for"):
         image.joint_change({1: ablate(), 3: ablate()})
 

@@ -40,7 +40,7 @@ def images():
 
 def seen(layer, image):
     x = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / 255)
-    return next(layer.see(x))
+    return next(layer.forward_to_layer(x))
 
 
 def test_each_kind_is_the_intervention_that_it_names(layer, images):

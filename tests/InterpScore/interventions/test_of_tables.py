@@ -61,7 +61,7 @@ def by_image(folder):
     layer = LayerInterventions(model, "block_4")
     found = {}
     for path in sorted(folder.glob("*/*.png")):
-        (image,) = layer.see(prepare(path, model.image_input)[None])
+        (image,) = layer.forward_to_layer(prepare(path, model.image_input)[None])
         found[path.name] = image
     return found
 
@@ -287,7 +287,7 @@ def test_intervention_on_a_neuron_moves_the_embedding_as_by_hand():
     done = intervene(model, 4, "amplify", images, LAYER, by=3)
     layer = LayerInterventions(model, LAYER, [4])
     x = torch.stack([torch.from_numpy(i.transpose(2, 0, 1).astype(np.float32) / 255) for i in images])
-    wanted = [float(image.effects([scale(3)])[0]) for image in layer.see(x)]
+    wanted = [float(image.effects([scale(3)])[0]) for image in layer.forward_to_layer(x)]
     assert done.effect_N.tolist() == pytest.approx(wanted, rel=1e-9)
     assert done.mean_effect == pytest.approx(np.mean(wanted))
     assert "amplify unit 4 of first of small: the embedding moves by" in str(done)
