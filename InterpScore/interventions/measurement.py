@@ -1,4 +1,4 @@
-"""Effects of interventions on every image of a list, measured with a network.
+"""Measuring the effects of interventions on every image of a list with a network.
 
     measurement = Measurement(LayerInterventions(load_model("clip-mini"), "block_4"), paths)
     for image in measurement.of(range(len(paths))):
@@ -43,20 +43,20 @@ from InterpScore.tables.effects import (
 )
 
 BATCH_SIZE = 8
-"""Images that run up to the layer together, at most."""
+"""Largest batch of images that run up to the layer."""
 PROMPT = "a picture of {}"
-"""What the text tower reads of a concept."""
+"""The text of a concept."""
 
 
 @dataclass(frozen=True)
 class ImageEffects:
-    """What every unit does on one image.
+    """Effects of every unit on one image.
 
     Attributes:
-        error: why the image could not be read, else ""; then all the rest is NaN.
+        error: why the image could not be read, and all values are NaN; else "".
         effect_KU: `‖E' − E‖ / ‖E‖` of each intervention.
         activation_U: mean over the positions of the map.
-        toward_U: how much closer to the text, in cosine, the embedding lies than with the unit ablated; NaN without.
+        toward_U: cosine of embedding and text minus the same with the unit ablated; NaN without a text.
     """
 
     error: str
@@ -66,17 +66,17 @@ class ImageEffects:
 
 
 class Measurement:
-    """Interventions on every unit, one at a time, on every image of a list. What it gives for an image does not depend
-    on which others it is asked for.
+    """Interventions on every unit, one at a time, on every image of a list. An image's results do not depend on which
+    others are asked for.
 
     Args:
         layer: the units.
         images: in any form that `read_image` takes.
-        kinds: of interventions: "ablation", "amplification", "scale_0.5" and the like; "mean_ablation" sets a unit to
-            its mean over all readable images and positions, for which these run once more; "resample_ablation" to its
-            map on the image half the list away (the next one that can be read; NaN where there is no other).
+        kinds: interventions: "ablation", "amplification", "scale_0.5" etc.; "mean_ablation" sets a unit to its mean
+            over all readable images and positions (an extra pass); "resample_ablation" to its map on the image half
+            the list away (or the next readable one; NaN where there is no other).
         texts_E: the embedding of each image's text, None where there is none.
-        mean_U: for mean-ablation, what was computed before.
+        mean_U: the means for mean-ablation, if already known.
 
     Source: METRICS.md, section 2.
     """
@@ -96,34 +96,26 @@ class Measurement:
 
     @cached_property
     def mean_U(self) -> Tensor:
-        """The mean activation of every unit over all readable images and positions."""
+        """Mean activation of every unit over all readable images and positions."""
         if self._mean_U is not None:
             return self._mean_U
         total, count = torch.zeros(self._units, dtype=torch.float64), 0
         for batch in self._batches(range(len(self.images))):
-            for activation_UP in self._activations([image for _, image in batch if isinstance(image, Tensor)]):
-                total, count = total + activation_UP.double().mean(1).cpu(), count + 1
+            for state in self._states([image for _, image in batch if isinstance(image, Tensor)]):
+                total, count = total + state.activation_UP.double().mean(1).cpu(), count + 1
         return total / count
 
     def of(self, rows: Iterable[int], advance: Advance | None = None) -> Iterator[ImageEffects]:
-        """The effects on some images of the list, in turn.
-
-        Args:
-            advance: told of every image that is done.
-        """
+        """The effects on some images of the list, in turn; `advance` is called after each."""
         for batch in self._batches(rows):
             good = [(row, image) for row, image in batch if isinstance(image, Tensor)]
             donors = self._donors([row for row, _ in good]) if RESAMPLE_ABLATION in self.kinds else [None] * len(good)
-            seen = zip(
-                self.layer.forward_to_layer(torch.stack([image for _, image in good])) if good else (),
-                donors,
-                strict=True,
-            )
+            states = zip(self._states([image for _, image in good]), donors, strict=True)
             for row, image in batch:
                 if isinstance(image, ImageError):
                     yield self._nothing(str(image))
                 else:
-                    yield self._effects(row, *next(seen))
+                    yield self._effects(row, *next(states))
                 if advance is not None:
                     advance(1)
 
@@ -131,15 +123,15 @@ class Measurement:
     def _units(self) -> int:
         return self.layer.count()
 
-    def _effects(self, row: int, seen: ImageState, donor_UP: Tensor | None) -> ImageEffects:
+    def _effects(self, row: int, state: ImageState, donor_UP: Tensor | None) -> ImageEffects:
         text_E = None if self._texts_E is None else self._texts_E[row]
-        effects, turns = seen.effects([self._intervention(kind, donor_UP) for kind in self.kinds], text_E)
+        effects, turns = state.effects([self._intervention(kind, donor_UP) for kind in self.kinds], text_E)
         effect_KU, toward_U = _numbers(effects), np.full(self._units, np.nan)
         if RESAMPLE_ABLATION in self.kinds and donor_UP is None:
             effect_KU[self.kinds.index(RESAMPLE_ABLATION)] = np.nan
         if turns is not None and ABLATION in self.kinds:
             toward_U = -_numbers(turns[self.kinds.index(ABLATION)])
-        return ImageEffects("", effect_KU, _numbers(seen.activation_UP.mean(1)), toward_U)
+        return ImageEffects("", effect_KU, _numbers(state.activation_UP.mean(1)), toward_U)
 
     def _batches(self, rows: Iterable[int]) -> Iterator[list[tuple[int, Tensor | ImageError]]]:
         rows = list(rows)
@@ -148,29 +140,20 @@ class Measurement:
         while batch := list(islice(numbered, self._size)):
             yield batch
 
-    def _activations(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        return (
-            (one.activation_UP for one in self.layer.forward_to_layer(torch.stack(list(images))))
-            if images
-            else iter(())
-        )
+    def _states(self, images: Sequence[Tensor]) -> Iterator[ImageState]:
+        return self.layer.forward_to_layer(torch.stack(list(images))) if images else iter(())
 
     def _donors(self, rows: Sequence[int]) -> list[Tensor | None]:
-        """Each unit's map on the image half the list away from each of some."""
+        """Each unit's map on the image half the list away from each row."""
         found = [self._donor(row) for row in rows]
-        maps = self._activations([image for image in found if image is not None])
-        return [None if image is None else next(maps) for image in found]
+        states = self._states([image for image in found if image is not None])
+        return [None if image is None else next(states).activation_UP for image in found]
 
     def _donor(self, row: int) -> Tensor | None:
         n = len(self.images)
-        for step in range(n):
-            other = (row + n // 2 + step) % n
-            if other == row:
-                continue
-            (image,) = read_images([self.images[other]], self.layer.model.image_input)
-            if isinstance(image, Tensor):
-                return image
-        return None
+        others = [other % n for other in range(row + n // 2, row + n // 2 + n) if other % n != row]
+        images = read_images((self.images[other] for other in others), self.layer.model.image_input)
+        return next((image for image in images if isinstance(image, Tensor)), None)
 
     def _intervention(self, kind: str, donor_UP: Tensor | None) -> Intervention:
         if kind == MEAN_ABLATION:
@@ -190,13 +173,13 @@ class Measurement:
 def effects_frame(
     names: Sequence[str], units: Sequence[int], kinds: Sequence[str], measured: Sequence[ImageEffects]
 ) -> pd.DataFrame:
-    """Effects as a table, one row an image, in the columns of Data/README.md."""
+    """Effects as a table, one row per image, in the columns of Data/README.md."""
     blocks = {ACTIVATION: [one.activation_U for one in measured], TOWARD: [one.toward_U for one in measured]}
     blocks |= {kind: [one.effect_KU[k] for one in measured] for k, kind in enumerate(kinds)}
     columns = [unit_column(kind, unit) for kind in blocks for unit in units]
     numbers = np.concatenate([np.stack(values) for values in blocks.values()], axis=1).astype(np.float32)
-    told = pd.DataFrame({"image_filename": list(names), "error": [one.error for one in measured]})
-    return pd.concat([told, pd.DataFrame(numbers, columns=columns)], axis=1)
+    images = pd.DataFrame({"image_filename": list(names), "error": [one.error for one in measured]})
+    return pd.concat([images, pd.DataFrame(numbers, columns=columns)], axis=1)
 
 
 def prepare_layer(model: Model, layer: str | None, units: Sequence[int] | None = None) -> LayerInterventions:
@@ -204,24 +187,20 @@ def prepare_layer(model: Model, layer: str | None, units: Sequence[int] | None =
 
     Args:
         layer: None is the layer that feeds the attention pool of a CLIP.
-        units: None is all of them.
+        units: None is all.
 
     Raises:
-        InputError: no such layer, or no layer given where the model has no such pool; a unit that the layer does not
-            have.
+        InputError: no such layer, none given where the model has no such pool, or a unit that the layer does not have.
     """
     layer = default_layer(model) if layer is None else layer
     count = unit_count(model, layer)
     if wrong := [unit for unit in units or () if not 0 <= unit < count]:
-        raise InputError(
-            f"unit {wrong[0]}: layer {shown(layer)} of {model.name} has units 0 to {count - 1}; expected the layer that "
-            "the units are of (--layer)"
-        )
+        raise InputError(f"unit {wrong[0]}: layer {shown(layer)} of {model.name} has units 0 to {count - 1}; expected the layer of the units (--layer)")  # fmt: skip
     return LayerInterventions(model, layer, units)
 
 
 def default_layer(model: Model) -> str:
-    """The layer that feeds the attention pool of a CLIP, the one that the multimodal-neurons paper is about.
+    """The layer that feeds the attention pool of a CLIP, studied in the multimodal-neurons paper.
 
     Raises:
         InputError: the model has none.
@@ -235,7 +214,7 @@ def default_layer(model: Model) -> str:
 
 
 def text_embeddings(model: Model, concepts: Iterable[str]) -> tuple[dict[str, Tensor], str]:
-    """Concept → embedding of its text; and why there are none, else ""."""
+    """Concept → embedding of its text, and the reason if there are none, else ""."""
     concepts = sorted(set(concepts))
     if not concepts or model.make_tokenizer is None:
         return {}, "" if not concepts else f"{model.name} has no text tower"
@@ -248,7 +227,7 @@ def text_embeddings(model: Model, concepts: Iterable[str]) -> tuple[dict[str, Te
 
 
 def about_measurement(layer: LayerInterventions, kinds: Sequence[str]) -> dict[str, Any]:
-    """What effects are of, and where they come from."""
+    """The provenance of measured effects."""
     model = layer.model
     return {
         **model.identity,
@@ -266,7 +245,7 @@ def about_measurement(layer: LayerInterventions, kinds: Sequence[str]) -> dict[s
 
 
 class ImagesOfSet(Sequence[ImageSource]):
-    """Some rows of an image set, each opened when it is asked for."""
+    """Some rows of an image set, opened on access."""
 
     def __init__(self, images: ImageSet, rows: Sequence[int]) -> None:
         self._images, self._rows = images, rows

@@ -1,15 +1,17 @@
-"""Effects of the neurons of an experiment table, measured with a network on the table's clean images."""
+"""Measuring the effects of an experiment table's neurons with a network, on the table's clean images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from Activation_Extraction.base.errors import listed_up_to
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.clip_helpers import ImageSource
 from Activation_Extraction.images.sets import ImageSet, image_set
@@ -30,7 +32,7 @@ from InterpScore.tables.image_names import rows_of_images
 from InterpScore.tables.neuron_map import normalised
 
 SHOWN_IMAGES = 10
-"""How many images that are missing are named; the rest are counted."""
+"""Missing images named in a message; the rest are counted."""
 DOSES = (0.0, 0.5, 1.0, 2.0, 5.0)
 """λ of the dose curve."""
 
@@ -43,16 +45,16 @@ def measured_for_table(
     layer: str | None = None,
     progress: StageProgress | None = None,
 ) -> list[Effects]:
-    """Effects of a table's neurons on its clean images; where they come all at once, those of the whole layer.
+    """Effects of a table's neurons, or of the complete layer where that costs little more, on its clean images.
 
     Args:
-        table: its neurons are numbers of units.
-        images: the folder that holds the table's images, or anything else that `image_set` takes.
-        layer: of the neurons, where the table's stores do not name it; None is what feeds a CLIP's attention pool.
-        progress: called with what is being done, how much of it is done and how much there is.
+        table: its neurons are unit numbers.
+        images: the folder of the table's images, or anything else that `image_set` takes.
+        layer: of the neurons, where the table's stores do not name it; None is the input of a CLIP's attention pool.
+        progress: progress callback (stage, completed, total).
 
     Returns:
-        One for each layer. Images that are missing or cannot be read are told in its remarks.
+        One per layer; remarks list missing and unreadable images.
 
     Raises:
         InputError: no such layer, a neuron that is no unit of it, none of the images found or readable.
@@ -72,7 +74,7 @@ def measured_for_table(
     found = []
     for label in layers:
         prepared = prepare_layer(model, label.rpartition(":")[2] or layer, _units_of(table, label))
-        if prepared.exact:  # all units cost little more, and each can be seen among the others
+        if prepared.exact:  # all units cost little more, and allow C_percentile
             prepared = LayerInterventions(model, prepared.layer)
         measured = list(Measurement(prepared, clean.sources, EFFECTS, texts_E).of(range(len(clean.names)), advance))
         unread = [one.error for one in measured if one.error]
@@ -90,29 +92,22 @@ def measured_for_table(
 def other_interventions(
     table: ExperimentTable, clean_level: int, images: Any, layer: LayerInterventions, concept: str, mean: float
 ) -> dict[str, float]:
-    """Mean effects of one unit on the clean images of a concept, by kind: the dose curve, mean- and resample-ablation.
+    """Mean effects of one unit on a concept's clean images, by kind: the dose curve, mean- and resample-ablation.
 
     Args:
-        layer: of that unit alone.
-        mean: of its activation, over all images.
+        layer: prepared for that unit alone.
+        mean: its mean activation over all images.
     """
     clean = _CleanImages(table, clean_level, images)
     kinds = [*map(scaling, DOSES), MEAN_ABLATION, RESAMPLE_ABLATION]
     rows = [row for row, name in enumerate(clean.concepts) if normalised(name) == normalised(concept)]
-    measured = [
-        one.effect_KU[:, 0] for one in Measurement(layer, clean.sources, kinds, None, torch.tensor([mean])).of(rows)
-    ]
-    if not measured:
-        return {}
-    values_NK = np.stack(measured)
-    there = np.isfinite(values_NK)
-    with np.errstate(invalid="ignore"):
-        means_K = np.where(there, values_NK, 0).sum(axis=0) / there.sum(axis=0)
-    return dict(zip(kinds, means_K.tolist(), strict=True))
+    measured = Measurement(layer, clean.sources, kinds, None, torch.tensor([mean])).of(rows)
+    effects = pd.DataFrame([one.effect_KU[:, 0] for one in measured], columns=kinds)
+    return {str(kind): float(value) for kind, value in effects.mean().items()} if len(effects) else {}
 
 
 class _CleanImages:
-    """The clean images of a table that are there: `names`, `concepts` and `sources` go together, `lost` are the others."""
+    """The clean images of a table that were found (`names`, `concepts`, `sources`), and the names of the others (`lost`)."""
 
     def __init__(self, table: ExperimentTable, clean_level: int, images: Any) -> None:
         clean_I = np.flatnonzero(table.level_I == clean_level)
@@ -128,26 +123,20 @@ class _CleanImages:
             raise InputError(f"{table.source}: no image at the clean level {clean_level} to intervene on")
 
     def not_found(self) -> list[str]:
-        if not self.lost:
-            return []
-        of = f"{len(self.lost)} of the {len(self.lost) + len(self.names)} clean images of {self.table}"
-        return [f"{self.where}: {of} are not there ({_some(self.lost)}); C is measured on the others"]
+        of = f"of the {len(self.lost) + len(self.names)} clean images of {self.table} are missing"
+        return self._remark(self.lost, of)
 
     def unreadable(self, errors: Sequence[str]) -> list[str]:
-        if not errors:
-            return []
-        of = f"{len(errors)} of {len(self.names)} clean images"
-        return [f"{self.where}: {of} could not be read ({_some(errors)}); C is measured on the others"]
+        return self._remark(errors, f"of {len(self.names)} clean images could not be read")
+
+    def _remark(self, images: Sequence[str], of: str) -> list[str]:
+        named = ", ".join(listed_up_to(images, SHOWN_IMAGES))
+        return [f"{self.where}: {len(images)} {of} ({named}); C is measured on the others"] if images else []
 
 
 def _units_of(table: ExperimentTable, label: str) -> list[int]:
-    """The units of a layer that a table has neurons of."""
-    layer_of: Mapping[str, str] = table.layer_of
-    names = [table.unit_of(neuron) for neuron in table.units if layer_of.get(neuron, label) == label]
+    """The table's units of a layer."""
+    names = [table.unit_of(neuron) for neuron in table.units if table.layer_of.get(neuron, label) == label]
     if odd := [name for name in names if not name.isdecimal()]:
         raise InputError(f"{table.source}: neuron {shown(odd[0])}; expected the number of a unit, to intervene on it")
     return sorted({int(name) for name in names})
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN_IMAGES]) + (", …" if len(names) > SHOWN_IMAGES else "")

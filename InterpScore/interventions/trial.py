@@ -1,4 +1,4 @@
-"""One unit, one intervention, a few images: what `InterpScore.causality.test_neuron_intervention` does."""
+"""One intervention on one unit and a few images, for `InterpScore.causality.test_neuron_intervention`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "ablate": (), "amplify": ("by",), "scale": ("by",), "clamp": ("low", "high"), "add": ("value",), "mean": (),
     "resample": (),
 }  # fmt: skip
-"""Types of intervention, and the numbers that each takes."""
+"""Types of intervention, and the parameters of each."""
 FROM_OTHERS = ("mean", "resample")
-"""Those that take activations of other images."""
+"""The types that use activations of other images."""
 
 
 @dataclass(frozen=True)
 class NeuronIntervention:
-    """What an intervention on one unit did.
+    """Result of an intervention on one unit.
 
     Attributes:
         effect_N: `‖E' − E‖ / ‖E‖` on each image; mean_effect: their mean.
-        activation_N: the unit's mean activation on each image, before.
+        activation_N: the unit's mean activation on each image, unedited.
         images: their names.
-        about: model, layer, unit and intervention, and whether the pictures were drawn for the occasion.
+        about: model, layer, unit, intervention, and whether the pictures were drawn.
     """
 
     effect_N: Floats
@@ -79,11 +79,11 @@ def intervention_on_images(
         raise InputError(f"intervention_type {kind}: {len(pictures)} images; expected at least {least}{other}")
     prepared = LayerInterventions(model, default_layer(model) if layer is None else layer, [int(unit)])
     x = torch.stack(pictures)
-    activation_UP = [seen.activation_UP for seen in prepared.forward_to_layer(x)]
-    effects = []
-    for i, seen in enumerate(prepared.forward_to_layer(x)):
-        effect_KU, _ = seen.effects([_intervention(kind, numbers, activation_UP, i)])
-        effects.append(float(effect_KU))
+    activation_UP = [state.activation_UP for state in prepared.forward_to_layer(x)]
+    effects = [
+        float(state.effects([_intervention(kind, numbers, activation_UP, i)])[0])
+        for i, state in enumerate(prepared.forward_to_layer(x))
+    ]
     about = {
         "model": model.name, "layer": prepared.layer, "unit": int(unit), "intervention": kind, **numbers,
         "drawn": images is None,
@@ -114,7 +114,7 @@ def _intervention(kind: str, numbers: Mapping[str, Any], activation_UP: list[Ten
 
 
 def _drawn_pictures() -> list[tuple[str, Any]]:
-    """A picture of the picture world for each of its concepts."""
+    """One drawn picture of each concept."""
     from Activation_Extraction.models.clip_mini.world.scenes import CONCEPTS, draw_scene
 
     return [(f"drawn {concept}", draw_scene(Random(concept), [concept]).render(192)) for concept in CONCEPTS]
