@@ -39,8 +39,7 @@ def calculate_interpretability_score(
         **others: further registered metrics, by name.
 
     Returns:
-        A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there
-        (0 with `zero`).
+        A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there (0 with `zero`).
 
     Raises:
         InputError: weights that are not four non-negative numbers, an unknown `on_missing` or metric, or a

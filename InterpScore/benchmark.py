@@ -26,18 +26,19 @@ from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.scoring.scoring_run import ScoringRun
 from InterpScore.tables.effects import EffectsSource
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
-from InterpScore.tables.from_stores import Store, StoredNeurons, neurons_in_stores
+from InterpScore.tables.from_stores import StoredNeurons, neurons_in_stores
 from InterpScore.tables.neuron_map import Concepts, read_neuron_map
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model
+    from Activation_Extraction.store.reader import ActivationStore
 
 
 def run_interpretability_benchmark(
     data: str | os.PathLike[str] | pd.DataFrame,
     neuron_map: str | os.PathLike[str] | Mapping[Any, str | Sequence[str]],
     *,
-    stores: str | os.PathLike[str] | Store | Sequence[str | os.PathLike[str] | Store] = (),
+    stores: str | os.PathLike[str] | ActivationStore | Sequence[str | os.PathLike[str] | ActivationStore] = (),
     layers: str | Sequence[str] = (),
     causality: EffectsSource | Sequence[EffectsSource] | None = None,
     images: Any = None,

@@ -109,9 +109,8 @@ def common_language_effect(g: Floats) -> Floats:
 def _weighted_moments(values_UN: Floats, weights_NB: Floats, count_N: Floats | None) -> tuple[Floats, Floats, Floats]:
     """Mean and unbiased variance, both `(U, B)`, and the size of the sample, `(B,)`.
 
-    The variance divides by `1 − Σ(w²/count)/(Σw)²`: the sample variance when the weights are
-    counts, and unbiased under random reweighting. Values are centred first, and constant rows
-    exactly, so that no variance is made of rounding.
+    The variance divides by `1 − Σ(w²/count)/(Σw)²`: the sample variance when the weights are counts, and unbiased under
+    random reweighting. Values are centred first, and constant rows exactly, so that no variance is made of rounding.
     """
     counted = weights_NB.any(axis=1)
     values_UN, weights_NB = values_UN[:, counted], weights_NB[counted]

@@ -33,9 +33,8 @@ def run_sanity_checks(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Returns:
-        One row a check and way of scoring: `section` of METRICS.md, `check`, `variant`, `figure`,
-        `expected`, `passed`, and whether passing is `required` (it is never of `published`, whose
-        failures are shown for comparison).
+        One row a check and way of scoring: `section` of METRICS.md, `check`, `variant`, `figure`, `expected`, `passed`,
+        and whether passing is `required` (it is never of `published`, whose failures are shown for comparison).
     """
     tell = progress or (lambda *_: None)
     few = max(simulations // 10, 20)

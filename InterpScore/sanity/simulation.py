@@ -150,9 +150,8 @@ def true_scores(
 ) -> dict[str, float]:
     """What S, R and H (preset `default`, all kinds counted) tend to as images and participants grow.
 
-    S is exact; R and H are means over `n` simulated images with the participants' skill integrated
-    out. Only for a unit with normal noise that responds to its concept alone, and for recognition
-    that is yes or no.
+    S is exact; R and H are means over `n` simulated images with the participants' skill integrated out. Only for a unit
+    with normal noise that responds to its concept alone, and for recognition that is yes or no.
     """
     generator = np.random.default_rng(20_000)
     concept = list(design.concepts).index(unit.concept)

@@ -1,4 +1,4 @@
-"""The checks of one table: each reads a column and notes every cell that is wrong."""
+"""Checked reading of a table's columns: every wrong cell is reported."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.files import MISSING_NUMBERS, SHOWN_ROWS
 
 LARGEST = 1e100
-"""A larger number, infinity included, is taken for a mistake: its square would overflow."""
+"""Larger numbers, infinity included, are refused: their squares would overflow."""
 SAME_NUMBER = 1e-6
-"""Relative difference up to which two activations of an image are one, rounded differently."""
+"""Relative difference up to which two activations of an image are the same, rounded differently."""
 A_SCORE = "true, false or a number from 0 to 1"
 
 _MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
 
 
 class TableChecks:
-    """Reads the columns of a table and collects its problems, a few rows of each kind.
+    """Reads columns of a table and adds what is wrong to `problems`, a few rows of each kind.
 
-    Args:
-        frame: the rows to read, counted from 0.
-        source: what to call the table in a message.
-        rows: the number of each row in its file; the header is row 1.
-        problems: the list to add to.
+    `source` names the table in messages; `rows` is the number of each row in its file, where the header is row 1.
     """
 
     def __init__(self, frame: pd.DataFrame, source: str, rows: Ints, problems: list[Problem]) -> None:
@@ -42,7 +38,7 @@ class TableChecks:
         return words
 
     def numbers(self, column: str, expected: str = "a finite number", booleans: bool = False) -> Floats:
-        """A column as float64: blanks are NaN; anything that is no finite number is reported."""
+        """A column as float64: blanks are NaN; anything else that is not a finite number is reported."""
         values = self.frame[column]
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in ("fiub" if booleans else "fiu"):
             numbers = values.to_numpy(dtype=np.float64)
@@ -59,7 +55,7 @@ class TableChecks:
         return np.where(too_large, np.nan, numbers)
 
     def whole_numbers(self, column: str) -> Ints:
-        """A column as int64; what is blank or no whole number is reported, and 0 here."""
+        """A column as int64; blanks and anything that is not a whole number are reported, and 0 here."""
         numbers = self.numbers(column, "a whole number")
         not_whole = ~np.isfinite(numbers) | (numbers != np.rint(numbers)) | (np.abs(numbers) > 1e9)
         self.report(column, not_whole & ~self.bad(column), "a whole number")
@@ -72,17 +68,17 @@ class TableChecks:
         return scores
 
     def effects(self, column: str) -> Floats:
-        """A column of relative moves of an embedding, 0 or more; blanks are NaN."""
+        """A column of relative changes of an embedding, 0 or more; blanks are NaN."""
         effects = self.numbers(column)
         self.report(column, effects < 0, "an effect, 0 or more")
         return effects
 
     def bad(self, column: str) -> Bools:
-        """Which rows of a column were already reported."""
+        """The rows of a column that were already reported."""
         return self._bad.get(column, np.zeros(len(self.rows), dtype=bool))
 
     def report(self, column: str, wrong: Any, expected: str) -> None:
-        """Add a problem for the first wrong rows of a column, and count the rest."""
+        """Add a problem for the first wrong rows of a column, with a count of the rest."""
         wrong = np.asarray(wrong, dtype=bool)
         self._bad[column] = self.bad(column) | wrong
         positions = np.flatnonzero(wrong)
@@ -94,10 +90,10 @@ class TableChecks:
 
 
 class ImageIndex:
-    """Which image each row is about, and one value an image from columns that repeat it.
+    """The image of each row, and one value per image from columns that repeat it.
 
-    Images are sorted by name, so that resampling weights belong to names and the order of rows
-    changes nothing; without a column of images every row is its own.
+    Images are sorted by name, so that results do not depend on the order of rows; without an image column every row is
+    an image of its own.
     """
 
     def __init__(self, checks: TableChecks, columns: Sequence[str]) -> None:
@@ -113,10 +109,7 @@ class ImageIndex:
         self.first_row = self._first_rows(np.ones(len(checks.rows), dtype=bool), np.zeros(len(names), dtype=np.int64))
 
     def one_value_an_image(self, column: str, values: Any, what: str) -> Any:
-        """The value of each image; rows that give an image another one are reported.
-
-        Cells already reported are compared with nothing.
-        """
+        """The value of each image; conflicting rows are reported, rows already reported are skipped."""
         good = self._named & ~self._checks.bad(column)
         first_row = self.first_row if good.all() else self._first_rows(good, self.first_row)
         first = values[first_row]
@@ -140,5 +133,5 @@ class ImageIndex:
 
 
 def as_words(values: pd.Series) -> pd.Series:
-    """A column as text without surrounding space; what is missing becomes the empty word."""
+    """A column as text without surrounding space; missing values are empty."""
     return values.astype(object).where(values.notna(), "").astype(str).str.strip()

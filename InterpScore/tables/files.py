@@ -1,10 +1,11 @@
-"""CSV, Parquet and JSON tables, read without surprises."""
+"""Reading CSV, Parquet and JSON tables strictly."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,13 @@ from Activation_Extraction.base.errors import first_line
 from InterpScore.errors import InputError, Problem, shown
 
 CSV_BLOCK_BYTES = 16 * 2**20
-"""Large blocks keep thousands of columns from falling into tens of thousands of pieces."""
+"""Large, because every block of every column is an array of its own."""
 
 MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None")
-"""What counts as "no value" in a column of numbers. In a column of words these stay words."""
-
+"""Missing values in numeric columns; in text columns these are ordinary words."""
 
 SHOWN_ROWS = 3
-"""How many rows of each kind of problem are named; the rest are counted."""
+"""Rows of each kind of problem named in a message; the rest are counted."""
 
 
 def read_table(
@@ -33,13 +33,12 @@ def read_table(
 
     Args:
         path: a `.csv` or `.parquet` file.
-        wanted: tells by name which columns to keep; the others are never converted.
-        numeric: tells by name which of them hold numbers. A numeric column of a CSV that holds
-            anything else comes back as words, so that the caller can name the cells.
+        wanted: by name, the columns to keep; the others are never converted.
+        numeric: by name, which of them hold numbers. If a CSV has anything else in one of them, all columns are
+            returned as text, so that the caller can name the cells.
 
     Returns:
-        The wanted columns, one row a data row in the file's order, words never turned into missing
-        values; and the names of all columns of the file.
+        The wanted columns in the file's row order, text never turned into missing values; and the names of all columns.
 
     Raises:
         InputError: no such file, empty, not a table, ragged rows, or the same column twice.
@@ -67,7 +66,7 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFra
         names = file.schema_arrow.names
         _refuse_twins(path, names)
         table = file.read(columns=[name for name in names if wanted(name)])
-        # What pandas noted there would turn columns that served as an index into one again.
+        # Pandas metadata would turn former index columns into an index again.
         return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
     except (pa.ArrowException, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
@@ -133,7 +132,7 @@ def _csv_rows(path: Path, strict: bool = False) -> Iterator[list[str]]:
 
 
 def _refuse_open_quote(path: Path) -> None:
-    """A quote that is never closed would swallow the rows that follow without a word."""
+    """An unclosed quote would silently swallow the rows that follow."""
     with path.open("rb") as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
     row = 1
@@ -147,7 +146,7 @@ def _refuse_open_quote(path: Path) -> None:
 
 
 def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: Exception) -> Sequence[object]:
-    """Say in which rows a CSV that Arrow refused goes wrong."""
+    """The wrong rows of a CSV that Arrow refused."""
     ragged: list[Problem] = []
     garbled: list[Problem] = []
     try:
@@ -167,23 +166,19 @@ def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: E
 
 
 def _first_and_count(problems: list[Problem]) -> list[Problem]:
-    """The first problems of a kind; the last of them counts the rest."""
+    """The first problems of a kind, the last with a count of the rest."""
     first = problems[:SHOWN_ROWS]
     return [*first[:-1], replace(first[-1], more=len(problems) - len(first))] if first else []
 
 
 def _refuse_twins(path: Path, names: Iterable[str]) -> None:
-    names = list(names)
-    twins = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twins:
-        raise InputError(
-            Problem(str(path), "the name stands more than once in the header", "each column once", column=name)
-            for name in twins
-        )
+    if twins := sorted(name for name, count in Counter(names).items() if count > 1):
+        found = "the name appears more than once in the header"
+        raise InputError(Problem(str(path), found, "each column once", column=name) for name in twins)
 
 
 def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
-    """The (key, value) pairs of a JSON object, keys that stand twice included."""
+    """The (key, value) pairs of a JSON object, including repeated keys."""
     path = Path(path)
     if why_not := _not_a_file(path):
         raise InputError([Problem(str(path), why_not, expected)])
@@ -203,7 +198,7 @@ def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[
 
 
 def _not_a_file(path: Path) -> str | None:
-    """Why there is nothing to read at a path; `None` when there is."""
+    """Why a path is no readable file, or None."""
     try:
         return None if path.is_file() else "is a folder" if path.is_dir() else "no such file"
     except OSError as error:  # such as a name that is too long
@@ -211,7 +206,7 @@ def _not_a_file(path: Path) -> str | None:
 
 
 def is_text(value: str) -> bool:
-    """Whether UTF-8 can hold a text; lone surrogates it cannot."""
+    """Whether a string has no lone surrogates, so that UTF-8 can encode it."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -220,4 +215,4 @@ def is_text(value: str) -> bool:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The pairs of a JSON object, as distinct from a JSON array."""
+    """The pairs of a JSON object, distinct from a JSON array."""

@@ -1,4 +1,4 @@
-"""Activations from stores in place of columns: which unit of which layer a neuron is, and its values by image.
+"""Activations from stores instead of columns: the layer and unit of each neuron, and its values by image.
 
 Shapes: U neurons, I images of the table, F of them found in a store, N rows of a store.
 """
@@ -10,64 +10,41 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.files import sha256_of
-from InterpScore.errors import InputError, Problem, shown
+from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats, Ints
 from InterpScore.tables.image_names import rows_of_images
 from InterpScore.tables.neuron_map import Concepts
 
+if TYPE_CHECKING:
+    from Activation_Extraction.store.reader import ActivationStore
+
 SHOWN_IMAGES = 3
-"""How many images of each kind are named; the rest are counted."""
+"""Images named in a message; the rest are counted."""
 UNITS_AT_ONCE = 64
-"""Of a store with a million images these take 256 MB."""
+"""256 MB for a million images."""
 
 _UNIT = re.compile(r"[0-9]{1,18}")
 
 
-class Store(Protocol):
-    """What is read of `Activation_Extraction.store.reader.ActivationStore`."""
-
-    path: Path
-    identity: dict[str, Any]
-    shapes: dict[str, tuple[int, ...]]
-
-    def __len__(self) -> int: ...
-
-    @property
-    def is_complete(self) -> bool: ...
-
-    @property
-    def images(self) -> pd.DataFrame: ...
-
-    def missing_shards(self) -> Sequence[Any]: ...
-
-    def resolve_layer(self, name: str) -> str: ...
-
-    def units(self, layer: str, units: Sequence[int]) -> NDArray[np.float32]: ...
-
-
 @dataclass(frozen=True)
 class StoredLayer:
-    """A layer of a store, and what the results call it."""
+    """A layer of a store, and its name in the results."""
 
-    store: Store
+    store: ActivationStore
     layer: str
     label: str
 
     def answers_to(self, name: str) -> bool:
-        """Whether a name is one of this layer's."""
-        if name == self.label:
-            return True
+        """Whether this layer has a name."""
         try:
-            return self.store.resolve_layer(name) == self.layer
+            return name == self.label or self.store.resolve_layer(name) == self.layer
         except InputError:
             return False
 
@@ -78,10 +55,10 @@ class StoredNeurons:
 
     Attributes:
         layers: the layers that are scored.
-        concepts_of: neuron → its concepts. A neuron is called by its unit, or `layer:unit` where there are several layers.
+        concepts_of: neuron → its concepts. A neuron is named by its unit, or `layer:unit` with several layers.
         layer_of: neuron → the layer's name in the results.
         place_of: neuron → its layer and unit.
-        absent: neuron that no layer has → why.
+        absent: neuron that no layer has → the reason.
     """
 
     layers: list[StoredLayer]
@@ -105,14 +82,10 @@ class StoredNeurons:
         return neuron.removeprefix(f"{self.layer_of[neuron]}:")
 
     def activations(self, images: Sequence[str], source: str) -> tuple[Floats, list[str]]:
-        """Activations of `units` on the images of a table, `(U, I)`, and remarks on those that are missing, NaN.
-
-        Args:
-            images: their names, each once.
-            source: what to call the table in a message.
+        """Activations of `units` on the named images of a table, `(U, I)`, NaN where missing, and remarks on those.
 
         Raises:
-            InputError: no image of the table is in a store, or a name that fits several.
+            InputError: no image of the table is in a store, or an ambiguous name.
         """
         activation_UI = np.full((len(self.place_of), len(images)), np.nan)
         stores = {id(layer.store): layer.store for layer in self.layers}
@@ -129,15 +102,13 @@ class StoredNeurons:
                 odd += int((~np.isfinite(values_UF)).sum())
                 activation_UI[np.ix_(at, found_I)] = np.where(np.isfinite(values_UF), values_UF, np.nan)
             if odd:
-                remarks.append(
-                    f"{layer.store.path}: {odd} activations of {layer.layer} are not finite; they count as missing"
-                )
+                remarks.append(f"{layer.store.path}: {odd} activations of {layer.layer} are not finite; they count as missing")  # fmt: skip
         return activation_UI, remarks
 
     def signature(self) -> list[dict[str, Any]]:
-        """What each store says of where its activations come from, which of its layers are scored, and its hash.
+        """Provenance, scored layers and hash of each store.
 
-        The hash is of the file that vouches for all others of a store, so it is that of every number in it.
+        The hash is that of the file with the hashes of all others.
         """
         from Activation_Extraction.store.files import COMPLETE  # late: tables alone are scored without
 
@@ -152,17 +123,19 @@ class StoredNeurons:
 
 
 def neurons_in_stores(
-    stores: Iterable[str | os.PathLike[str] | Store], layers: Sequence[str], concepts_of: Mapping[str, Concepts]
+    stores: Iterable[str | os.PathLike[str] | ActivationStore],
+    layers: Sequence[str],
+    concepts_of: Mapping[str, Concepts],
 ) -> StoredNeurons:
     """Find the neurons of a map in stores.
 
     Args:
-        stores: paths of stores, or open ones.
+        stores: paths or open stores.
         layers: the layers to score, by any of their names; none means all.
-        concepts_of: unit → concepts, for every layer; `layer:unit` for one of them.
+        concepts_of: `unit`, of every layer, or `layer:unit` → concepts.
 
     Raises:
-        InputError: no store there, an unfinished one, the same twice, a layer that none has, a neuron twice.
+        InputError: no store, an unfinished one, the same twice, a layer that none has, a neuron twice.
     """
     opened = [_opened(store) for store in stores]
     twice = [path for path, n in Counter(os.path.realpath(store.path) for store in opened).items() if n > 1]
@@ -176,9 +149,7 @@ def neurons_in_stores(
         for layer in answering:
             neuron = f"{layer.label}:{unit}" if len(labels) > 1 else unit
             if neuron in found.concepts_of:
-                raise InputError(
-                    [Problem("the neuron map", f"neuron {key} is named more than once", "each neuron once")]
-                )
+                raise InputError(f"the neuron map: neuron {key} is named more than once; expected each neuron once")
             found.concepts_of[neuron], found.layer_of[neuron] = concepts, layer.label
             units = layer.store.shapes[layer.layer][0]
             if _UNIT.fullmatch(unit) and int(unit) < units:
@@ -194,8 +165,8 @@ def neurons_in_stores(
     return found
 
 
-def _rows(store: Store, images: Sequence[str], source: str, remarks: list[str]) -> Ints:
-    """The row of each image of the table, `(I,)`; -1 where its activations are missing, and remarks say why."""
+def _rows(store: ActivationStore, images: Sequence[str], source: str, remarks: list[str]) -> Ints:
+    """The row of each image of the table, `(I,)`; -1 where its activations are missing, with the reason in `remarks`."""
     table = store.images
     row_I = rows_of_images(images, table["image"].astype(str).tolist(), source, str(store.path))
     _refuse_different_twins(store, table[table["image"].isin(table["image"].iloc[row_I[row_I >= 0]])])
@@ -203,20 +174,20 @@ def _rows(store: Store, images: Sequence[str], source: str, remarks: list[str]) 
     if absent:
         remarks.append(
             f"{store.path}: {len(absent)} of {len(images)} images of {source} are not in the store "
-            f"({_first(absent)}); their activations are missing"
+            f"({', '.join(listed_up_to(absent, SHOWN_IMAGES))}); their activations are missing"
         )
     error_N = table["error"].fillna("").astype(str).to_numpy()
     broken_I = (row_I >= 0) & (error_N[row_I] != "")
     if broken_I.any():
         remarks.append(
             f"{store.path}: {int(broken_I.sum())} of {len(images)} images of {source} could not be read when it was "
-            f"made ({_first(error_N[row_I[broken_I]])}); their activations are missing"
+            f"made ({', '.join(listed_up_to(list(error_N[row_I[broken_I]]), SHOWN_IMAGES))}); their activations are missing"
         )
     return np.where(broken_I, -1, row_I)
 
 
-def _refuse_different_twins(store: Store, table: pd.DataFrame) -> None:
-    """Of rows with the same name the first counts, which is a guess where the files differ."""
+def _refuse_different_twins(store: ActivationStore, table: pd.DataFrame) -> None:
+    """Refuse rows with the same name and different contents."""
     twins = table[table["image"].duplicated(keep=False) & table["sha256"].notna()]
     for name, sha256 in twins.groupby("image", sort=False)["sha256"]:
         if sha256.nunique() > 1:
@@ -227,7 +198,7 @@ def _refuse_different_twins(store: Store, table: pd.DataFrame) -> None:
             )
 
 
-def _opened(store: str | os.PathLike[str] | Store) -> Store:
+def _opened(store: str | os.PathLike[str] | ActivationStore) -> ActivationStore:
     """A store that is complete."""
     if isinstance(store, str | os.PathLike):
         from Activation_Extraction.store.files import zarr_package
@@ -239,14 +210,14 @@ def _opened(store: str | os.PathLike[str] | Store) -> Store:
         missing = sum(len(shard.rows) for shard in store.missing_shards())
         raise InputError(
             f"{store.path}: unfinished, {missing:,} of {len(store):,} images are still to be computed; expected a "
-            "complete store (the same `interpscore extract` command again goes on with it)"
+            "complete store (the same `interpscore extract` command again resumes it)"
         )
     return store
 
 
-def _chosen_layers(stores: Sequence[Store], names: Sequence[str]) -> list[StoredLayer]:
-    """The layers to score in the order of the stores, each with a name of its own for the results."""
-    chosen: list[tuple[Store, str]] = []
+def _chosen_layers(stores: Sequence[ActivationStore], names: Sequence[str]) -> list[StoredLayer]:
+    """The layers to score in the order of the stores, each with a unique name for the results."""
+    chosen: list[tuple[ActivationStore, str]] = []
     refused: dict[str, list[str]] = {name: [] for name in names}
     for store in stores:
         wanted = [] if names else list(store.shapes)
@@ -264,14 +235,9 @@ def _chosen_layers(stores: Sequence[Store], names: Sequence[str]) -> list[Stored
     count = Counter(layer for _, layer in chosen)
     name_count = Counter((store.path.name, layer) for store, layer in chosen)
 
-    def label(store: Store, layer: str) -> str:
+    def label(store: ActivationStore, layer: str) -> str:
         if count[layer] == 1:
             return layer
         return f"{store.path.name if name_count[store.path.name, layer] == 1 else store.path}:{layer}"
 
     return [StoredLayer(store, layer, label(store, layer)) for store, layer in chosen]
-
-
-def _first(names: Iterable[object]) -> str:
-    words = [str(name) for name in names]
-    return ", ".join(words[:SHOWN_IMAGES]) + (", …" if len(words) > SHOWN_IMAGES else "")

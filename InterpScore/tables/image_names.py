@@ -1,8 +1,7 @@
-"""Which row of a store, a folder or another table an image of a table is, by their names.
+"""Matching the images of a table to the rows of a store, a folder or another table, by name.
 
-An image is the row of the same name, else the one whose name is longer or shorter by whole folders in front:
-`fire_7.png` is `fire/fire_7.png`, and `Images/fire/7.png` is `fire/7.png`. A name that may be either of two is refused:
-nothing is guessed.
+Names match if they are equal, or differ only by leading folders: `fire_7.png` is `fire/fire_7.png`, and `Images/fire/7.png`
+is `fire/7.png`. Ambiguous names are refused.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from InterpScore.helpers import Ints
 
 
 def rows_of_images(images: Sequence[str], stored: Sequence[str], source: str, store: str) -> Ints:
-    """The row of a store that each image of a table is, `(I,)`; -1 where there is none.
+    """The row in the store of each image of a table, `(I,)`; -1 where there is none.
 
-    Of several rows with the same name the first counts. A row that has the name of one image is no other's.
+    Of several rows with the same name the first counts. Equal names take precedence over matches by folder.
 
     Args:
         images: names in the table, each once.
         stored: names of the store's rows.
-        source, store: what to call the two in messages.
+        source, store: names of the two for messages.
 
     Raises:
-        InputError: none is found, or names that fit several.
+        InputError: no image is found, or ambiguous names.
 
     >>> rows_of_images(["fire_7.png", "Images/x/a.png"], ["x/a.png", "fire/fire_7.png"], "data.csv", "acts.zarr")
     array([1, 0])
@@ -72,14 +71,14 @@ def rows_of_images(images: Sequence[str], stored: Sequence[str], source: str, st
 
 
 def _plain(name: str) -> str:
-    """A path as it is compared: parts joined by '/', without empty ones, accents coded in one way."""
+    """A path for comparison: parts joined by '/', without empty ones, in one Unicode form."""
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def _names_below(endings: Iterable[str], stored: Iterable[str]) -> dict[str, list[str]]:
-    """For each ending the stored names that have folders before it; two at most, which is one too many already."""
+    """For each ending up to two stored names with folders before it."""
     by_depth: dict[int, dict[str, list[str]]] = {}
     for ending in endings:
         by_depth.setdefault(ending.count("/") + 1, {})[ending] = []

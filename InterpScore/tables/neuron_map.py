@@ -1,4 +1,4 @@
-"""The neuron map: which unit stands for which concept or concepts, `{"89": ["trump", "politician"], "355": "puppies"}`."""
+"""The neuron map: the concept or concepts of each unit, `{"89": ["trump", "politician"], "355": "puppies"}`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from InterpScore.tables.files import read_json_object
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 
 Concepts = tuple[str, ...]
-"""Those of one neuron, mostly one."""
+"""The concepts of one neuron."""
 
 
 def normalised(concept: str) -> str:
-    """A concept as it is compared: case, surrounding space and how accents are coded do not matter."""
+    """A concept for comparison, without regard to case, surrounding space and Unicode form."""
     return unicodedata.normalize("NFC", " ".join(concept.split())).casefold()
 
 
@@ -25,13 +25,13 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
     """Read and check a neuron map.
 
     Args:
-        neuron_map: a path to a JSON object, or a mapping, from neuron to concept or to a list of concepts.
+        neuron_map: a JSON file or a mapping from neuron to concept or list of concepts.
 
     Returns:
-        Neuron (as text, as in the column `activation_<neuron>`) → its concepts, in the order given.
+        Neuron (as in the column `activation_<neuron>`) → its concepts, in the order given.
 
     Raises:
-        InputError: not JSON, not an object, empty, a neuron or a concept of one twice, a concept that is no word.
+        InputError: not JSON, not an object, empty, a repeated neuron or concept, a concept that is not text.
 
     >>> read_neuron_map({89: ["cat", "tiger"], 156: " dog "})
     {'89': ('cat', 'tiger'), '156': ('dog',)}
@@ -44,7 +44,7 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
 
 
 def _is_one_line(text: str) -> bool:
-    """No control characters and no halves of characters, which a results file could not hold."""
+    """No control characters and no lone surrogates, which a results file could not hold."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
@@ -58,13 +58,10 @@ def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Concept
         if not neuron:
             problems.append(Problem(source, "a neuron without a name", "its number, as in activation_<number>"))
         elif neuron in concepts:
-            problems.append(Problem(source, f"neuron {neuron} stands more than once", "each neuron once"))
+            problems.append(Problem(source, f"neuron {neuron} appears more than once", "each neuron once"))
         elif not all(words):
-            problems.append(
-                Problem(
-                    source, f"neuron {neuron} has the concept {shown(several[words.index('')])}", "a word or phrase"
-                )
-            )
+            found = f"neuron {neuron} has the concept {shown(several[words.index('')])}"
+            problems.append(Problem(source, found, "a word or phrase"))
         elif not words:
             problems.append(Problem(source, f"neuron {neuron} has no concept", "a word or phrase, or a list of them"))
         elif len({normalised(word) for word in words}) < len(words):

@@ -95,7 +95,7 @@ WRONG_FILES = {
     "semicolons": (lambda f: f.to_csv(index=False, sep=";"), "columns are not separated by commas"),
     "ragged": (lambda f: f.to_csv(index=False) + "experiment,cat\n", "row 362: 2 cells; expected 16, as the header has"),
     "open quote": (lambda f: rows(f, '"a\nb,c\n'), "row 2: a quote that is not closed"),
-    "twice a column": (lambda f: f.assign(x=1).rename(columns={"x": "level"}).to_csv(index=False), "column 'level': the name stands more than once"),
+    "twice a column": (lambda f: f.assign(x=1).rename(columns={"x": "level"}).to_csv(index=False), "column 'level': the name appears more than once"),
     "a missing column": (lambda f: f.rename(columns={"soft_correct": "soft-correct"}).to_csv(index=False), "column 'soft_correct': the column is missing (did you mean 'soft-correct'?)"),
 }  # fmt: skip
 
@@ -150,7 +150,7 @@ WRONG_MAPS = {
     "not JSON": ("{oops}", ["line 1, column 2: not JSON"]),
     "no object": ('["cat"]', ["expected a JSON object such as"]),
     "empty": ("{}", ["no neuron in it"]),
-    "twice": ('{"1": "cat", "1": "dog", "2": 5}', ["neuron 1 stands more than once", "neuron 2 has the concept '5'"]),
+    "twice": ('{"1": "cat", "1": "dog", "2": 5}', ["neuron 1 appears more than once", "neuron 2 has the concept '5'"]),
     "half a character": ('{"1": "\\udcff"}', ["neuron '1' has the concept '\\udcff'; expected printable text in one line"]),
 }  # fmt: skip
 

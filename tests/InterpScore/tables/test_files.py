@@ -145,7 +145,7 @@ def test_a_csv_that_is_no_table_is_refused_with_file_and_reason(tmp_path, conten
 
 def test_a_column_that_stands_twice_is_named(tmp_path):
     (problem,) = problems_of(write(tmp_path / "t.csv", "a,b,a\n1,2,3\n"))
-    assert "column 'a': the name stands more than once in the header" in problem
+    assert "column 'a': the name appears more than once in the header" in problem
 
 
 def test_a_column_that_stands_twice_in_parquet_is_named(tmp_path):
@@ -154,7 +154,7 @@ def test_a_column_that_stands_twice_in_parquet_is_named(tmp_path):
 
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "t.parquet")
     (problem,) = problems_of(tmp_path / "t.parquet")
-    assert "column 'a': the name stands more than once in the header" in problem
+    assert "column 'a': the name appears more than once in the header" in problem
 
 
 def test_every_ragged_row_is_told_of_and_the_many_are_counted(tmp_path):

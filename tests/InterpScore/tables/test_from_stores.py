@@ -201,9 +201,9 @@ def test_images_that_are_absent_or_broken_are_missing_as_blank_cells_are(measure
     )
     assert [remark for remark in result.warnings if remark.startswith("acts.zarr")] == [
         f"acts.zarr: 4 of {len(images)} images of the table are not in the store "
-        f"({', '.join(sorted(absent)[:3])}, …); their activations are missing",
+        f"({', '.join(sorted(absent)[:3])}, … and 1 more); their activations are missing",
         f"acts.zarr: 5 of {len(images)} images of the table could not be read when it was made "
-        f"({', '.join(f'{name}: truncated' for name in sorted(broken)[:3])}, …); their activations are missing",
+        f"({', '.join(f'{name}: truncated' for name in sorted(broken)[:3])}, … and 2 more); their activations are missing",
         "acts.zarr: 3 activations of a are not finite; they count as missing",
     ]
 
@@ -385,7 +385,7 @@ def test_an_unfinished_store_is_refused_with_what_is_missing(from_store, measure
     n = len(measured[1])
     assert from_store(store=path, code=2) == [
         f"{path}: unfinished, {n - 50} of {n} images are still to be computed; expected a complete store "
-        "(the same `interpscore extract` command again goes on with it)"
+        "(the same `interpscore extract` command again resumes it)"
     ]
 
 

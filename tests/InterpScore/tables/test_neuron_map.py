@@ -36,8 +36,8 @@ def test_concepts_are_compared_without_case_and_space():
 
 
 WRONG = {
-    "twice": ('{"1": "cat", "2": "dog", "1": "cow"}', ["neuron 1 stands more than once; expected each neuron once"]),
-    "twice but for space": ('{"1": "cat", " 1 ": "cow"}', ["neuron 1 stands more than once"]),
+    "twice": ('{"1": "cat", "2": "dog", "1": "cow"}', ["neuron 1 appears more than once; expected each neuron once"]),
+    "twice but for space": ('{"1": "cat", " 1 ": "cow"}', ["neuron 1 appears more than once"]),
     "a number for a concept": ('{"1": 5}', ["neuron 1 has the concept '5'; expected a word or phrase"]),
     "null for a concept": ('{"1": null}', ["neuron 1 has the concept 'None'"]),
     "no concept in a list": ('{"1": []}', ["neuron 1 has no concept; expected a word or phrase, or a list of them"]),
@@ -51,7 +51,7 @@ WRONG = {
     "a line break": ('{"1": "cat\\r\\ndog"}', ["neuron '1' has the concept 'cat\\r\\ndog'; expected printable text"]),
     "several": (
         '{"1": 5, "2": "dog", "3": "", "2": "cow"}',
-        ["neuron 1 has the concept '5'", "neuron 3 has the concept ''", "neuron 2 stands more than once"],
+        ["neuron 1 has the concept '5'", "neuron 3 has the concept ''", "neuron 2 appears more than once"],
     ),
 }
 
