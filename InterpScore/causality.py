@@ -1,7 +1,7 @@
 """Causality C: how far the image embedding moves when a unit is ablated or amplified.
 
-METRICS.md, section 2. An effect is `Δ_λ(i) = ‖E_λ(i) − E(i)‖ / ‖E(i)‖` of one unit on one image, with the unit scaled by
-λ: 0 ablates, 2 amplifies. This file turns effects into the score; where a network is given, they are measured first.
+METRICS.md, section 2. The effect of a unit on an image is `Δ_λ(i) = ‖E_λ(i) − E(i)‖ / ‖E(i)‖`, with the unit scaled by λ:
+0 ablates, 2 amplifies. This file turns effects into the score.
 Shapes: U units, V units of a layer, N images, M measured images, B draws.
 """
 
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
 MATCHED = 100
-"""Units of the layer that a unit is compared with: those nearest in mean activation."""
+"""How many units of the layer a unit is compared with: those nearest in mean activation."""
 
 
 class CausalityScore(float):
-    """C of one unit, a number like any other that also carries what stands behind it.
+    """C of one unit: a float with details as attributes.
 
     Attributes:
         low, high: percentile interval of C over images (crossed bootstrap, METRICS.md, section 6).
-        specific: C_raw on the concept's clean images minus C_raw on those of other concepts; specific_low,
-            specific_high: its interval. NaN where no image of another concept was measured.
-        toward: how much closer to the concept's text, in cosine, the embeddings lie than with the unit ablated; NaN
-            without a text tower.
-        percentile: among the units of the layer nearest in mean activation, the share whose C_raw is lower; NaN where
-            not all of the layer was measured.
-        dose_curve: λ → mean effect on the concept's clean images; mean_ablated, resampled: the same with the unit set to
-            its mean, and to its map on another image. Empty and NaN where the effects were read.
-        n_images: clean images of the concept that C was measured on; missing: names of those that it was not.
+        specific, specific_low, specific_high: C_raw on the concept's clean images minus that on other concepts', and its
+            interval; NaN without measured images of other concepts.
+        toward: mean cosine of embedding and concept's text, minus the same with the unit ablated; NaN without a text
+            tower.
+        percentile: share of the layer's units nearest in mean activation with a lower C_raw; NaN unless the complete
+            layer was measured.
+        dose_curve: λ → mean effect on the concept's clean images; mean_ablated, resampled: the same for mean- and
+            resample-ablation. Empty and NaN where the effects were read.
+        n_images: clean images of the concept that C was measured on; missing: names of the others.
     """
 
     low: float
@@ -94,30 +94,27 @@ def calculate_causality_score(
     layer: str | None = None,
     **options: Any,
 ) -> CausalityScore:
-    """`C = 1 − exp(−C_raw)` over the clean images of a concept, from interventions made now or measured before.
+    """`C = 1 − exp(−C_raw)` over the clean images of a concept, from a network or from effects measured before.
 
         calculate_causality_score(df, 185, "fire", "activation_185", model="clip-mini", images="pictures/")
 
     Args:
-        df: an experiment table. Without a model it has the columns `ablation_effect_<neuron>` (Δ_0) and
+        df: an experiment table. Without a model or `effects` it has the columns `ablation_effect_<neuron>` (Δ_0) and
             `amplification_effect_<neuron>` (Δ_2), both 0 or more.
         neuron_id: the unit; with a model its number in the layer.
-        concept_name: its concept; effects count on the clean images of it.
-        activation_col: its activation column, which must be in the table.
-        effects: the effects in a table of their own, one row an image (Data/README.md), a file or a DataFrame.
+        concept_name: its concept.
+        activation_col: its activation column.
+        effects: the effects as a separate table, a file or DataFrame with one row per image (Data/README.md).
         model: a network, or its name, to measure them with; needs `images`.
-        images: the folder that the table's image names are in, or anything else that `image_set` takes.
+        images: the folder of the table's images, or anything else that `image_set` takes.
         layer: of the unit; None is the layer that feeds the attention pool of a CLIP.
-        **options: `clean_level`, `human_score_col`, `resamples`, `confidence` and `seed` of
-            `InterpScore.options.ScoringOptions`.
+        **options: `clean_level`, `human_score_col`, `resamples`, `confidence`, `seed` of `ScoringOptions`.
 
     Returns:
-        A float in [0, 1): 0 when intervening moves nothing; NaN, with a `MissingScoreWarning` that says why, when no
-        clean image of the concept was measured. See `CausalityScore` for what it carries.
+        A float in [0, 1), 0 without any effect; NaN, with a `MissingScoreWarning`, when no clean image was measured.
 
     Raises:
-        InputError: a table that cannot be read, no such activation column, unit, layer or model; none of the images
-            found; a model without images, or images without a model.
+        InputError: a wrong table; no such column, unit, layer or model; no image found; a model or images alone.
 
     Source: METRICS.md, section 2.
     """
@@ -147,25 +144,25 @@ def test_neuron_intervention(
     layer: str | None = None,
     **value: Any,
 ) -> NeuronIntervention:
-    """Change one unit and see how far the image embedding moves.
+    """Intervene on one unit and measure how far the image embedding moves.
 
         test_neuron_intervention("clip-mini", 185, "amplify", by=3)
 
     Args:
-        model: what `load_model` returns, or a name for it.
+        model: a network or its name.
         neuron_id: the unit's number in the layer.
-        intervention_type: "ablate", "amplify" (`by`, 2 unless told), "scale" (`by`), "clamp" (`low`, `high`), "add"
+        intervention_type: "ablate", "amplify" (`by`, default 2), "scale" (`by`), "clamp" (`low`, `high`), "add"
             (`value`), "mean" (the unit's mean over the images) or "resample" (its map on the next image).
-        images: image files, PIL images or arrays; None draws 31 pictures of the picture world, one a concept.
+        images: image files, PIL images or arrays; None draws 31 pictures, one per concept.
         layer: None is the layer that feeds the attention pool of a CLIP.
-        **value: numbers that the intervention takes.
+        **value: parameters of the intervention.
 
     Returns:
         The effect on each image, and the mean.
 
     Raises:
-        InputError: no such model, layer, unit or intervention; a number that it does not take; images that cannot be
-            read; fewer than two images for "mean" and "resample".
+        InputError: no such model, layer, unit, intervention or parameter; unreadable images; fewer than two images for
+            "mean" and "resample".
 
     Source: METRICS.md, section 2.
     """
@@ -181,22 +178,17 @@ test_neuron_intervention.__test__ = False  # type: ignore[attr-defined]  # pytes
 
 
 def causality(ablation_UN: Floats, amplification_UN: Floats, weights_NB: Floats) -> Floats:
-    """`C` of every unit in every draw, `(U, B)`, over the images where both effects are there; NaN where none is."""
+    """`C` of every unit in every draw, `(U, B)`, over the images with both effects; NaN where there are none."""
     return np.asarray(1 - np.exp(-mean_of_measured((ablation_UN + amplification_UN) / 2, weights_NB)))
 
 
 def specificity(raw_UN: Floats, target_NB: Floats, other_NB: Floats) -> Floats:
-    """C_raw on the images of the concept minus C_raw on those of others, `(U, B)`; NaN without measured ones of both.
-
-    Args:
-        raw_UN: mean of the ablation's and the amplification's effect.
-        target_NB, other_NB: weights of the images as target and as other.
-    """
+    """C_raw on the images of the concept minus C_raw on those of others, `(U, B)`; NaN unless both were measured."""
     return mean_of_measured(raw_UN, target_NB) - mean_of_measured(raw_UN, other_NB)
 
 
 def mean_of_measured(values_UN: Floats, weights_NB: Floats) -> Floats:
-    """Weighted mean over the images that have a value, `(U, B)`; NaN where none has."""
+    """Weighted mean over the images with a value, `(U, B)`; NaN where there are none."""
     measured_UN = np.isfinite(values_UN)
     if (measured_UN == measured_UN[:1]).all():
         chosen = measured_UN[0] if len(measured_UN) else np.ones(values_UN.shape[1], dtype=bool)
@@ -206,12 +198,10 @@ def mean_of_measured(values_UN: Floats, weights_NB: Floats) -> Floats:
 
 
 def layer_statistics(layer: LayerEffects, units: Sequence[str], images_I: Bools) -> dict[str, Floats]:
-    """Supplementary statistics of units, from what their layer does on some images of a table, each `(U,)`.
+    """Supplementary statistics of units from the effects of their layer on some images, each `(U,)`; NaN if not measured.
 
-    `C_toward`: mean of how much closer to the text the embedding lies than with the unit ablated. `C_percentile`: of
-    the `MATCHED` units of the layer nearest in mean activation, the share whose C_raw is lower, those with the same
-    counted half; only where the whole layer was measured. `effect_<kind>`: mean effects of other interventions. NaN
-    where not measured.
+    `C_toward`; `C_percentile`: of the `MATCHED` units of the layer nearest in mean activation, the share with a lower
+    C_raw, ties ½, if the complete layer was measured; `effect_<kind>`: mean effects of other interventions.
     """
     chosen_M = images_I[layer.image_M]
     position = {unit: v for v, unit in enumerate(layer.units)}
@@ -221,18 +211,16 @@ def layer_statistics(layer: LayerEffects, units: Sequence[str], images_I: Bools)
         return mean_of_measured(values_VM[:, chosen_M], np.ones((int(chosen_M.sum()), 1)))[:, 0]
 
     def mean_of(values_VM: Floats) -> Floats:
-        return np.asarray(np.append(means(values_VM), np.nan)[v_U])  # the last is that of a unit that was not measured
+        return np.asarray(np.append(means(values_VM), np.nan)[v_U])  # -1, not measured, takes the NaN
 
-    beside = {f"effect_{kind}": mean_of(values) for kind, values in layer.values_VM.items() if kind not in _NO_OTHER}
+    others = [kind for kind in layer.values_VM if kind not in (*EFFECTS, TOWARD, ACTIVATION)]
+    statistics = {f"effect_{kind}": mean_of(layer.values_VM[kind]) for kind in others}
     if TOWARD in layer.values_VM:
-        beside["C_toward"] = mean_of(layer.values_VM[TOWARD])
+        statistics["C_toward"] = mean_of(layer.values_VM[TOWARD])
     if layer.whole and ACTIVATION in layer.values_VM and chosen_M.any():
         raw_V, activation_V = means(layer.raw_VM), means(layer.values_VM[ACTIVATION])
-        beside["C_percentile"] = np.array([_percentile(raw_V, activation_V, v) if v >= 0 else np.nan for v in v_U])
-    return beside
-
-
-_NO_OTHER = (*EFFECTS, TOWARD, ACTIVATION)
+        statistics["C_percentile"] = np.array([_percentile(raw_V, activation_V, v) if v >= 0 else np.nan for v in v_U])
+    return statistics
 
 
 def _percentile(raw_V: Floats, activation_V: Floats, v: int) -> float:
@@ -275,17 +263,13 @@ def _of_table(
     (value,), (specific,) = (part[0] for part in scores(np.ones((len(clean_I), 1))))
     design = table.rating_design(options.recognised_at)
     drawn = [scores(draws.image_IB) for draws in design.bootstrap(options.resamples, options.seed)]
-    nothing = np.empty((1, 0))
-    intervals = [
-        percentile_interval(np.concatenate([nothing, *parts], axis=1), options.confidence)
-        for parts in (zip(*drawn, strict=True) if drawn else ((), ()))
-    ]
-    (low, high), (specific_low, specific_high) = ((float(end[0]) for end in ends) for ends in intervals)
-    layer = table.layer_effects.get("")
-    beside = layer_statistics(layer, table.units, target_I) if layer else {}
-    toward, percentile = (
-        float(beside[name][0]) if name in beside else math.nan for name in ("C_toward", "C_percentile")
+    draws_2B = np.concatenate([np.empty((2, 0)), *(np.concatenate(parts) for parts in drawn)], axis=1)
+    (low, specific_low), (high, specific_high) = (
+        ends.tolist() for ends in percentile_interval(draws_2B, options.confidence)
     )
+    layer = table.layer_effects.get("")
+    statistics = layer_statistics(layer, table.units, target_I) if layer else {}
+    toward, percentile = (float(statistics.get(name, [math.nan])[0]) for name in ("C_toward", "C_percentile"))
     strengths = {kind: strength_of(kind) for kind in others}
     missing = tuple(name for name, absent in zip(table.images, target_I & ~measured_I, strict=True) if absent)
     return CausalityScore(

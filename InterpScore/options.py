@@ -1,13 +1,13 @@
-"""Every choice a scoring run can make, what is expected of each, and the two presets that set their defaults."""
+"""The options of a scoring run, their validation, and the two presets of defaults."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from Activation_Extraction.base.errors import did_you_mean
@@ -27,7 +27,7 @@ LevelKind = Literal["clean"] | PerturbedKind
 
 
 def _items(value: Any) -> Any:
-    """Text as a command is given it, "3 4 5" or "3,4,5"."""
+    """Text from the command line, "3 4 5" or "3,4,5", as a list."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
@@ -41,7 +41,7 @@ def _pairs(value: Any) -> Any:
 
 
 def _weights(value: Any) -> tuple[float, ...]:
-    """Of every registered metric; the value is those of S, C, R and H, those of all, or some by name."""
+    """Weights of every registered metric, from those of S, C, R and H, those of all, or some by name."""
     expected = "four numbers for S, C, R and H, or pairs such as S=0.3, none negative, at least one positive"
     names, value = [metric.name for metric in metrics()], _pairs(value)
     try:
@@ -76,10 +76,7 @@ Coverage = Annotated[float, Field(gt=0, lt=1, description="a fraction between 0 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScoringOptions:
-    """The options of one scoring run; METRICS.md names the formulas they enter.
-
-    The first block is what users set; the second is what a preset fixes.
-    """
+    """The options of one scoring run (METRICS.md). Users set the first block, presets the second."""
 
     preset: PresetName = "default"
     clean_level: Level = 5
@@ -89,7 +86,7 @@ class ScoringOptions:
     min_p_value: Significance = 0.05
     human_score_col: str = "soft_correct"
     weights: Weights = Field(default_factory=lambda: tuple(metric.weight for metric in metrics()))
-    """One for each registered metric, in their order: S, C, R, H, then those of packages."""
+    """One for each registered metric: S, C, R, H, then those of packages."""
     selectivity: SelectivityName = "cles"
     on_missing: OnMissing = "renormalise"
     resamples: Count = 2000
@@ -98,20 +95,19 @@ class ScoringOptions:
     seed: Count = 0
     unit_of_analysis: UnitOfAnalysis = "image"
     per_concept: bool = False
-    """Whether a neuron with several concepts also gets a row for each of them."""
 
     recognised_at: float = 0.5
-    """A rating counts as recognised when its score is at least this."""
+    """The least score of a recognised rating."""
     pool_levels_by_kind: bool = False
-    """R: one group for each kind of level rather than for each level."""
+    """R: one group per kind of level instead of per level."""
     synthetic_counts_in_H: bool = False
     ratio_epsilon: float = 0.0
     """R: added to numerator and denominator of the activation ratio."""
     fill_missing: Mapping[str, float] = Field(default_factory=dict)
-    """What stands in for a component that cannot be computed (otherwise NaN)."""
+    """Values for components that cannot be computed (otherwise NaN)."""
 
     def kind_of(self, level: int) -> LevelKind:
-        """The kind of a level; levels that nobody declared are benign perturbations."""
+        """The kind of a level; undeclared levels are benign perturbations."""
         if level == self.clean_level:
             return "clean"
         return self.level_kinds.get(level, "benign")
@@ -132,15 +128,7 @@ class ScoringOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON can hold them."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            name: {str(k): v for k, v in value.items()}
-            if isinstance(value, Mapping)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for name, value in plain.items()
-        }
+        return dict(TypeAdapter(ScoringOptions).dump_python(self, mode="json"))
 
 
 PRESETS: dict[PresetName, Mapping[str, Any]] = {
@@ -157,17 +145,17 @@ PRESETS: dict[PresetName, Mapping[str, Any]] = {
         "fill_missing": {"S": 0.5, "R": 0.0, "H": 0.0},
     },
 }
-"""What each preset sets otherwise than the fields of `ScoringOptions` say."""
+"""Where each preset differs from the defaults of `ScoringOptions`."""
 RENAMED = "the option is now called preset; expected {0}default or {0}published"
 
 
 def scoring_options(preset: str = "default", **explicit: Any) -> ScoringOptions:
-    """The options of `preset`, overridden by those given explicitly (`None` is not given).
+    """The options of `preset`, overridden by those given explicitly and not None.
 
     Lists may be text, as on the command line. Kinds of levels are added to those of the preset.
 
     Raises:
-        InputError: an unknown option or a value outside its range, every one of them named.
+        InputError: unknown options and values outside their range, all listed.
 
     >>> scoring_options("published").weights
     (0.25, 0.25, 0.25, 0.25)

@@ -1,4 +1,4 @@
-"""Measured effects of interventions, one row an image: read from a file or a network, and joined to a table's images.
+"""Measured effects of interventions, one row per image: read from a file or a network, and joined to a table's images.
 
 Data/README.md describes the columns. Shapes: U neurons of a run, V units of a layer, I images of a table, M of them
 measured.
@@ -26,18 +26,18 @@ from InterpScore.tables.files import read_table
 from InterpScore.tables.image_names import rows_of_images
 
 FORMAT = "InterpScore effects 1"
-"""What the JSON beside a file of effects calls itself."""
+"""The format named in the JSON of an effects file."""
 
 ABLATION, AMPLIFICATION = "ablation", "amplification"
 EFFECTS = (ABLATION, AMPLIFICATION)
-"""The interventions that C is made of: the unit times 0, and times 2."""
+"""The interventions that enter C: the unit times 0 and times 2."""
 MEAN_ABLATION, RESAMPLE_ABLATION = "mean_ablation", "resample_ablation"
 """The unit set to its mean over all images and positions; to its map on another image."""
 TOWARD, ACTIVATION = "toward", "activation"
-"""Beside effects: how much closer to the text an embedding lies than with the unit ablated; the unit's mean activation."""
+"""Cosine of embedding and text minus the same with the unit ablated; the unit's mean activation."""
 
 ALL = "all"
-"""What the origin of effects calls its units where they are all that the layer has."""
+"""`units` of a measurement of the complete layer."""
 
 IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
 
@@ -48,7 +48,7 @@ _COLUMN = re.compile(
 
 
 def unit_column(kind: str, unit: object) -> str:
-    """The name of a unit's column: `activation_89`, and `ablation_effect_89` for what is measured by intervening.
+    """The name of a unit's column.
 
     >>> unit_column("activation", 89), unit_column("ablation", "layer4.5:89")
     ('activation_89', 'ablation_effect_layer4.5:89')
@@ -57,7 +57,7 @@ def unit_column(kind: str, unit: object) -> str:
 
 
 def scaling(strength: float) -> str:
-    """What scaling a unit by λ is called.
+    """The name of scaling by λ.
 
     >>> scaling(0), scaling(2), scaling(0.5)
     ('ablation', 'amplification', 'scale_0.5')
@@ -76,25 +76,22 @@ class Effects:
     """Effects of interventions on the units of a layer, before they are joined to a table.
 
     Attributes:
-        frame: one row an image.
-        source: what to call it in messages.
-        about: where the numbers come from: model, weights and their hash, layer and its other names, method; empty for
-            a table that somebody else made.
+        frame: one row per image.
+        source: its name in messages.
+        about: provenance: model, weights and their hash, layer and its other names, method; empty for foreign tables.
     """
 
     frame: pd.DataFrame
     source: str
     about: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    """What a reader of the scores should know."""
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """The names of the layer; none where it is not told."""
+        """All names of the layer; none if unknown."""
         return (str(self.about["layer"]), *map(str, self.about.get("layer_aliases", ()))) if self.about else ()
 
     def signature(self) -> dict[str, Any]:
-        """What the signature of a result says of it."""
         return {"source": self.source, **self.about}
 
 
@@ -103,12 +100,12 @@ EffectsSource: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | Effects"
 
 @dataclass(frozen=True)
 class LayerEffects:
-    """What every measured unit of a layer does on the images of a table.
+    """Effects of every measured unit of a layer on the images of a table.
 
     Attributes:
-        units: their names; whole: whether they are all that the layer has.
+        units: their names; whole: whether they are the complete layer.
         image_M: positions of the measured images in the table.
-        values_VM: by kind: effects of interventions, "toward" and "activation"; NaN where not measured.
+        values_VM: kind (interventions, "toward", "activation") → values; NaN where not measured.
     """
 
     units: list[str]
@@ -122,14 +119,14 @@ class LayerEffects:
         return np.asarray((self.values_VM[ABLATION] + self.values_VM[AMPLIFICATION]) / 2)
 
     def only_images(self, position_I: Ints) -> LayerEffects:
-        """With some images of the table, given the new position of each; -1 for those that go."""
+        """Keep some images of the table, given the new position of each; -1 drops it."""
         kept_M = position_I[self.image_M] >= 0
         values_VM = {kind: value_VM[:, kept_M] for kind, value_VM in self.values_VM.items()}
         return replace(self, image_M=position_I[self.image_M[kept_M]], values_VM=values_VM)
 
 
 def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> list[Effects]:
-    """Tables of effects, each with what the JSON beside it says of its origin.
+    """Tables of effects, with their provenance from the accompanying JSON.
 
     Raises:
         InputError: no such file, not a table, or a JSON that was written with another file.
@@ -158,26 +155,28 @@ def own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
     """A caller's table with rows counted from 0.
 
     Raises:
-        InputError: a column that stands more than once.
+        InputError: a column that appears more than once.
     """
     if not data.columns.is_unique:
         twins = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
-        raise InputError(f"{source}: columns {', '.join(twins)} stand more than once; expected each column once")
+        raise InputError(f"{source}: columns {', '.join(twins)} appear more than once; expected each column once")
     named = [name for name in data.index.names if name is not None and name not in data.columns]
     return data.reset_index(level=named).reset_index(drop=True) if named else data.reset_index(drop=True)
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """What the JSON beside a table says of its origin; nothing where there is none of ours."""
-    beside = path.with_suffix(".json")
+    """Provenance from the JSON of an effects file; empty if there is none in our format."""
+    document_path = path.with_suffix(".json")
     try:
-        document = json.loads(beside.read_text(encoding="utf-8"))
+        document = json.loads(document_path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("layer"), str):
         return {}
     if document.get("sha256") != sha256_of(path):
-        raise InputError(f"{beside}: was written with another {path.name}; expected the two files as written together")
+        raise InputError(
+            f"{document_path}: was written with another {path.name}; expected the two files as written together"
+        )
     return {key: value for key, value in document.items() if key not in ("format", "sha256", "images")}
 
 
@@ -190,17 +189,16 @@ def join_effects(
     values: Mapping[str, Floats],
     problems: list[Problem],
 ) -> tuple[str, LayerEffects] | None:
-    """Put effects where they belong, or add what is wrong with them to `problems`.
+    """Write effects into `values`, or add what is wrong with them to `problems`.
 
     Args:
         units: the neurons of the run that have activations.
         layer_of: neuron → its layer, where activations come from stores.
-        images: names of the table's images, which `table` is called in messages.
-        values: arrays `(U, I)` to fill, by kind.
+        images: names of the images of the table, which messages call `table`.
+        values: kind → array `(U, I)` to fill.
 
     Returns:
-        The layer, as `layer_of` calls it ("" without), and what all its measured units do; None where the effects do
-        not say which layer they are of, or are wrong.
+        The layer's name in `layer_of` ("" without stores) and its effects; None if unknown or wrong.
     """
     frame, source = effects.frame, effects.source
     key = next((name for name in IMAGE_COLUMNS if name in frame), None)
@@ -238,7 +236,7 @@ def _columns(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def _layer(effects: Effects, layer_of: Mapping[str, str]) -> tuple[str | None, Any]:
-    """Which of the run's layers effects are of (None: not told, or none of them), and a neuron's name in their columns."""
+    """The effects' layer in the run (None if unknown or absent), and the function from neuron to name in their columns."""
     labels = list(dict.fromkeys(layer_of.values()))
     if not labels:
         return "", lambda neuron: neuron
@@ -270,11 +268,9 @@ def _has_words(frame: pd.DataFrame) -> bool:
 def disagreement(
     layer: LayerEffects, activation_UI: Floats, names: Sequence[str | None], least: float = 0.9
 ) -> str | None:
-    """What to say where the activations of a table do not go with those that interventions were made on.
+    """A remark if the table's activations do not correlate with those measured while intervening.
 
-    Args:
-        activation_UI: of the table.
-        names: for each of these units what `layer` calls it; None for one of another layer.
+    `names` are the table's units as `layer` names them, None for those of another layer.
     """
     if (measured_VM := layer.values_VM.get(ACTIVATION)) is None:
         return None
@@ -289,6 +285,6 @@ def disagreement(
     if not found or np.median(found) >= least:
         return None
     return (
-        f"the table's activations do not go with those that effects were measured with (median correlation "
+        f"the table's activations do not match those that effects were measured with (median correlation "
         f"{np.median(found):.2f} over {len(found)} neurons); are they of the same layer, weights and preprocessing?"
     )

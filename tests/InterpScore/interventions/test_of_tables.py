@@ -149,7 +149,7 @@ def test_picture_that_cannot_be_read_is_told_and_the_others_count(table, folder,
 
 def test_activations_of_another_network_are_noticed(table, folder):
     result = benchmark(table, MAP, images=folder, model="clip-mini", model_weights="random")
-    assert any("the table's activations do not go with those" in line for line in result.warnings)
+    assert any("the table's activations do not match those" in line for line in result.warnings)
 
 
 def test_file_of_effects_scores_as_measuring_them_does(table, folder, measured, tmp_path):

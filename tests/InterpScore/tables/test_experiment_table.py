@@ -301,7 +301,7 @@ EFFECTS_WRONG = {
     "a word": (effects(ablation_effect_1=["much", 0, 0]), "column 'ablation_effect_1', row 2: found 'much'; expected a finite number"),
     "infinite": (effects(amplification_effect_1=[0, "inf", 0]), "column 'amplification_effect_1', row 3: found 'inf'; expected a finite number"),
     "other images": (effects(image_filename=["x", "y", "z"]), "the table: none of its 4 images is in the effects; the table has names such as 'c3.png', the effects 'x'; expected"),
-    "a column twice": (effects().rename(columns={"amplification_effect_1": "ablation_effect_1"}), "the effects: columns ablation_effect_1 stand more than once"),
+    "a column twice": (effects().rename(columns={"amplification_effect_1": "ablation_effect_1"}), "the effects: columns ablation_effect_1 appear more than once"),
 }  # fmt: skip
 
 
@@ -438,7 +438,7 @@ def test_a_header_without_rows_is_refused(tmp_path):
 
 def test_a_frame_with_a_column_twice_is_refused():
     twice = small(extra=1.0).rename(columns={"extra": "level"})
-    assert problems_of(twice) == ["the table: columns level stand more than once; expected each column once"]
+    assert problems_of(twice) == ["the table: columns level appear more than once; expected each column once"]
 
 
 def test_what_is_neither_path_nor_frame_is_refused():
