@@ -1,4 +1,4 @@
-"""`interpscore causality`: what ablating and amplifying every unit of a layer does, into a file that scoring takes."""
+"""`interpscore causality`: effects of ablating and amplifying every unit of a layer, in a file for scoring."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from Activation_Extraction.base.errors import listed_up_to
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,38 +20,38 @@ if TYPE_CHECKING:
 causality_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 PARTIAL = 1
-"""Exit code of a run that is complete but for images that could not be read."""
+"""Exit code of a run with unreadable or missing images."""
 _SHOWN_LINES = 10
 NETWORK, IMAGES = "The network", "The images"
 
 
 @causality_app.command(no_args_is_help=True)
 def causality(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .parquet file to write, or to go on with; its origin goes to a .json beside it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .parquet file to write or resume; a .json of the same name records its provenance.")],
     images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
     model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
-    layer: Annotated[str | None, typer.Option(help="The layer whose units are changed, in either scheme.", show_default="what --units names, else what feeds a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
-    units: Annotated[str, typer.Option(help="Some of its units, such as 5,12 or 0:64 (64 is not part of it); : is all; layer4.5:89 names the layer, too. For a layer that feeds the attention pool all of them cost little more.", rich_help_panel=NETWORK)] = ":",
-    also: Annotated[str | None, typer.Option(help='More interventions than ablation (× 0) and amplification (× 2): factors, mean, resample, such as "0.5 5 mean".', rich_help_panel=NETWORK)] = None,
+    layer: Annotated[str | None, typer.Option(help="The layer to intervene on, by any of its names.", show_default="the one in --units, else the input of a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
+    units: Annotated[str, typer.Option(help="Units, such as 5,12 or 0:64 (without 64); : is all; layer4.5:89 also names the layer. For the input of the attention pool, all units cost little more.", rich_help_panel=NETWORK)] = ":",
+    also: Annotated[str | None, typer.Option(help='Interventions in addition to ablation (× 0) and amplification (× 2): factors, mean, resample, such as "0.5 5 mean".', rich_help_panel=NETWORK)] = None,
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=NETWORK)] = "cpu",
-    table: Annotated[Path | None, typer.Option(help="Measure only the clean images of this experiment table; its concepts are the texts that embeddings are compared with.", rich_help_panel=IMAGES)] = None,
+    table: Annotated[Path | None, typer.Option(help="Measure only the clean images of this experiment table, and compare embeddings with the texts of its concepts.", rich_help_panel=IMAGES)] = None,
     clean_level: Annotated[int, typer.Option(help="With --table: level of its unperturbed images.", rich_help_panel=IMAGES)] = 5,
-    split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
+    split: Annotated[str | None, typer.Option(help="Only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
-    """Intervene on every unit of a layer, one at a time, on every image, and write how far the image embedding moves.
+    """Intervene on every unit of a layer, one at a time, and write how far each image's embedding moves.
 
     [bold]interpscore causality pictures/ --table data.csv --model clip-rn50x4 -o effects.parquet[/bold]
 
     [bold]interpscore score data.csv neuron_map.json results.csv --causality effects.parquet[/bold]
 
-    So a small machine scores what a large one measured. For the layer that feeds CLIP's attention pool the effects of
-    all its units are computed at once, exactly; for any other layer what follows it runs for each unit.
+    Measure on a large machine, score on a small one. For the input of CLIP's attention pool, the effects of all units are
+    computed at once, exactly; for any other layer, the rest of the network runs for each unit.
 
-    The same command goes on where a stopped run ended. Images that cannot be read keep their row, which is empty; the
-    exit code is then 1 (0: everything; 2: wrong input, or a file that cannot be written; 130: stopped).
+    Interrupted runs resume when the same command is run again. Unreadable images are listed, and their rows are empty.
+    Exit codes: 0 complete, 1 unreadable or missing images, 2 wrong input or output, 130 interrupted.
     """
     from Activation_Extraction.base.progress import image_progress
     from Activation_Extraction.images.sets import image_set
@@ -89,15 +90,15 @@ def causality(
 
             report = measure_to_file(output, names, ImagesOfSet(chosen, rows), prepared, kinds, concepts, progress)
     except KeyboardInterrupt:
-        print(f"stopped; what is measured stays, and the same command goes on with {output}", file=sys.stderr)
+        print(f"interrupted; run the same command again to resume {output}", file=sys.stderr)
         raise
-    for line in report.unreadable[:_SHOWN_LINES]:
-        print(f"not read: {line}", file=sys.stderr)
-    if len(report.unreadable) > _SHOWN_LINES:
-        print(f"… and {len(report.unreadable) - _SHOWN_LINES:,} more in the column error", file=sys.stderr)
+    for line in listed_up_to(
+        [f"unreadable: {why}" for why in report.unreadable], _SHOWN_LINES, "more in the column error"
+    ):
+        print(line, file=sys.stderr)
     if not quiet:
-        for name in lost[:_SHOWN_LINES]:
-            print(f"not there: {name} of {table}")
+        for line in listed_up_to([f"missing: {name} of {table}" for name in lost], _SHOWN_LINES):
+            print(line)
         _print_report(report, len(lost))
     raise typer.Exit(PARTIAL if report.unreadable or lost else 0)
 
@@ -110,28 +111,21 @@ def _kinds(also: str | None) -> list[str]:
     kinds = []
     for item in (also or "").replace(",", " ").split():
         try:
-            kinds.append(named[item] if item in named else scaling(_finite(item)))
+            kinds.append(named[item] if item in named else scaling(float(item)))
+            if item not in named and not math.isfinite(float(item)):
+                raise ValueError
         except ValueError:
             raise InputError(f"--also: found {item!r}; expected factors such as 0.5, mean, resample") from None
     return [kind for kind in dict.fromkeys(kinds) if kind not in EFFECTS]
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
 def _units(text: str, count: int) -> list[int] | None:
-    """The units that a text names; None where it names all, `:`."""
+    """The units in a text; None for all, `:`."""
     from Activation_Extraction.models.units import parse_units
 
     units = parse_units(text, count)
     if joint := [unit.name for unit in units if len(unit.channels) > 1]:
-        raise InputError(
-            f"units: found '{joint[0]}'; expected single units, on which interventions are made one at a time"
-        )
+        raise InputError(f"units: found '{joint[0]}'; expected single units: interventions are made one at a time")
     return None if text.strip() == ":" else [unit.channels[0] for unit in units]
 
 
@@ -141,13 +135,10 @@ def _print_report(report: MeasurementReport, lost: int) -> None:
         f"{report.path}: {report.images:,} images × {report.units:,} units of {about['layer']} of {about['model']}, "
         f"{', '.join(about['interventions'])}"
     )
-    print(f"by the {about['method']}" if report.computed else "was complete already; nothing measured")
+    print(f"by the {about['method']}" if report.computed else "already complete; nothing measured")
     for remark in report.remarks:
         print(f"note: {remark}")
     if lost:
-        print(f"{lost:,} of {report.images + lost:,} clean images of the table are not there")
-    print(
-        f"{len(report.unreadable):,} of {report.images:,} images could not be read; their rows are empty"
-        if report.unreadable
-        else "every image was read"
-    )
+        print(f"{lost:,} of {report.images + lost:,} clean images of the table are missing")
+    unreadable = f"{len(report.unreadable):,} of {report.images:,} images could not be read; their rows are empty"
+    print(unreadable if report.unreadable else "every image was read")

@@ -1,4 +1,4 @@
-"""`interpscore sanity`: the metrics on units whose truth is known."""
+"""`interpscore sanity`: the metrics on units with known ground truth."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ def sanity(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulations.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the checks to this CSV.")] = None,
 ) -> None:
-    """Put the metrics before units whose truth is known: noise, planted concepts, wrong labels.
+    """Check the metrics on units with known ground truth: noise, planted concepts, wrong labels.
 
     [bold]interpscore sanity --output checks.csv[/bold]
 
-    Each check is run for the default preset, the published one and our variants, with its figure and
-    its verdict. The exit code is 1 when a check fails that the default preset or our variants must pass.
+    Each check runs for the default preset, the published one and our variants. Exit code 1: a required check failed.
     """
     from Activation_Extraction.base.files import check_writable, write_together
     from InterpScore.sanity.checks import failures, run_sanity_checks
@@ -42,18 +41,16 @@ def sanity(
         checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
     _print_checks(checks)
     if not network:
-        print("the checks on a network are left out: torch is not installed (pip install 'interpscore[models]')")
+        print("skipped the checks on a network: torch is not installed (pip install 'interpscore[models]')")
     failed = failures(checks)
-    print(
-        f"{len(checks)} checks, {int(checks['required'].sum())} of them required; required checks that fail: {len(failed)}"
-    )
+    print(f"{len(checks)} checks, {int(checks['required'].sum())} required; required checks that fail: {len(failed)}")
     if output is not None:
         write_together({output: checks.to_csv(index=False, lineterminator="\n")})
     raise typer.Exit(1 if len(failed) else 0)
 
 
 def _print_checks(checks: pd.DataFrame) -> None:
-    """Each check once, the ways of scoring beneath it, each with its verdict and figure."""
+    """Each check, with verdict and figure of each way of scoring."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -61,13 +58,6 @@ def _print_checks(checks: pd.DataFrame) -> None:
     for (section, check), rows in checks.groupby(["section", "check"], sort=False):
         console.print(f"[bold]{section}  {escape(check)}[/bold]")
         for row in rows.itertuples():
-            verdict = (
-                "[green]pass[/green] "
-                if row.passed
-                else "[bold red]FAIL[/bold red] "
-                if row.required
-                else "[yellow]fails[/yellow]"
-            )
-            console.print(
-                f"     {row.variant:<13} {verdict} {escape(row.figure)}  [dim](expected: {escape(row.expected)})[/dim]"
-            )
+            failed = "[bold red]FAIL[/bold red] " if row.required else "[yellow]fails[/yellow]"
+            verdict, expected = "[green]pass[/green] " if row.passed else failed, escape(row.expected)
+            console.print(f"     {row.variant:<13} {verdict} {escape(row.figure)}  [dim](expected: {expected})[/dim]")

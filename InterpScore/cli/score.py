@@ -28,11 +28,11 @@ _NUMBER = r"[-+]?[\d.][\d.eE+-]*"
 _LIST_ITEM = re.compile(rf"({_NUMBER}(=\w+)?|[^\W\d]\w*={_NUMBER}),?$")
 _SHOWN_NEURONS = 40
 _ROOMY, _ROOMY_METRIC = 58, 10
-"""Columns a terminal needs for the ranking with full names and rules, beside those of each metric."""
+"""Terminal columns for the ranking with full names and rules, and for each metric in addition."""
 
 
 class ListOptionsCommand(TyperCommand):
-    """A command whose list options may be quoted or not: `--weights "1 1 1 1"`, `--weights 1 1 1 1`."""
+    """A command whose list options need no quotes: `--weights "1 1 1 1"`, `--weights 1 1 1 1`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(argument.partition("=")[0] == "--protocol" for argument in args):
@@ -41,15 +41,19 @@ class ListOptionsCommand(TyperCommand):
 
 
 def join_list_options(arguments: list[str]) -> list[str]:
-    """Gather the numbers that follow a list option into its one value.
+    """Join the numbers that follow a list option into its value.
 
     >>> join_list_options(["--weights", "1", "1", "0", "0", "out.csv"])
     ['--weights', '1 1 0 0', 'out.csv']
     """
-    arguments = [part for argument in arguments for part in _split_at_equals(argument)]
     joined: list[str] = []
     gathering = False
     for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in LIST_OPTIONS:
+            joined += [name, value]
+            gathering = True
+            continue
         gathering = gathering and bool(_LIST_ITEM.match(argument)) and not isfile(argument)
         if gathering and joined[-1] not in LIST_OPTIONS:
             joined[-1] += f" {argument}"
@@ -57,11 +61,6 @@ def join_list_options(arguments: list[str]) -> list[str]:
             joined.append(argument)
         gathering = gathering or argument in LIST_OPTIONS
     return joined
-
-
-def _split_at_equals(argument: str) -> list[str]:
-    name, equals, value = argument.partition("=")
-    return [name, value] if equals and name in LIST_OPTIONS else [argument]
 
 
 score_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -72,9 +71,9 @@ FROM_NETWORK = "Activations and causality from a network"
 
 @score_app.command(cls=ListOptionsCommand, no_args_is_help=True)
 def score(
-    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row a rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
+    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row per rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
     neuron_map: Annotated[Path, typer.Argument(help='Neuron map, JSON: {"89": "trump", "355": "puppies"}.')],
-    results: Annotated[Path, typer.Argument(help="CSV to write. The same numbers and their provenance go to a .json beside it.")],
+    results: Annotated[Path, typer.Argument(help="CSV to write. A .json of the same name holds the same numbers and their provenance.")],
     clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
     threshold_percentile: Annotated[float | None, typer.Option(help="H: an activation is high above this quantile of the clean images of other concepts, a fraction.", show_default="0.95")] = None,
     recognizable_levels: Annotated[str | None, typer.Option(help='R: levels to average over, "3 4 5"; the clean one is the baseline.', show_default="3 4 5; published: 1 2 3 5")] = None,
@@ -91,28 +90,28 @@ def score(
     seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
     level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
-    per_concept: Annotated[bool, typer.Option("--per-concept", help="Neurons with several concepts, which count as one: add an unranked row for each, with images of the others left out.", rich_help_panel=OUR_OPTIONS)] = False,
+    per_concept: Annotated[bool, typer.Option("--per-concept", help="For neurons with several concepts, which count as one, add an unranked row per concept that leaves out images of the others.", rich_help_panel=OUR_OPTIONS)] = False,
     store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
-    layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store the one that --model is changed at.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
-    images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) that holds the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store, the layer of --model to intervene on.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
+    images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) with the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
     model: Annotated[str | None, typer.Option(help="The network, as `interpscore models list` shows it.", show_default="that of the store", rich_help_panel=FROM_NETWORK)] = None,
     model_weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=FROM_NETWORK)] = None,
     device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=FROM_NETWORK)] = "cpu",
-    causality: Annotated[list[Path] | None, typer.Option(help="Take C from this file of `interpscore causality`, or any CSV or Parquet with one row an image, ablation_effect_<neuron> and amplification_effect_<neuron>; may be given for several layers.", rich_help_panel=FROM_NETWORK)] = None,
+    causality: Annotated[list[Path] | None, typer.Option(help="Take C from this file of `interpscore causality`, or any CSV or Parquet with one row per image, ablation_effect_<neuron> and amplification_effect_<neuron>; may be given for several layers.", rich_help_panel=FROM_NETWORK)] = None,
 ) -> None:  # fmt: skip
     """Score and rank neurons: selectivity, causality, robustness and human alignment, with intervals.
 
     [bold]interpscore score data.csv neuron_map.json results.csv[/bold]
 
-    Missing is never zero: a neuron that cannot be scored keeps its row, with the reason in Notes.
+    Missing is never zero: neurons that cannot be scored are listed, with the reason in Notes.
 
-    With --store activations come from a store, by the names of images, folders in front aside:
+    With --store, activations come from a store, matched by image name, without regard to leading folders:
 
     [bold]interpscore score data.csv neuron_map.json results.csv --store acts.zarr[/bold]
 
     Its layers are compared, unless --layer names one. In the map "layer4.5:89" is a unit of one layer, "89" of each.
 
-    With --images causality is measured, by intervening on the network; --causality takes what was measured before:
+    With --images, causality is measured by intervening on the network; --causality reads effects measured before:
 
     [bold]interpscore score data.csv neuron_map.json results.csv --images pictures/ --model clip-rn50x4[/bold]
     """
@@ -126,12 +125,13 @@ def score(
                 raise InputError(f"{results}: would overwrite the input {read}; expected another name")
         for folder in store or ():
             if folder.resolve() in written.resolve().parents:
-                raise InputError(f"{results}: lies in the store {folder}; expected another folder")
+                raise InputError(f"{results}: is inside the store {folder}; expected another folder")
     check_writable(results)
     with stage_progress(shown=not quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
-            data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None, images=_one_or_several(images),
+            data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None,
+            images=images[0] if images and len(images) == 1 else images,
             model=model, model_weights=model_weights, device=device, preset=preset, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=recognizable_levels, level_kinds=level_kinds,
@@ -143,10 +143,6 @@ def score(
     if not quiet:
         _print_ranking(result)
         print(f"Written: {csv_path} and {json_path}")
-
-
-def _one_or_several(images: list[str] | None) -> str | list[str] | None:
-    return images[0] if images and len(images) == 1 else images
 
 
 def _print_ranking(result: BenchmarkResult) -> None:
@@ -164,30 +160,25 @@ def _print_ranking(result: BenchmarkResult) -> None:
     metric_names = [metric.name for metric in metrics()]
     roomy = console.width >= _ROOMY + _ROOMY_METRIC * len(metric_names) and not several_layers
     grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
-    grid.add_column("Rank", justify="right", no_wrap=True)
-    grid.add_column("Neuron", justify="right", no_wrap=True)
-    if several_layers:
-        grid.add_column("Layer", overflow="fold")
-    grid.add_column("Concept", overflow="fold")
+    of_neuron = ("Neuron", "Layer", "Concept") if several_layers else ("Neuron", "Concept")
+    for name in ("Rank", *of_neuron):
+        text = name in ("Layer", "Concept")
+        grid.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     for name in (*metric_names, "InterpScore" if roomy else "Score", "I_excess" if roomy else "Excess"):
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
         with_interval = [_with_interval(row, name) for name in (*metric_names, "InterpScore", "I_excess")]
-        names = [escape(str(row[name])) for name in ("Neuron", *(("Layer",) if several_layers else ()), "Concept")]
-        grid.add_row(_rank(row), *names, *with_interval)
+        grid.add_row(_rank(row), *(escape(str(row[name])) for name in of_neuron), *with_interval)
     console.print(grid)
     if len(frame) > _SHOWN_NEURONS:
         print(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
     if result.layers is not None:
         _print_layers(result.layers, console)
+    intervals = f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
+    counted = ", ".join(f"{counts[what]} {what}" for what in ("neurons", "images", "ratings"))
     print(
-        f"{counts['neurons']} neurons, {counts['images']} images, {counts['ratings']} ratings by "
-        f"{counts['participants']} participants; preset {options['preset']}; "
-        + (
-            f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
-            if options["resamples"]
-            else "point estimates only"
-        )
+        f"{counted} by {counts['participants']} participants; preset {options['preset']}; "
+        f"{intervals if options['resamples'] else 'point estimates only'}"
     )
     for source in result.signature.get("stores", ()):
         known = ", ".join(str(source[name]) for name in ("model", "preprocessing", "pooling") if source.get(name))
@@ -197,15 +188,9 @@ def _print_ranking(result: BenchmarkResult) -> None:
             print(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
     missing = frame[metric_names].isna()
     for name in missing.columns[missing.any()]:
-        notes = (
-            frame.loc[missing[name], "Notes"]
-            .str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0]
-            .dropna()
-            .unique()
-        )
-        print(
-            f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {notes[0] if len(notes) else 'see Notes'}"
-        )
+        notes = frame.loc[missing[name], "Notes"].str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0].dropna()
+        reason = notes.iloc[0] if len(notes) else "see Notes"
+        print(f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {reason}")
 
 
 def _print_layers(layers: pd.DataFrame, console: Console) -> None:
@@ -221,10 +206,9 @@ def _print_layers(layers: pd.DataFrame, console: Console) -> None:
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in layers.iterrows():
         counts = [str(row[name]) for name in ("neurons", "scored", *(f"{name}_significant" for name in tested))]
-        figures = [
-            _with_interval(row, name).replace("\n", "  ") for name in ("InterpScore_median", "InterpScore", "I_excess")
-        ]
-        grid.add_row(escape(row["Layer"]), *counts[:2], *figures, *counts[2:])
+        figures = [_with_interval(row, name) for name in ("InterpScore_median", "InterpScore", "I_excess")]
+        in_line = [figure.replace("\n", "  ") for figure in figures]
+        grid.add_row(escape(row["Layer"]), *counts[:2], *in_line, *counts[2:])
     console.print(grid)
     print()
 
@@ -239,7 +223,7 @@ def _rank(row: Any) -> str:
 
 
 def _with_interval(row: Any, name: str) -> str:
-    """A value with its interval beneath it: `0.286` over `.23–.34`."""
+    """A value with its interval below: `0.286` over `.23–.34`."""
     import math
 
     value = row.get(name, math.nan)

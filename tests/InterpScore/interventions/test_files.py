@@ -232,8 +232,8 @@ def test_table_chooses_images_and_says_what_is_not_there(measured, tmp_path):
     pd.DataFrame(rows, columns=["image_filename", "ground_truth", "level"]).to_csv(table, index=False)
     frame, _, outcome = measured("--table", table, "--units", "185", code=1)
     assert frame.index.tolist() == ["fire_1.png", "tree_0.png"]
-    assert "not there: gone.png" in outcome.out
-    assert "1 of 3 clean images of the table are not there" in outcome.out
+    assert "missing: gone.png" in outcome.out
+    assert "1 of 3 clean images of the table are missing" in outcome.out
 
 
 def test_clean_level_is_that_of_the_table(measured, tmp_path):
@@ -256,7 +256,7 @@ def test_picture_that_cannot_be_read_is_named_and_the_exit_code_is_1(drawn, tmp_
     broken.write_bytes(b"no picture")
     done = command(drawn / "fire/fire_0.png", broken, "--units", "1", "--model", "clip-mini", "-o", tmp_path / "e.parquet")  # fmt: skip
     assert done.code == 1
-    assert done.err.startswith("not read: ")
+    assert done.err.startswith("unreadable: ")
     assert "1 of 2 images could not be read" in done.out
 
 

@@ -458,7 +458,7 @@ def test_results_inside_the_store_are_refused(from_store, files, tmp_path, score
     before = sorted(acts.rglob("*"))
     outcome = score(files.data, files.neuron_map, acts / "results.csv", "--store", acts)
     assert (outcome.code, outcome.err) == (
-        2, f"error: {acts / 'results.csv'}: lies in the store {acts}; expected another folder\n",
+        2, f"error: {acts / 'results.csv'}: is inside the store {acts}; expected another folder\n",
     )  # fmt: skip
     assert sorted(acts.rglob("*")) == before
 
