@@ -337,11 +337,11 @@ METRIC = Metric(
     statistics=_statistics,
     columns={
         "C": "causality, 0 to 1; 0 is none (METRICS 2)",
-        "C_raw": "mean relative move of the embedding, before C = 1 − exp(−C_raw)",
+        "C_raw": "mean relative change of the embedding, before C = 1 − exp(−C_raw)",
         "C_specific": "C_raw on the concept's clean images minus C_raw on those of other concepts (METRICS 2)",
-        "C_toward": "how much closer to the concept's text, in cosine, the clean images of it lie than with the unit ablated; empty without a text tower",
-        "C_percentile": "share of the 100 units of the layer nearest in mean activation whose C_raw is lower; empty where not all of the layer was measured",
+        "C_toward": "mean cosine of its clean images and the concept's text, minus the same with the unit ablated; empty without a text tower",
+        "C_percentile": "share of the 100 units of the layer nearest in mean activation with a lower C_raw; empty unless the complete layer was measured",
         "n_C_images": "clean images of the concept that C was measured on",
-        "effect_<intervention>": "mean relative move of the embedding under another intervention on the concept's clean images: `scale_<λ>`, `mean_ablation`, `resample_ablation` (METRICS 2)",
+        "effect_<intervention>": "mean relative change of the embedding under another intervention on the concept's clean images: `scale_<λ>`, `mean_ablation`, `resample_ablation` (METRICS 2)",
     },
 )

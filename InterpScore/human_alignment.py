@@ -57,7 +57,7 @@ def calculate_human_consistency_score(
     score_N = np.asarray(human_scores, dtype=float).ravel()
     if activation_N.shape != score_N.shape:
         raise ValueError(
-            f"{activation_N.size} activations but {score_N.size} human scores; expected one score an activation"
+            f"{activation_N.size} activations but {score_N.size} human scores; expected one per activation"
         )
     if ((score_N < 0) | (score_N > 1)).any():
         raise ValueError(f"human scores from {np.nanmin(score_N)} to {np.nanmax(score_N)}; expected 0 to 1")
@@ -65,9 +65,8 @@ def calculate_human_consistency_score(
         raise ValueError(f"threshold_percentile {threshold_percentile}; expected a fraction between 0 and 1")
     rated = np.isfinite(activation_N) & np.isfinite(score_N)
     if threshold is None:
-        reference = (
-            activation_N if non_target_activations is None else np.asarray(non_target_activations, dtype=float).ravel()
-        )
+        others = activations if non_target_activations is None else non_target_activations
+        reference = np.asarray(others, dtype=float).ravel()
         reference = reference[np.isfinite(reference)]
         if reference.size == 0:
             return float("nan")

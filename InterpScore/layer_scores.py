@@ -80,7 +80,7 @@ def calculate_interpretability_metrics(
 def _as_table(activations: Any, concepts: Any, levels: Any, human_scores: Any, options: ScoringOptions) -> pd.DataFrame:
     if isinstance(activations, pd.DataFrame) and CONCEPT_COLUMN in activations:
         if not all(labels is None for labels in (concepts, levels, human_scores)):
-            raise InputError("activations: a table with its own labels, and labels beside it; expected one of them")
+            raise InputError("activations: a table with its own labels, and labels as arguments; expected one of them")
         return activations
     names: Sequence[Any] | None = None
     if isinstance(activations, Mapping):

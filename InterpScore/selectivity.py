@@ -1,4 +1,4 @@
-"""Selectivity S: how far a unit's activation on its concept stands from that on other concepts.
+"""Selectivity S: how well a unit's activation separates its concept from other concepts.
 
 METRICS.md, section 1. Shapes: U units, N clean images, B draws.
 """
@@ -83,9 +83,7 @@ def hedges_g(clean_UN: Floats, target_NB: Floats, other_NB: Floats, count_N: Flo
     if min(_images_counted(target_NB), _images_counted(other_NB)) < MIN_IMAGES_PER_SIDE:
         return np.full((len(clean_UN), target_NB.shape[1]), np.nan)
     largest_U1 = np.abs(clean_UN).max(axis=1, keepdims=True)
-    clean_UN = clean_UN / np.where(
-        largest_U1 > 0, largest_U1, 1.0
-    )  # the same g at any scale, without under- or overflow
+    clean_UN = clean_UN / np.where(largest_U1 > 0, largest_U1, 1.0)  # no under- or overflow at any scale
     mean_target, variance_target, n_target = _weighted_moments(clean_UN, target_NB, count_N)
     mean_other, variance_other, n_other = _weighted_moments(clean_UN, other_NB, count_N)
     enough = np.minimum(n_target, n_other) >= MIN_IMAGES_PER_SIDE
@@ -157,9 +155,8 @@ def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
 def _finite(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, dtype=float).ravel()
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} activations: {int((~np.isfinite(array)).sum())} of {array.size} are not finite; expected numbers"
-        )
+        odd = int((~np.isfinite(array)).sum())
+        raise ValueError(f"{name} activations: {odd} of {array.size} are not finite; expected numbers")
     return array
 
 

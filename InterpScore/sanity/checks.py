@@ -27,10 +27,10 @@ def run_sanity_checks(
     """Run every check.
 
     Args:
-        network: whether to run those that intervene on clip-mini as well, which need torch.
+        network: also run the checks that intervene on clip-mini, which need torch.
         simulations: simulated studies behind the coverage of intervals; a tenth of them behind the rest.
         seed: of all simulations.
-        progress: called with what is being done, how much of it is done and how much there is.
+        progress: progress callback (stage, completed, total).
 
     Returns:
         One row a check and way of scoring: `section` of METRICS.md, `check`, `variant`, `figure`, `expected`, `passed`,

@@ -1,4 +1,4 @@
-"""Do intervals cover the truth? Simulated studies, the crossed bootstrap, and the usual mistake beside it.
+"""Do intervals cover the truth? Simulated studies, the crossed bootstrap, and independent ratings for comparison.
 
 METRICS.md, section 7. Shapes: I images, R ratings, B draws.
 """

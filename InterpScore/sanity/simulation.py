@@ -105,7 +105,7 @@ def simulate_ratings(
     Args:
         design: of the people and of what makes an image easy; its concepts are numbered in their order.
         concept_I, level_I: of each image.
-        easy_I: how easy each image is to name beside its concept and level, in standard deviations.
+        easy_I: how easy each image is to name, apart from its concept and level, in standard deviations.
 
     Returns:
         Of each rating: the image, the participant, and the recognition score from 0 to 1.

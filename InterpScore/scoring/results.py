@@ -1,4 +1,4 @@
-"""The result of a scoring run: a ranked table that carries its signature, and the files it is kept in."""
+"""The result of a scoring run: a ranked table with its signature, and its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from InterpScore.metric import PERMUTED_LABELS, metrics
 
 
 def columns() -> dict[str, str]:
-    """What each column of the results holds, in their order; names with `<…>` stand for several, sorted at the end."""
+    """Column of the results → its meaning, in order; names with `<…>` represent several, at the end."""
     registered = metrics()
     names = [metric.name for metric in registered]
     above_chance = [f"{metric.name}_excess" for metric in registered if metric.null]
@@ -26,7 +26,7 @@ def columns() -> dict[str, str]:
     out = {
         "Neuron": "the unit, as in the neuron map",
         "Layer": "the layer of the unit; only with activations from stores",
-        "Concept": "its concept, as in the neuron map; of several, which count as one, a bar stands between them",
+        "Concept": "its concept, as in the neuron map; several, which count as one, are joined by a bar",
         **{name: own[name] for name in names},
         "InterpScore": f"weighted mean of {listed(names)} (METRICS 5)",
         "Rank": "1 is the highest InterpScore; ties share a rank; empty in the rows that --per-concept adds",
@@ -75,15 +75,14 @@ def listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """A ranked table of neurons and how it came about.
+    """A ranked table of neurons and its provenance.
 
     Attributes:
-        table: one row a neuron, best first; `columns` describes them.
+        table: one row per neuron, best first; see `columns`.
         signature: versions, options, seed, the SHA-256 of every input, counts.
         warnings: what changes how the table should be read.
-        layers: where there are several, one row a layer: how many neurons it has and how many are scored, the median
-            of their InterpScore, its mean and that of I_excess with intervals from the same resamples, and how many
-            are significant in each metric that has a test.
+        layers: with several layers, one row per layer: numbers of neurons and of scored ones, median and mean InterpScore
+            and mean I_excess with intervals from the same resamples, and the number significant in each test.
     """
 
     table: pd.DataFrame
@@ -92,13 +91,10 @@ class BenchmarkResult:
     layers: pd.DataFrame | None = None
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write the table as CSV and, beside it, everything as JSON, each whole or not at all.
-
-        Returns:
-            The paths of the CSV and of the JSON.
+        """Write the table as CSV, and everything as JSON of the same name; return both paths.
 
         Raises:
-            OutputError: they cannot be written; what stood there before still stands.
+            OutputError: they cannot be written; existing files are unchanged.
         """
         csv_path, json_path = result_paths(path)
         check_writable(csv_path)
@@ -115,7 +111,7 @@ class BenchmarkResult:
 
 
 def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Where the table and the JSON beside it go.
+    """The paths of the table and the JSON.
 
     Raises:
         OutputError: a folder, or a name that ends in `.json` and leaves none for the table.
@@ -124,7 +120,9 @@ def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     if not path.name or os.path.isdir(path):
         raise OutputError(f"{path}: is a folder; expected the name of a file to write")
     if path.suffix.lower() == ".json":
-        raise OutputError(f"{path}: the JSON is written beside the table; expected a name such as {path.stem}.csv")
+        raise OutputError(
+            f"{path}: the JSON of the same name is written as well; expected a name such as {path.stem}.csv"
+        )
     return path, path.with_suffix(".json")
 
 

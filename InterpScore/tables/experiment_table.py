@@ -1,4 +1,4 @@
-"""The experiment table: one row a rating, checked in one pass and turned into arrays.
+"""The experiment table: one row per rating, checked in one pass and turned into arrays.
 
 Data/README.md describes every column. Shapes: I images, U units, R ratings.
 """
@@ -39,7 +39,7 @@ from InterpScore.tables.neuron_map import normalised
 
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
 UNIT_KINDS = (ACTIVATION, *EFFECTS)
-"""What a table may hold of each unit, a column each."""
+"""The kinds of column of a unit."""
 ACTIVATION_PREFIX = unit_column(ACTIVATION, "")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
@@ -51,7 +51,7 @@ _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w
 
 @dataclass(frozen=True)
 class ExperimentTable:
-    """What a study measured, image by image and rating by rating."""
+    """The measurements of a study, by image and by rating."""
 
     source: str
     images: list[str]
@@ -66,7 +66,7 @@ class ExperimentTable:
     """The units that have activations."""
     activation_UI: Floats
     ablation_UI: Floats
-    """Relative move of the embedding when the unit is ablated; NaN where not measured."""
+    """Relative change of the embedding when the unit is ablated; NaN where not measured."""
     amplification_UI: Floats
     image_R: Ints
     participant_R: Ints
@@ -77,7 +77,7 @@ class ExperimentTable:
     layer_of: dict[str, str] = field(default_factory=dict)
     """Unit → its layer, where activations come from stores."""
     layer_effects: dict[str, LayerEffects] = field(default_factory=dict)
-    """Layer ("" where no stores name any) → what its measured units do."""
+    """Layer ("" without stores) → effects of its measured units."""
     effects_from: list[dict[str, Any]] = field(default_factory=list)
     """Where measured effects come from."""
     simulated: bool = False
@@ -135,8 +135,8 @@ def load_experiment_table(
     Args:
         data: a CSV or Parquet file, or a DataFrame with the same columns.
         units: the units to read; those without an activation column are left out of the result.
-        human_score_col: the column that says how well the rating recognised the image; None where no ratings are needed.
-        effects: tables of their own with one row an image and the columns `ablation_effect_<unit>` and
+        human_score_col: the column with the recognition score; None where no ratings are needed.
+        effects: separate tables with one row per image and the columns `ablation_effect_<unit>` and
             `amplification_effect_<unit>`, joined by image; several are of several layers.
         stored: activations that take the place of the table's columns, joined by image.
 
@@ -148,7 +148,7 @@ def load_experiment_table(
     missing = [name for name in required if name not in frame]
     problems = [
         Problem(
-            source, f"the column is missing{did_you_mean(name, columns)}", "one row a rating with this column", name
+            source, f"the column is missing{did_you_mean(name, columns)}", "one row per rating with this column", name
         )
         for name in missing
     ]
@@ -274,7 +274,7 @@ def one_unit_table(
     unit: str = "0",
     effects: EffectsSource | Sequence[EffectsSource] | None = None,
 ) -> ExperimentTable:
-    """The table of a single unit whose activations stand in a column of any name.
+    """The table of a single unit whose activations are in a column of any name.
 
     Raises:
         InputError: no such column, or a table that cannot be read.

@@ -112,7 +112,7 @@ def test_duplicating_every_rating_changes_nothing(pairs, threshold):
 
 
 def test_lengths_that_differ_are_named():
-    with pytest.raises(ValueError, match="3 activations but 2 human scores; expected one score an activation"):
+    with pytest.raises(ValueError, match="3 activations but 2 human scores; expected one per activation"):
         calculate_human_consistency_score([1, 2, 3], [1, 0], threshold=0)
 
 

@@ -411,9 +411,9 @@ def test_every_missing_column_is_named_with_the_nearest_there_is(tmp_path):
     frame = small().rename(columns={"ground_truth": "ground-truth", "level": "Level_", "soft_correct": "answer"})
     problems = problems_of(by_hand(tmp_path, frame))
     assert [problem.split(": ", 1)[1] for problem in problems] == [
-        "the column is missing (did you mean 'ground-truth'?); expected one row a rating with this column",
-        "the column is missing (did you mean 'Level_'?); expected one row a rating with this column",
-        "the column is missing; expected one row a rating with this column",
+        "the column is missing (did you mean 'ground-truth'?); expected one row per rating with this column",
+        "the column is missing (did you mean 'Level_'?); expected one row per rating with this column",
+        "the column is missing; expected one row per rating with this column",
     ]
 
 
