@@ -267,7 +267,9 @@ class Elsewhere:
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that answers with an I/O error")
 def test_disk_that_fails_stops_the_run(photos):
     images = Elsewhere(image_set(photos), lambda row: FilePart("/proc/self/mem", 0, 10) if row == 5 else None)
-    with pytest.raises(InputError, match=r"/proc/self/mem: cannot be read \(Input/output error\); expected working storage"):
+    with pytest.raises(
+        InputError, match=r"/proc/self/mem: cannot be read \(Input/output error\); expected working storage"
+    ):
         decoded(images)
 
 
