@@ -16,6 +16,7 @@ from InterpScore.sanity.simulated import (
     check_labels,
     check_null_p_values,
     check_null_scores,
+    check_stabilities,
     check_synthetic_level,
 )
 from InterpScore.sanity.verdict import Check
@@ -45,6 +46,7 @@ def run_sanity_checks(
         ("causality", lambda: check_causality(seed)),
         ("labels", lambda: check_labels(seed)),
         ("invariance", lambda: check_invariance(seed)),
+        ("stabilities", lambda: check_stabilities(max(simulations // 2, 50), seed)),
         ("DeepDream", lambda: check_synthetic_level(seed)),
         ("coverage", lambda: check_coverage(simulations, seed, tell)),
     ]

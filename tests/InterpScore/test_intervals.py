@@ -6,14 +6,11 @@ from scipy.stats import f as fisher
 
 from InterpScore.intervals import (
     Coordinates,
-    Folded,
-    Part,
     around_estimate,
     interval_of_draws,
-    mean_of_folds,
     projected_interval,
-    score_interval,
 )
+from InterpScore.sanity.coverage import stability_coverage
 
 
 def coordinates_of(theta, draws, weights, folded):
@@ -55,29 +52,10 @@ def test_ends_are_the_extremes_of_the_score_over_the_region(seed, weights, folde
 @pytest.mark.parametrize("truth", [0.5, 0.95, 1.0])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_intervals_cover_stabilities_up_to_1_where_percentiles_do_not(truth, groups):
-    generator, units, images, n_draws = np.random.default_rng(groups), 300, 12, 300
-
-    def log_ratio(perturbed_UN, clean_UN, weights):
-        (p, q) = weights
-        return np.log((perturbed_UN @ p) / p.sum(axis=0)) - np.log((clean_UN @ q) / q.sum(axis=0))
-
-    def gamma(size):
-        return generator.gamma(4, 0.25, size)
-
-    def weights():
-        return generator.gamma(1 - 2 / images, size=(images, n_draws))
-
-    clean, clean_weights, one = gamma((units, images)), weights(), np.ones((images, 1))
-    perturbed = [truth * gamma((units, images)) for _ in range(groups)]
-    point = np.stack([log_ratio(p, clean, (one, one))[:, 0] for p in perturbed])
-    draws = np.stack([log_ratio(p, clean, (weights(), clean_weights)) for p in perturbed])
-    score, score_draws = mean_of_folds(point[:, :, None])[:, 0], mean_of_folds(draws)
-    part = Part(score, score_draws, np.ones(units), folded=Folded(point, draws, np.full(units, float(images))))
-    low, high = score_interval(score, score_draws, [part], 0.95)
-    assert ((low <= score) & (score <= high)).all()
-    assert ((low <= truth) & (truth <= high)).mean() > 0.91
-    if truth == 1:
-        assert (interval_of_draws(score, score_draws, 0.95)[1] < 1).all()
+    projected, percentiles, wider = stability_coverage(truth, groups, studies=300, seed=0)
+    assert projected > 0.91
+    assert wider < 1.6
+    assert truth < 1 or percentiles == 0
 
 
 def test_too_few_images_give_no_interval():
