@@ -6,12 +6,14 @@ B draws, K permutations.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from InterpScore.errors import TableWarning
 from InterpScore.helpers import Bools, Floats, for_each_unit, spearman, weighted_quantile
 from InterpScore.metric import Metric, SignificanceTest
 from InterpScore.options import ScoringOptions
@@ -38,8 +40,7 @@ def calculate_human_consistency_score(
         human_scores: how well each rating recognised the concept, in [0, 1]; NaN where not rated.
         non_target_activations: activations on the clean images of other concepts; the threshold is
             their `threshold_percentile` quantile.
-        threshold: the threshold itself, instead of those activations. With neither, the quantile
-            of `activations` themselves serves.
+        threshold: the threshold itself, instead of those activations. With neither, every rating counts.
         threshold_percentile: a fraction between 0 and 1.
 
     Returns:
@@ -47,6 +48,9 @@ def calculate_human_consistency_score(
 
     Raises:
         ValueError: lengths that differ, scores or a percentile outside [0, 1].
+
+    Warns:
+        TableWarning: neither a threshold nor activations to take it from.
 
     Source: METRICS.md, section 4.
 
@@ -64,9 +68,12 @@ def calculate_human_consistency_score(
     if not 0 <= threshold_percentile <= 1:
         raise ValueError(f"threshold_percentile {threshold_percentile}; expected a fraction between 0 and 1")
     rated = np.isfinite(activation_N) & np.isfinite(score_N)
-    if threshold is None:
-        others = activations if non_target_activations is None else non_target_activations
-        reference = np.asarray(others, dtype=float).ravel()
+    if threshold is None and non_target_activations is None:
+        message = "H without a threshold: every rating counts as high-activation; set one by non_target_activations= or threshold="
+        warnings.warn(message, TableWarning, stacklevel=2)
+        threshold = -np.inf
+    elif threshold is None:
+        reference = np.asarray(non_target_activations, dtype=float).ravel()
         reference = reference[np.isfinite(reference)]
         if reference.size == 0:
             return float("nan")

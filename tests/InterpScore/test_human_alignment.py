@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from InterpScore import calculate_human_consistency_score
+from InterpScore import TableWarning, calculate_human_consistency_score
 from InterpScore.human_alignment import permutation_p_value, recognition_above
 from InterpScore.options import scoring_options
 from InterpScore.resampling import permuted_within
@@ -50,10 +50,18 @@ def test_threshold_percentile_is_95_by_default():
     assert found == 0.75
 
 
-def test_activations_set_their_own_threshold_when_nothing_else_does():
-    # numpy.quantile([0, 1, 2, 3, 4], .5) = 2
-    found = calculate_human_consistency_score([0, 1, 2, 3, 4], [0, 0, 0, 0.5, 1], threshold_percentile=0.5)
-    assert found == 0.75
+@pytest.mark.parametrize(
+    ("activations", "scores", "expected"),
+    [
+        ([0.61, 0.72, 0.83, 0.94], [1, 0.5, 0.5, 0], 0.5),
+        ([0, 0, 0], [1, 1, 0], 2 / 3),
+        ([-3, -1], [0.25, 0.75], 0.5),
+        ([2, math.nan, 5], [1, 0, math.nan], 1),
+    ],
+)
+def test_every_rating_counts_where_nothing_sets_a_threshold(activations, scores, expected):
+    with pytest.warns(TableWarning, match="set one by non_target_activations= or threshold="):
+        assert calculate_human_consistency_score(activations, scores) == pytest.approx(expected)
 
 
 def test_threshold_given_outright_comes_before_the_quantile():
