@@ -9,7 +9,7 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -163,7 +163,7 @@ def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) 
             "concepts": len(table.concepts),
         },
         "participants_simulated": table.simulated,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -17,7 +17,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -321,5 +321,5 @@ class StoreWriter:
             events = list((read_json(self.path / HISTORY) or {})["runs"])
         except (InputError, KeyError, TypeError):
             events = []
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         self._folder.write(HISTORY, as_json({"runs": [*events, {"when": now, "what": what, **self._settings}]}))
