@@ -1,10 +1,10 @@
-"""Makes the demo: `python Data/demo/make_demo.py FOLDER`. Pictures, network and activations are real; the participants
-are SIMULATED, no person rated anything.
+"""Makes the demo: `python Data/demo/make_demo.py FOLDER`. Pictures, network and activations are real; participants are
+SIMULATED, no person rated anything.
 
-Draws pictures of the picture world, reads every unit of clip-mini's last layer on them and chooses a unit for each
-concept on one set of pictures. From another set it makes the stimuli of a study: clean, noise, adversarial against the
-unit, and renders of what the unit prefers. Into FOLDER go the experiment table, the neuron map, pictures, renders and
-stimuli, and a wall of what the chosen units like best.
+Draws pictures, measures every unit of clip-mini's last layer on them and chooses a unit for each concept on one set. From
+another set it makes the stimuli of a study: clean, noise, adversarial against the unit, and renders of what the unit
+prefers. FOLDER receives the experiment table, neuron map, pictures, renders, stimuli, and a wall of the pictures that
+activate the chosen units most.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SEED = 2026
 HERE = Path(__file__).parent
 MODEL, LAYER = "clip-mini", "block_4"
 SIDE = 192
-"""Pixels of a picture."""
+"""Pixels per side of a picture."""
 PICTURES = {"selection": 24, "evaluation": 8}
-"""Pictures a concept that units are chosen on, and that they are scored on."""
+"""Pictures per concept: to choose units on, and to score them on."""
 
 CONTROLS = 2
-"""Units taken at random, for comparison; each stands for a concept that has its chosen unit already."""
+"""Random units for comparison, each assigned a concept that already has a chosen unit."""
 
 DESIGN = StudyDesign(
     concepts=(
@@ -57,7 +57,7 @@ DESIGN = StudyDesign(
 def main() -> None:
     """Make the demo in the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where everything goes")
+    parser.add_argument("folder", type=Path, help="folder to write to")
     folder: Path = parser.parse_args().folder
     say = Console(stderr=True, markup=False, soft_wrap=True).print
     say(f"Drawing {sum(PICTURES.values()) * len(DESIGN.concepts)} pictures into {folder / 'pictures'} …")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def draw_pictures(folder: Path, split: str) -> pd.DataFrame:
-    """Draw the pictures of a split, and write `<split>.csv` beside them; the same as a table."""
+    """Draw the pictures of a split and write `<split>.csv`, which is also returned."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for concept in DESIGN.concepts:
@@ -107,7 +107,7 @@ def draw_pictures(folder: Path, split: str) -> pd.DataFrame:
 
 
 def read_units(images: pd.Series, folder: Path) -> np.ndarray:
-    """Activations of every unit, (image, unit)."""
+    """Activations, (image, unit)."""
     return extract_activations([folder / name for name in images], LAYER, MODEL).values
 
 
@@ -115,7 +115,7 @@ def read_units(images: pd.Series, folder: Path) -> np.ndarray:
 
 
 def controls(activations: np.ndarray, chosen: Mapping[str, int]) -> dict[int, str]:
-    """Units drawn at random among those that are alive and not chosen, each with a concept drawn at random."""
+    """Random live units that were not chosen, each with a random concept."""
     rng = Random(SEED)
     alive = np.flatnonzero((activations > 0).mean(axis=0) > 0.05)
     free = sorted({int(unit) for unit in alive} - set(chosen.values()))
@@ -123,7 +123,7 @@ def controls(activations: np.ndarray, chosen: Mapping[str, int]) -> dict[int, st
 
 
 def rated(images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, folder: Path) -> pd.DataFrame:
-    """The experiment table: one row a simulated rating, with the measured activations and effects of its image."""
+    """The experiment table: one row per simulated rating, with the measured activations and effects of its image."""
     generator = np.random.default_rng(SEED)
     activation_IU = read_units(images["image"], folder)
     concept_I = np.array([DESIGN.concepts.index(concept) for concept in images["concept"]])
