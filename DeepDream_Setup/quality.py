@@ -205,7 +205,7 @@ def as_images(pixels_NHWC: NDArray[np.uint8]) -> Tensor:
 
 
 def network_pixels(image: Image.Image, image_input: ImageInput) -> NDArray[np.uint8]:
-    """An image at the network's size: by its own preset, or scaled and cropped ("clip") where that is none of ours."""
+    """An image at the network's size: by its own preset, or scaled and cropped ("clip") where it has a transform of its own."""
     preset = image_input.preset if image_input.preset in PRESETS else "clip"
     return pixels_of(image, preset, image_input.height, image_input.width)
 

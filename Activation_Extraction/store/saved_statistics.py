@@ -107,7 +107,7 @@ def so_far_as_bytes(state: StatisticsSoFar) -> memoryview:
 
 
 def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:
-    """What was counted; nothing where it is damaged, or where one of its shards is missing: it can be counted anew."""
+    """The statistics saved so far; empty where they are damaged or one of their shards is missing, to be recounted."""
     nothing = StatisticsSoFar(0, {})
     try:
         found = (folder / STATISTICS).read_bytes()

@@ -200,7 +200,7 @@ class StoreWriter:
             try:
                 read_json(self.path / name)
             except InputError:
-                (self.path / name).unlink()  # made anew below
+                (self.path / name).unlink()  # rebuilt below
         root = zarr.open_group(self.path, mode="a", zarr_format=3, use_consolidated=False)
         arrays = {}
         for layer, shape in self._shapes.items():

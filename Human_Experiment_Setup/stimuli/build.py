@@ -100,7 +100,7 @@ def build_stimuli(
         output: the folder to write; a new or empty one, or that of a build with the same arguments.
         neuron_map: unit → concept, or the file of one; each concept needs one unit where a level is about units.
         model: what adversarial pictures are made against, and activations are measured with.
-        layer: of the units; where it is given, the activation of each stimulus stands in the table.
+        layer: of the units; if given, the table has the activation of each stimulus.
         preprocessing: how the network reads the files; None is the way that it was trained with.
         renders: folder with `<unit>/*.png`, or with `<model>/<layer>/<unit>/*.png`; for synthetic levels.
         exemplars: natural pictures; for exemplar levels.

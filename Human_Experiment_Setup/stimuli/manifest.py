@@ -83,7 +83,7 @@ def read_table(folder: Path) -> list[Row]:
 
 
 def check_stimuli(folder: Path, advance: Advance = lambda count: None) -> list[str]:
-    """What is wrong with the files of a study: hashes, sizes, strengths measured anew, files that the table lacks.
+    """What is wrong with the files of a study: hashes, sizes, strengths measured again, files that the table lacks.
 
     Raises:
         InputError: no study there.

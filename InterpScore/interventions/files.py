@@ -47,7 +47,7 @@ class MeasurementReport:
     """What a run did.
 
     Attributes:
-        path: the file; the JSON beside it has its origin.
+        path: the file; the JSON of the same name has its provenance.
         images, computed: images in the file, and those of them that this run measured.
         units: how many; about: what the JSON says.
         unreadable: a line for each image that could not be read; its row is empty.
@@ -81,7 +81,7 @@ def measure_to_file(
         images: in any form that `read_image` takes.
         kinds: of interventions, see `Measurement`.
         concepts: what each image shows, whose text it is compared with; None where that is not known.
-        progress: called once with the number of images that earlier runs measured; what it returns is told of the rest.
+        progress: called once with the number of images that earlier runs measured; returns the `Advance` for the rest.
         engine: where batches are measured.
 
     Raises:
@@ -199,7 +199,7 @@ class _EffectsFile:
         return torch.from_numpy(np.load(file, allow_pickle=False))
 
     def _finish(self, folder: RunFolder) -> None:
-        """Make the file of its parts, and its origin beside it."""
+        """Assemble the file from its parts, and write its provenance."""
         made, files = folder.path / "whole.parquet", [folder.path / _file(rows) for rows in self._parts()]
         with folder.writing():
             tables = (

@@ -206,7 +206,7 @@ class ScoringRun:
         return out
 
     def _values(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
-        """Every metric, what has an interval beside it, and what chance gives in the draws themselves."""
+        """Every metric, the further quantities with intervals, and chance levels that depend on the draw."""
         return _computed(block, self._functions(), draws)
 
     def _functions(self) -> dict[str, Values]:
