@@ -124,7 +124,7 @@ def test_labels_beside_a_frame_of_activation_columns_are_used(activations):
 
 def test_labels_beside_a_table_with_its_own_are_refused(activations):
     frame = pd.DataFrame(activations).add_prefix("activation_").assign(ground_truth=CONCEPTS, level=5, soft_correct=1)
-    with pytest.raises(InputError, match="labels beside it"):
+    with pytest.raises(InputError, match="labels as arguments"):
         calculate_interpretability_metrics(frame, CONCEPTS)
 
 
