@@ -22,6 +22,7 @@ from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metric
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
 from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, rows_of
+from InterpScore.scoring.remarks import different_groups, levels_like_renders, missing_for_some
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
-LIKE_RENDERS = 4.0
-"""Activation relative to clean images from which a level looks like renders: theirs is 5 to 14, that of others up to 1.5."""
 COMPARED = ("InterpScore", "I_excess")
 """What layers are compared by: the mean of their neurons, and the same above chance."""
 
@@ -57,7 +56,7 @@ class ScoringRun:
         """The first rows, which are ranked and compared; those after them are of single concepts."""
         self.blocks = list(blocks_of(self.study, self.rows))
         self.no_clean = self._no_clean_image()
-        self.remarks = [*table.remarks, *self.no_clean, *self._like_renders()]
+        self.remarks = [*table.remarks, *self.no_clean, *levels_like_renders(self.study, self.blocks)]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
         self.reasons: list[dict[str, str]] = [{} for _ in self.rows]
@@ -102,8 +101,7 @@ class ScoringRun:
         self._test()
         if options.resamples:
             self._bootstrap(present, list(excess.values()))
-        self._compare(present[:, : self.n_neurons, 0])
-        self._compare_groups()
+        self._remark_on_differences(present[:, : self.n_neurons, 0])
         return self._assemble()
 
     def layers(self) -> pd.DataFrame | None:
@@ -133,29 +131,6 @@ class ScoringRun:
             return []
         named = ", ".join(map(str, levels))
         return [f"{self.table.source}: no image at the clean level {self.options.clean_level}; its levels are {named}"]
-
-    def _like_renders(self) -> list[str]:
-        """Levels that count as benign and activate neurons as renders do, with the option that declares them."""
-        options, level_I = self.options, self.table.level_I
-        told = []
-        for level in np.unique(level_I[level_I != options.clean_level]).tolist():
-            if options.kind_of(level) != "benign":
-                continue
-            ratios = [np.empty(0)]
-            for block in self.blocks:
-                at_I = block.target_I & (level_I == level)
-                if at_I.any() and block.clean_target_I.any():
-                    size_UI = np.abs(block.activation_UI)
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        ratios.append(size_UI[:, at_I].mean(axis=1) / size_UI[:, block.clean_target_I].mean(axis=1))
-            found = np.concatenate(ratios)
-            ratio = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else 0.0
-            if ratio >= LIKE_RENDERS:
-                told.append(
-                    f"level {level} counts as benign, but its images activate their neurons {ratio:.1f} times as much as "
-                    f"clean ones, as renders do; if they are renders, add --level-kinds {level}=synthetic"
-                )
-        return told
 
     def _refuse(self, reasons: Iterable[str]) -> NoReturn:
         head = f"{self.table.source}: no neuron of the map can be scored"
@@ -384,36 +359,20 @@ class ScoringRun:
 
     # The table ------------------------------------------------------------------------------------------------------
 
-    def _compare(self, present_KU: Bools) -> None:
-        """Say when scores rest on different components."""
+    def _remark_on_differences(self, present_KU: Bools) -> None:
+        """Say when scores rest on other components or groups of images for some neurons than for others."""
+        neurons = [row.neuron for row in self.rows[: self.n_neurons]]
         rows = np.concatenate([block.rows for block in self.blocks])
         scored = np.unique(rows[rows < self.n_neurons])
         for metric, weight, present_U in zip(self.metrics, self.options.weights, present_KU, strict=True):
-            have = present_U[scored]
-            if weight > 0 and have.any() and not have.all():
-                lacking = [self.rows[n].neuron for n in scored[~have]]
-                self.remarks.append(
-                    f"{metric.name} is missing for {len(lacking)} of {len(scored)} neurons ({', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}): InterpScores are not comparable"
-                )
-
-    def _compare_groups(self) -> None:
-        """Say when a folded metric rests on other groups for some neurons than for others."""
-        for metric, weight in zip(self.metrics, self.options.weights, strict=True):
-            if metric.folds is None or weight == 0:
+            if weight == 0:
                 continue
-            theta = self._gather(partial(_log_ratios_of, metric, draws=self.study.sample), 1)
-            there_GU = np.isfinite(np.concatenate(list(theta.values()), axis=1)).T[:, : self.n_neurons]
-            names = metric.folds.groups(self.options)
-            resting: dict[tuple[str, ...], list[str]] = {}
-            for number in np.flatnonzero(there_GU.any(axis=0)):
-                groups = tuple(name for name, there in zip(names, there_GU[:, number], strict=True) if there)
-                resting.setdefault(groups, []).append(self.rows[number].neuron)
-            if len(resting) > 1:
-                told = (
-                    f"{' and '.join(groups)} for {len(neurons)} ({', '.join(listed_up_to(neurons, 5, 'more'))})"
-                    for groups, neurons in sorted(resting.items(), key=lambda item: -len(item[1]))
-                )
-                self.remarks.append(f"{metric.name} rests on different groups of images: {'; '.join(told)}")
+            self.remarks += missing_for_some(metric.name, present_U[scored], [neurons[n] for n in scored])
+            if metric.folds:
+                theta = self._gather(partial(_log_ratios_of, metric, draws=self.study.sample), 1)
+                there_GU = np.isfinite(np.concatenate(list(theta.values()), axis=1)).T[:, : self.n_neurons]
+                names = metric.folds.groups(self.options)
+                self.remarks += different_groups(metric.name, names, there_GU, neurons)
 
     def _assemble(self) -> pd.DataFrame:
         found, layer_of = self.columns, self.table.layer_of
