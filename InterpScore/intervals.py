@@ -17,6 +17,8 @@ from scipy.special import fdtri
 
 from InterpScore.helpers import Bools, Floats, Ints, percentile_interval
 
+_AT_ONCE = 128
+"""Units whose draws are gathered together: memory does not grow with a layer."""
 _STEPS = 4
 """Iterations toward the extreme of a score on an ellipsoid; more change it by less than the draws do."""
 
@@ -82,8 +84,10 @@ def score_interval(
         return low, high
     has_folds = np.any([(part.weight_U > 0) & np.isfinite(f.point_GU).any(axis=0) for part, f in folded], axis=0)
     chosen = np.flatnonzero(has_folds & np.isfinite(score_U))
-    images_U = np.min([f.images_U for _, f in folded], axis=0)[chosen]
-    low[chosen], high[chosen] = projected_interval(_coordinates(parts, chosen), images_U, confidence)
+    images_U = np.min([f.images_U for _, f in folded], axis=0)
+    for start in range(0, len(chosen), _AT_ONCE):
+        some = chosen[start : start + _AT_ONCE]
+        low[some], high[some] = projected_interval(_coordinates(parts, some), images_U[some], confidence)
     return low, high
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
-from Activation_Extraction.base.errors import first_line
+from Activation_Extraction.base.extensions import registered
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 
@@ -99,13 +98,8 @@ def _registered(path: tuple[str, ...]) -> tuple[Metric, ...]:
     """`path` is where packages are looked for; a longer one is looked through again."""
     found: list[Metric] = [import_module(f"InterpScore.{module}").METRIC for module in BUILT_IN]
     taken = dict.fromkeys(RESERVED, "the results") | {column: m.name for m in found for column in (m.name, *m.columns)}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        source = f"metric {point.name} ({point.value})"
-        try:
-            metric = point.load()
-        except Exception as error:  # any error of another package's code
-            raise InputError(f"{source}: cannot be loaded: {first_line(error)}") from error
-        if not isinstance(metric, Metric) or metric.name != point.name or not point.name.isidentifier():
+    for name, source, metric in registered(ENTRY_POINT_GROUP, "metric"):
+        if not isinstance(metric, Metric) or metric.name != name or not name.isidentifier():
             raise InputError(f"{source}: found {metric!r:.60}; expected a Metric whose name is that of its entry point")
         for column in dict.fromkeys((metric.name, *metric.columns)):
             if column in taken:

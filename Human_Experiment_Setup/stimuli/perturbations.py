@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from io import BytesIO
 from types import MappingProxyType
 from typing import TypeAlias
@@ -27,7 +26,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 from scipy.special import gammaln
 
-from Activation_Extraction.base.errors import InputError, first_line
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.extensions import registered
 
 ENTRY_POINT_GROUP = "interpscore.perturbations"
 
@@ -238,15 +238,10 @@ def families() -> Mapping[str, Family]:
 def _registered(path: tuple[str, ...]) -> Mapping[str, Family]:
     """Cached by `sys.path`, which changes what is installed."""
     found = dict(FAMILIES)
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        source = f"perturbation {point.name} ({point.value})"
-        try:
-            family = point.load()
-        except Exception as error:  # any error of another package's code
-            raise InputError(f"{source}: cannot be loaded: {first_line(error)}") from error
+    for name, source, family in registered(ENTRY_POINT_GROUP, "perturbation"):
         if not isinstance(family, Family):
             raise InputError(f"{source}: found {family!r:.60}; expected a Family")
-        if point.name in found:
+        if name in found:
             raise InputError(f"{source}: the name is taken; expected another one")
-        found[point.name] = family
+        found[name] = family
     return found

@@ -89,7 +89,7 @@ def score(
     adjust: Annotated[Literal["bh", "by", "holm", "none"] | None, typer.Option(help="Correction of p-values over all neurons of the run.", show_default="bh", rich_help_panel=OUR_OPTIONS)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
-    level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic ones do not count in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
+    level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic and exemplar levels count neither in R nor in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
     per_concept: Annotated[bool, typer.Option("--per-concept", help="For neurons with several concepts, which count as one, add an unranked row per concept that leaves out images of the others.", rich_help_panel=OUR_OPTIONS)] = False,
     store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
     layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store, the layer of --model to intervene on.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,

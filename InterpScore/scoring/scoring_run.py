@@ -278,13 +278,14 @@ class ScoringRun:
                 kept.setdefault(name, np.empty((len(self.rows), n_draws)))[:, start:stop] = values
             start = stop
             self.progress("resamples", start, n_draws)
+        folded = {metric.name: self._folded(metric, kept) for metric in self.metrics}
         for metric in self.metrics:
             for name in metric.further:
                 self._interval(name, kept[name])
-            self._score_interval(metric.name, [(metric, 1.0)], kept)
+            self._score_interval(metric.name, [(metric, 1.0)], kept, folded)
         weighted = [(metric, weight_of[metric.name]) for metric in self.metrics]
-        self._score_interval("InterpScore", weighted, kept)
-        self._score_interval("I_excess", [(m, w) for m, w in weighted if m in above_chance], kept, "_excess")
+        self._score_interval("InterpScore", weighted, kept, folded)
+        self._score_interval("I_excess", [(m, w) for m, w in weighted if m in above_chance], kept, folded, "_excess")
         score = around_estimate(self.columns["InterpScore"], kept["InterpScore"])
         self._interval("Rank", self._ranks(score))
         for layer, neurons in self.neurons_of.items():
@@ -328,9 +329,14 @@ class ScoringRun:
         self.columns |= {f"{name}_low": low, f"{name}_high": high}
 
     def _score_interval(
-        self, score: str, weights: Sequence[tuple[Metric, float]], kept: Mapping[str, Floats], ending: str = ""
+        self,
+        score: str,
+        weights: Sequence[tuple[Metric, float]],
+        kept: Mapping[str, Floats],
+        folded: Mapping[str, Folded | None],
+        ending: str = "",
     ) -> None:
-        """The interval of a weighted mean of metrics, or, with an `ending`, of what is called so after them."""
+        """The interval of a weighted mean of metrics, or of the columns named `<metric><ending>`."""
         chosen = [(metric, weight) for metric, weight in weights if weight > 0]
         values = [self.columns[f"{metric.name}{ending}"] for metric, _ in chosen]
         weight_KU = np.array([[weight] for _, weight in chosen]) * np.ones(len(self.rows))
@@ -339,7 +345,7 @@ class ScoringRun:
         share_KU = counted_KU / np.where(total_U > 0, total_U, 1.0)
         low = -1.0 if ending else 0.0
         parts = [
-            Part(value_U, kept[f"{metric.name}{ending}"], share_U, low, folded=self._folded(metric, kept))
+            Part(value_U, kept[f"{metric.name}{ending}"], share_U, low, folded=folded[metric.name])
             for (metric, _), value_U, share_U in zip(chosen, values, share_KU, strict=True)
         ]
         ends = score_interval(self.columns[score], kept[score], parts, self.options.confidence)
