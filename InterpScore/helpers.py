@@ -7,8 +7,9 @@ Shapes: U units, N images, B draws (resamples or permutations). Values are `(uni
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,23 +18,22 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def for_each_unit(work: Callable[[int], None], n_units: int) -> None:
-    """Run `work(u)` for every unit, on all cores (NumPy releases the interpreter lock)."""
-    if n_units < 16:
-        for u in range(n_units):
-            work(u)
-        return
+def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`work` of every item, in order, in one thread a core: NumPy releases the interpreter lock in large operations."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    shares = np.array_split(np.arange(n_units), workers)
+    if min(workers, len(items)) < 2:
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda share: _run_share(work, share), shares))
+        yield from pool.map(work, items)
 
 
-def _run_share(work: Callable[[int], None], share: Iterable[int]) -> None:
-    for u in share:
-        work(int(u))
+def in_shares(n: int, size: int = 128) -> list[slice]:
+    """`n` units or draws in shares that fit in a processor's cache."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def weighted_quantile(values_UN: Floats, weights_NB: Floats, q: float, n: float | None = None) -> Floats:
@@ -61,23 +61,21 @@ def weighted_quantile(values_UN: Floats, weights_NB: Floats, q: float, n: float 
     high_B = np.minimum(low_B + 1, size_B)
     # Ranked from the top, the value sought is the first whose weights above it leave `low` below.
     above_low_B, above_high_B = size_B - low_B + 1e-9 * size_B, size_B - high_B + 1e-9 * size_B
-    first_guess = min(n_values, int(2.5 * (1 - q) * n_values) + 8)
-    quantile_UB = np.empty((n_units, weights_NB.shape[1]))
-
-    def one_unit(u: int) -> None:
-        descending = np.argsort(values_UN[u])[::-1]
-        for length in (first_guess, n_values):
-            kept = descending[:length]
-            cumulative_NB = np.cumsum(scaled_NB[kept], axis=0)
-            if length == n_values or (cumulative_NB[-1] > above_low_B).all():
-                break
-        ranked = values_UN[u][kept]
-        low = ranked[np.minimum((cumulative_NB <= above_low_B).sum(axis=0), length - 1)]
-        high = ranked[np.minimum((cumulative_NB <= above_high_B).sum(axis=0), length - 1)]
-        quantile_UB[u] = low + fraction_B * (high - low)
-
-    for_each_unit(one_unit, n_units)
-    return quantile_UB
+    shape = n_units, weights_NB.shape[1]
+    weight_UB, low_UB, high_UB = np.zeros(shape), np.zeros(shape, np.intp), np.zeros(shape, np.intp)
+    order_UN = np.argsort(values_UN, axis=1)[:, ::-1]
+    for image_U in order_UN.T:  # all units go down their ranks together
+        weight_UB += scaled_NB[image_U]
+        below_low = weight_UB <= above_low_B
+        if not below_low.any():
+            break
+        low_UB += below_low
+        high_UB += weight_UB <= above_high_B
+    ranked_UN = np.take_along_axis(values_UN, order_UN, axis=1)
+    low, high = (
+        np.take_along_axis(ranked_UN, np.minimum(rank_UB, n_values - 1), axis=1) for rank_UB in (low_UB, high_UB)
+    )
+    return np.asarray(low + fraction_B * (high - low))
 
 
 def weighted_mean(values_UN: Floats, weights_NB: Floats) -> Floats:
@@ -89,12 +87,17 @@ def weighted_mean(values_UN: Floats, weights_NB: Floats) -> Floats:
 
 def percentile_interval(draws_UB: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Lower and upper percentile of each unit's draws; draws that are NaN are left out."""
-    tail = (1 - confidence) / 2
+    low, high = np.full((2, len(draws_UB)), np.nan)
     if draws_UB.shape[1] == 0:
-        nothing = np.full(len(draws_UB), np.nan)
-        return nothing, nothing.copy()
-    low, high = np.quantile(draws_UB, [tail, 1 - tail], axis=1)
-    for u in np.flatnonzero(np.isnan(draws_UB).any(axis=1)):
+        return low, high
+    tail = (1 - confidence) / 2
+
+    def ends(units: slice) -> None:
+        low[units], high[units] = np.quantile(draws_UB[units], [tail, 1 - tail], axis=1)
+
+    for _ in on_all_cores(ends, in_shares(len(draws_UB))):
+        pass
+    for u in np.flatnonzero(np.isnan(low)):
         finite = draws_UB[u][np.isfinite(draws_UB[u])]
         if finite.size:
             low[u], high[u] = np.quantile(finite, [tail, 1 - tail])
@@ -103,7 +106,24 @@ def percentile_interval(draws_UB: Floats, confidence: float) -> tuple[Floats, Fl
 
 def competition_ranks(scores_UB: Floats) -> Floats:
     """Rank of each unit in every draw: 1 is the highest, ties share the best rank, NaN has none."""
-    return np.asarray(pd.DataFrame(scores_UB).rank(axis=0, method="min", ascending=False))
+    ranks_UB = np.empty(scores_UB.shape)
+    position_U = np.arange(1.0, len(scores_UB) + 1)
+
+    def rank(draws: slice) -> None:
+        best_first_BU = -scores_UB[:, draws].T
+        order_BU = np.argsort(best_first_BU, axis=1)
+        sorted_BU = np.take_along_axis(best_first_BU, order_BU, axis=1)
+        rank_BU = np.where(np.isnan(sorted_BU), np.nan, position_U)
+        tied_BU = sorted_BU[:, 1:] == sorted_BU[:, :-1]
+        if tied_BU.any():
+            rank_BU[:, 1:][tied_BU] = 0
+            rank_BU = np.fmax.accumulate(rank_BU, axis=1)
+            rank_BU[np.isnan(sorted_BU)] = np.nan
+        np.put_along_axis(ranks_UB.T[draws], order_BU, rank_BU, axis=1)
+
+    for _ in on_all_cores(rank, in_shares(scores_UB.shape[1])):
+        pass
+    return ranks_UB
 
 
 def average_ranks(values_UN: Floats) -> Floats:
@@ -127,26 +147,39 @@ def ranked_separation(values_UN: Floats, target_NB: Floats, other_NB: Floats) ->
     Average precision is the mean over the target of the precision at its threshold, tied values
     taken together; chance level is the prevalence of the target.
     """
-    n_units, n_draws = len(values_UN), target_NB.shape[1]
+    n_units, n_images, n_draws = *values_UN.shape, target_NB.shape[1]
     auroc, precision = np.full((n_units, n_draws), np.nan), np.full((n_units, n_draws), np.nan)
-    target_B, other_B = target_NB.sum(axis=0), other_NB.sum(axis=0)
-
-    def one_unit(u: int) -> None:
-        order = np.argsort(-values_UN[u], kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(values_UN[u][order]) != 0])
-        hits, misses = target_NB[order], other_NB[order]
-        if len(starts) < len(order):
-            hits, misses = np.add.reduceat(hits, starts, axis=0), np.add.reduceat(misses, starts, axis=0)
-        hits_so_far, misses_so_far = np.cumsum(hits, axis=0), np.cumsum(misses, axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            beaten = other_B - misses_so_far + misses / 2
-            auroc[u] = (hits * beaten).sum(axis=0) / (target_B * other_B)
-            share = np.where(hits > 0, hits_so_far / (hits_so_far + misses_so_far), 0)
-            precision[u] = np.where(other_B > 0, (hits * share).sum(axis=0) / target_B, np.nan)
-
-    if values_UN.shape[1]:
-        for_each_unit(one_unit, n_units)
+    at_once = max(1, _SEPARATED_AT_ONCE // max(1, n_images * n_draws))
+    for start in range(0, n_units if n_images else 0, at_once):
+        some = slice(start, start + at_once)
+        auroc[some], precision[some] = _separation(values_UN[some], target_NB, other_NB)
     return auroc, precision
+
+
+_SEPARATED_AT_ONCE = 2**18
+"""Units × images × draws whose cumulative weights are held at once: they fit in a processor's cache."""
+
+
+def _separation(values_UN: Floats, target_NB: Floats, other_NB: Floats) -> tuple[Floats, Floats]:
+    order_UN = np.argsort(-values_UN, axis=1, kind="stable")
+    ranked_UN = np.take_along_axis(values_UN, order_UN, axis=1)
+    hits_UNB, misses_UNB = target_NB[order_UN], other_NB[order_UN]
+    hits_down_to, misses_down_to = np.cumsum(hits_UNB, axis=1), np.cumsum(misses_UNB, axis=1)
+    misses_above = misses_down_to - misses_UNB
+    differs = ranked_UN[:, 1:] != ranked_UN[:, :-1]
+    if not differs.all():  # equal values share what is counted down to the last and above the first of them
+        n, always = np.arange(values_UN.shape[1]), np.ones((len(values_UN), 1), dtype=bool)
+        first_UN = np.maximum.accumulate(np.where(np.hstack([always, differs]), n, 0), axis=1)[:, :, None]
+        last_UN = np.minimum.accumulate(np.where(np.hstack([differs, always]), n, n[-1])[:, ::-1], axis=1)
+        last_UN = last_UN[:, ::-1, None]
+        hits_down_to, misses_down_to = (np.take_along_axis(c, last_UN, axis=1) for c in (hits_down_to, misses_down_to))
+        misses_above = np.take_along_axis(misses_above, first_UN, axis=1)
+    target_B, other_B = target_NB.sum(axis=0), other_NB.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        beaten_UNB = other_B - (misses_down_to + misses_above) / 2
+        auroc = (hits_UNB * beaten_UNB).sum(axis=1) / (target_B * other_B)
+        share_UNB = np.where(hits_UNB > 0, hits_down_to / (hits_down_to + misses_down_to), 0)
+        return auroc, np.where(other_B > 0, (hits_UNB * share_UNB).sum(axis=1) / target_B, np.nan)
 
 
 def sides(is_target_N: Bools) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from InterpScore.errors import TableWarning
-from InterpScore.helpers import Bools, Floats, for_each_unit, spearman, weighted_quantile
+from InterpScore.helpers import Bools, Floats, spearman, weighted_quantile
 from InterpScore.metric import Metric, SignificanceTest
 from InterpScore.options import ScoringOptions
 
@@ -95,29 +95,26 @@ def recognition_above(target_UN: Floats, threshold_UB: Floats, rating_NB: Floats
     Returns:
         NaN where nothing lies above.
     """
-    H_UB = np.full(threshold_UB.shape, np.nan)
     if target_UN.shape[1] == 0:
-        return H_UB
-    columns = np.arange(threshold_UB.shape[1])
-
-    def one_unit(u: int) -> None:
-        order = np.argsort(target_UN[u])
-        above_B = len(order) - np.searchsorted(target_UN[u][order], threshold_UB[u], side="right")
-        # Images above the highest threshold count in every draw; only those between need a running sum.
-        always, most = int(above_B.min()), int(above_B.max())
-        descending = order[::-1]
-        between = descending[always:most]
-        totals = []
-        for weights_NB in (rating_NB, score_NB):
-            running = np.empty((most - always + 1, len(columns)))
-            running[0] = weights_NB[descending[:always]].sum(axis=0)
-            np.cumsum(weights_NB[between], axis=0, out=running[1:])
-            running[1:] += running[0]
-            totals.append(running[above_B - always, columns])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            H_UB[u] = np.where(totals[0] > 0, totals[1] / totals[0], np.nan)
-
-    for_each_unit(one_unit, len(target_UN))
+        return np.full(threshold_UB.shape, np.nan)
+    lowest_U1, highest_U1 = (end.reduce(threshold_UB, axis=1, keepdims=True) for end in (np.fmin, np.fmax))
+    always_UN = target_UN > highest_U1
+    between_UN = (target_UN > lowest_U1) & ~always_UN
+    n_between_U = between_UN.sum(axis=1)
+    order_U = np.argsort(-n_between_U)
+    target_UN, threshold_UB = target_UN[order_U], threshold_UB[order_U]
+    image_UN = np.argsort(~between_UN[order_U], axis=1, kind="stable")
+    # Images above every threshold of a unit count in all draws, those between its thresholds in some.
+    rated_UB, score_UB = (always_UN[order_U].astype(float) @ weights_NB for weights_NB in (rating_NB, score_NB))
+    for k in range(n_between_U.max(initial=0)):
+        n = int((n_between_U > k).sum())  # the first units: those with most such images
+        images = image_UN[:n, k]
+        above = target_UN[np.arange(n), images][:, None] > threshold_UB[:n]
+        rated_UB[:n] += above * rating_NB[images]
+        score_UB[:n] += above * score_NB[images]
+    H_UB = np.empty(threshold_UB.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        H_UB[order_U] = np.where((rated_UB > 0) & ~np.isnan(threshold_UB), score_UB / rated_UB, np.nan)
     return H_UB
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtri
 
-from InterpScore.helpers import Bools, Floats, Ints, percentile_interval
+from InterpScore.helpers import Bools, Floats, Ints, on_all_cores, percentile_interval
 
 _AT_ONCE = 128
 """Units whose draws are gathered together: memory does not grow with a layer."""
@@ -31,10 +31,8 @@ def interval_of_draws(point_U: Floats, draws_UB: Floats, confidence: float) -> t
 
 def around_estimate(point_U: Floats, draws_UB: Floats) -> Floats:
     """Draws shifted so that each unit's median is its estimate: what ranks and means over units are taken of."""
-    finite = np.isfinite(draws_UB).any(axis=1)
-    shift_U = np.zeros(len(draws_UB))
-    shift_U[finite] = point_U[finite] - np.nanmedian(draws_UB[finite], axis=1)
-    return np.asarray(draws_UB + shift_U[:, None])
+    median_U, _ = percentile_interval(draws_UB, 0.0)
+    return np.asarray(draws_UB + np.where(np.isnan(median_U), 0.0, point_U - median_U)[:, None])
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,10 @@ class Folded:
 
 @dataclass(frozen=True)
 class Part:
-    """One component of a score: its value, resamples and weight in the score of each unit; NaN values have no weight."""
+    """One component of a score: its value, resamples and weight in the score of each unit; NaN values have no weight.
+
+    Resamples show how a plain component varies, a constant apart; of a folded one its log ratios do.
+    """
 
     value_U: Floats
     draws_UB: Floats
@@ -78,16 +79,22 @@ def score_interval(
     Returns:
         Lower and upper ends, `(U,)` each; none excludes the score itself.
     """
-    low, high = interval_of_draws(score_U, draws_UB, confidence)
     folded = [(part, part.folded) for part in parts if part.folded]
     if not folded:
-        return low, high
+        return interval_of_draws(score_U, draws_UB, confidence)
     has_folds = np.any([(part.weight_U > 0) & np.isfinite(f.point_GU).any(axis=0) for part, f in folded], axis=0)
-    chosen = np.flatnonzero(has_folds & np.isfinite(score_U))
+    projected = has_folds & np.isfinite(score_U)
+    low, high = np.full((2, len(score_U)), np.nan)
+    low[~projected], high[~projected] = interval_of_draws(score_U[~projected], draws_UB[~projected], confidence)
     images_U = np.min([f.images_U for _, f in folded], axis=0)
-    for start in range(0, len(chosen), _AT_ONCE):
-        some = chosen[start : start + _AT_ONCE]
-        low[some], high[some] = projected_interval(_coordinates(parts, some), images_U[some], confidence)
+
+    def project(units: Ints) -> tuple[Floats, Floats]:
+        return projected_interval(_coordinates(parts, units), images_U[units], confidence)
+
+    chosen = np.flatnonzero(projected)
+    shares = [chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE)]
+    for units, ends in zip(shares, on_all_cores(project, shares), strict=True):
+        low[units], high[units] = ends
     return low, high
 
 

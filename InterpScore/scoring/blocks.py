@@ -5,17 +5,20 @@ Shapes: U units of a block, I images, N clean images, B draws.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from InterpScore.helpers import Bools, Floats, Ints
+from InterpScore.helpers import Bools, Floats, Ints, on_all_cores
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, RatingDesign, permuted_within
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.neuron_map import Concepts
+
+UNITS_AT_ONCE = 128
+"""Units a block at most: blocks are shared out among the cores, and a batch of their draws fits in the cache."""
 
 
 class Study:
@@ -177,7 +180,21 @@ def blocks_of(study: Study, rows: Sequence[Row]) -> Iterator[Block]:
             groups.setdefault(key, []).append((number, u))
     for (target, left_out, measured), members in groups.items():
         target_I, left_out_I, measured_I = (np.frombuffer(part, dtype=bool) for part in (target, left_out, measured))
-        numbers, units = np.array(members).T
-        activation_UI = np.where(measured_I, table.activation_UI[units], 0.0)
         other_I = measured_I & ~target_I & ~left_out_I
-        yield Block(study, numbers, units, activation_UI, target_I & measured_I, other_I)
+        for start in range(0, len(members), UNITS_AT_ONCE):
+            numbers, units = np.array(members[start : start + UNITS_AT_ONCE]).T
+            activation_UI = np.where(measured_I, table.activation_UI[units], 0.0)
+            yield Block(study, numbers, units, activation_UI, target_I & measured_I, other_I)
+
+
+def laid_out(
+    blocks: Sequence[Block], work: Callable[[Block], Mapping[str, Floats]], n_rows: int, n_draws: int
+) -> dict[str, Floats]:
+    """What `work` finds for every block by row of the results, `(n_rows, n_draws)` each; NaN in rows that no block has."""
+    out: dict[str, Floats] = {}
+    for block, found in zip(blocks, on_all_cores(work, blocks), strict=True):
+        for name, values_UB in found.items():
+            if name not in out:
+                out[name] = np.full((n_rows, n_draws), np.nan)
+            out[name][block.rows] = values_UB
+    return out

@@ -17,11 +17,12 @@ from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.errors import InputError
 from InterpScore.helpers import Bools, Floats, Ints, competition_ranks
-from InterpScore.intervals import Folded, Part, around_estimate, interval_of_draws, mean_of_folds, score_interval
+from InterpScore.intervals import around_estimate, interval_of_draws
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
-from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, rows_of
+from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, laid_out, rows_of
+from InterpScore.scoring.bootstrap import Bootstrap, log_ratios_of
 from InterpScore.scoring.remarks import different_groups, levels_like_renders, missing_for_some
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
@@ -96,11 +97,15 @@ class ScoringRun:
         self.columns |= {name: values[:, 0] for name, values in self._gather(self._statistics, 1).items()}
         if options.resamples:
             self._permute()
+        weight_of = {metric.name: weight for metric, weight in zip(self.metrics, options.weights, strict=True)}
         excess = {metric.name: point[metric.name] - self._chance(metric, point) for metric in self._above_chance()}
         self.columns |= {f"{name}_excess": values[:, 0] for name, values in excess.items()}
         self._test()
         if options.resamples:
-            self._bootstrap(present, list(excess.values()))
+            weights = [weight_of[name] for name in excess]
+            above_chance = list(excess.values())
+            self.columns["I_excess"] = self._combine(above_chance, np.isfinite(np.stack(above_chance)), weights)[:, 0]
+            self._bootstrap()
         self._remark_on_differences(present[:, : self.n_neurons, 0])
         return self._assemble()
 
@@ -172,13 +177,7 @@ class ScoringRun:
     # Values ---------------------------------------------------------------------------------------------------------
 
     def _gather(self, work: Callable[[Block], Mapping[str, Floats]], n_draws: int) -> dict[str, Floats]:
-        """Run something on every block and lay the results out by row, `(U, B)`; NaN elsewhere."""
-        out: dict[str, Floats] = {}
-        for block in self.blocks:
-            for name, values in work(block).items():
-                complete = out.setdefault(name, np.full((len(self.rows), n_draws), np.nan))
-                complete[block.rows] = values
-        return out
+        return laid_out(self.blocks, work, len(self.rows), n_draws)
 
     def _values(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
         """Every metric, the further quantities with intervals, and chance levels that depend on the draw."""
@@ -225,21 +224,16 @@ class ScoringRun:
     def _permute(self) -> None:
         """Expectation of metrics when the concept labels are permuted."""
         chosen = {metric.name: metric.compute for metric in self.metrics if metric.null == PERMUTED_LABELS}
-        totals = {name: np.zeros((len(self.rows), 1)) for name in chosen}
-        counts = {name: np.zeros((len(self.rows), 1)) for name in chosen}
+        totals = {name: np.zeros((len(self.rows), 2)) for name in chosen}
         done, n_draws, seed = 0, self.options.resamples, self.options.seed + 1
         for draws in permuted_labels(self.study.sample, self.table.level_I, n_draws, seed):
-            size = draws.image_IB.shape[1]
-            null = self._gather(partial(_computed, functions=chosen, draws=draws), size)
-            for name, values in null.items():
-                totals[name] += np.nansum(values, axis=1, keepdims=True)
-                counts[name] += np.isfinite(values).sum(axis=1, keepdims=True)
-            done += size
+            for name, total in self._gather(partial(_totals, functions=chosen, draws=draws), 2).items():
+                totals[name] += np.nan_to_num(total)
+            done += draws.image_IB.shape[1]
             self.progress("permutations", done, n_draws)
         # Where activations are missing a draw may leave a unit too few images; it says nothing then.
-        self.null = {
-            k: np.divide(totals[k], counts[k], out=np.full_like(totals[k], np.nan), where=counts[k] > 0) for k in chosen
-        }
+        with np.errstate(invalid="ignore"):
+            self.null = {name: total[:, :1] / total[:, 1:] for name, total in totals.items()}
 
     def _test(self) -> None:
         """p-values, adjusted over the neurons, and apart from them over the rows of single concepts."""
@@ -254,52 +248,33 @@ class ScoringRun:
 
     # Intervals ------------------------------------------------------------------------------------------------------
 
-    def _bootstrap(self, present: Bools, excess: list[Floats]) -> None:
+    def _bootstrap(self) -> None:
         """Intervals of everything, from the same draws for all neurons."""
-        options, n_draws = self.options, self.options.resamples
-        above_chance = self._above_chance()
-        weight_of = {m.name: w for m, w in zip(self.metrics, options.weights, strict=True)}
-        excess_weights = [weight_of[metric.name] for metric in above_chance]
-        excess_present = np.isfinite(np.stack(excess))
-        self.columns["I_excess"] = self._combine(excess, excess_present, excess_weights)[:, 0]
-        kept: dict[str, Floats] = {}
-        lost = {metric.name: np.zeros(len(self.rows)) for metric in self.metrics}
-        start = 0
-        for draws in self.study.design.bootstrap(n_draws, options.seed):
-            stop = start + draws.image_IB.shape[1]
-            batch = self._gather(partial(self._resampled, draws=draws), stop - start)
-            for name, count in lost.items():
-                count += np.isnan(batch[name]).sum(axis=1)
-            self._fill(batch)
-            batch["InterpScore"] = self._combine([batch[name] for name in lost], present, options.weights)
-            above = {f"{m.name}_excess": batch[m.name] - self._chance(m, batch) for m in above_chance}
-            batch["I_excess"] = self._combine(list(above.values()), excess_present, excess_weights)
-            for name, values in (batch | above).items():
-                kept.setdefault(name, np.empty((len(self.rows), n_draws)))[:, start:stop] = values
-            start = stop
-            self.progress("resamples", start, n_draws)
-        folded = {metric.name: self._folded(metric, kept) for metric in self.metrics}
+        bootstrap = Bootstrap(self.study, self.blocks, self.metrics, self.columns, self.null, self.progress)
         for metric in self.metrics:
+            self._interval(metric.name, bootstrap.component_interval(metric))
             for name in metric.further:
-                self._interval(name, kept[name])
-            self._score_interval(metric.name, [(metric, 1.0)], kept, folded)
-        weighted = [(metric, weight_of[metric.name]) for metric in self.metrics]
-        self._score_interval("InterpScore", weighted, kept, folded)
-        self._score_interval("I_excess", [(m, w) for m, w in weighted if m in above_chance], kept, folded, "_excess")
-        score = around_estimate(self.columns["InterpScore"], kept["InterpScore"])
-        self._interval("Rank", self._ranks(score))
+                self._interval(name, bootstrap.interval(name))
+        self._interval("InterpScore", bootstrap.score_interval())
+        self._interval("I_excess", bootstrap.excess_interval())
+        score = around_estimate(self.columns["InterpScore"], bootstrap.of("InterpScore"))
+        confidence = self.options.confidence
+        self._interval("Rank", interval_of_draws(self.columns["Rank"], self._ranks(score), confidence))
         for layer, neurons in self.neurons_of.items():
             for name in COMPARED:
                 estimate = _mean_of_scored(self.columns[name][neurons, None])
-                draws_B = around_estimate(estimate, _mean_of_scored(kept[name][neurons])[None])
-                low, high = interval_of_draws(estimate, draws_B, options.confidence)
+                draws_B = around_estimate(estimate, _mean_of_scored(bootstrap.of(name)[neurons])[None])
+                low, high = interval_of_draws(estimate, draws_B, confidence)
                 self.layer_interval[layer, name] = float(low[0]), float(high[0])
         self._note_missing_intervals()
-        for metric, present_U in zip(self.metrics, present[:, :, 0], strict=True):
-            share_lost = lost[metric.name] / n_draws
-            for number in np.flatnonzero(present_U & (share_lost > 0.01)):
+        for metric in self.metrics:
+            share_lost = bootstrap.lost[metric.name] / self.options.resamples
+            for number in np.flatnonzero(np.isfinite(self.columns[metric.name]) & (share_lost > 0.01)):
                 note = f"from the {1 - share_lost[number]:.0%} of resamples {metric.draws_with_value}"
                 self.reasons[number][f"{metric.name} interval"] = note
+
+    def _interval(self, name: str, ends: tuple[Floats, Floats]) -> None:
+        self.columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
 
     def _note_missing_intervals(self) -> None:
         """Say where folded ratios rest on too few images for an interval, and that the score has none either."""
@@ -314,55 +289,6 @@ class ScoringRun:
                     note = f"{metric.name}{also} no interval: {images} image{'s' * (images != 1)} in one of its groups"
                     self.reasons[number][f"{metric.name} interval"] = note
 
-    def _resampled(self, block: Block, draws: DrawWeights) -> dict[str, Floats]:
-        """`_values`, where folded metrics come with their log ratios, of which they are made."""
-        functions, values = self._functions(), dict[str, Floats]()
-        for metric in self.metrics:
-            if metric.folds:
-                del functions[metric.name]
-                ratios = _log_ratios_of(metric, block, draws)
-                values |= {metric.name: mean_of_folds(np.stack(list(ratios.values()))), **ratios}
-        return _computed(block, functions, draws) | values
-
-    def _interval(self, name: str, draws_UB: Floats) -> None:
-        low, high = interval_of_draws(self.columns[name], draws_UB, self.options.confidence)
-        self.columns |= {f"{name}_low": low, f"{name}_high": high}
-
-    def _score_interval(
-        self,
-        score: str,
-        weights: Sequence[tuple[Metric, float]],
-        kept: Mapping[str, Floats],
-        folded: Mapping[str, Folded | None],
-        ending: str = "",
-    ) -> None:
-        """The interval of a weighted mean of metrics, or of the columns named `<metric><ending>`."""
-        chosen = [(metric, weight) for metric, weight in weights if weight > 0]
-        values = [self.columns[f"{metric.name}{ending}"] for metric, _ in chosen]
-        weight_KU = np.array([[weight] for _, weight in chosen]) * np.ones(len(self.rows))
-        counted_KU = np.where(np.isfinite(values), weight_KU, 0.0) if values else weight_KU
-        total_U = (weight_KU if self.options.on_missing == "zero" else counted_KU).sum(axis=0)
-        share_KU = counted_KU / np.where(total_U > 0, total_U, 1.0)
-        low = -1.0 if ending else 0.0
-        parts = [
-            Part(value_U, kept[f"{metric.name}{ending}"], share_U, low, folded=folded[metric.name])
-            for (metric, _), value_U, share_U in zip(chosen, values, share_KU, strict=True)
-        ]
-        ends = score_interval(self.columns[score], kept[score], parts, self.options.confidence)
-        self.columns |= dict(zip((f"{score}_low", f"{score}_high"), ends, strict=True))
-
-    def _folded(self, metric: Metric, kept: Mapping[str, Floats]) -> Folded | None:
-        if metric.folds is None:
-            return None
-        sample, images = self.study.sample, metric.folds.images
-        point = self._gather(partial(_log_ratios_of, metric, draws=sample), 1)
-        images_U = self._gather(lambda block: {"n": np.full((len(block.rows), 1), float(images(block)))}, 1)["n"]
-        return Folded(
-            np.stack([values[:, 0] for values in point.values()]),
-            np.stack([kept[name] for name in point]),
-            images_U[:, 0],
-        )
-
     # The table ------------------------------------------------------------------------------------------------------
 
     def _remark_on_differences(self, present_KU: Bools) -> None:
@@ -375,7 +301,7 @@ class ScoringRun:
                 continue
             self.remarks += missing_for_some(metric.name, present_U[scored], [neurons[n] for n in scored])
             if metric.folds:
-                theta = self._gather(partial(_log_ratios_of, metric, draws=self.study.sample), 1)
+                theta = self._gather(partial(log_ratios_of, metric, self.study.sample), 1)
                 there_GU = np.isfinite(np.concatenate(list(theta.values()), axis=1)).T[:, : self.n_neurons]
                 names = metric.folds.groups(self.options)
                 self.remarks += different_groups(metric.name, names, there_GU, neurons)
@@ -420,14 +346,14 @@ def _computed(block: Block, functions: Mapping[str, Values], draws: DrawWeights)
     return {name: function(block, draws) for name, function in functions.items()}
 
 
+def _totals(block: Block, functions: Mapping[str, Values], draws: DrawWeights) -> dict[str, Floats]:
+    """Sum over the draws in which there is a value, and their number, `(U, 2)`."""
+    computed = _computed(block, functions, draws)
+    return {name: np.stack([np.nansum(v, axis=1), np.isfinite(v).sum(axis=1)], axis=1) for name, v in computed.items()}
+
+
 def _p_value(test: SignificanceTest, block: Block) -> dict[str, Floats]:
     return {"p": test.p_value(block)[:, None]}
-
-
-def _log_ratios_of(metric: Metric, block: Block, draws: DrawWeights) -> dict[str, Floats]:
-    assert metric.folds is not None
-    theta_GUB = metric.folds.log_ratios(block, draws)
-    return {f"{metric.name} log ratio {g}": theta_UB for g, theta_UB in enumerate(theta_GUB)}
 
 
 def _null_of(metric: Metric) -> str:

@@ -80,6 +80,8 @@ class TableChecks:
     def report(self, column: str, wrong: Any, expected: str) -> None:
         """Add a problem for the first wrong rows of a column, with a count of the rest."""
         wrong = np.asarray(wrong, dtype=bool)
+        if not wrong.any():
+            return
         self._bad[column] = self.bad(column) | wrong
         positions = np.flatnonzero(wrong)
         named = positions[:SHOWN_ROWS]
@@ -113,10 +115,13 @@ class ImageIndex:
         good = self._named & ~self._checks.bad(column)
         first_row = self.first_row if good.all() else self._first_rows(good, self.first_row)
         first = values[first_row]
+        of_image = first[self.image_of_row]
         if values.dtype.kind == "f":  # files round their numbers
-            same = np.isclose(values, first[self.image_of_row], rtol=SAME_NUMBER, atol=0, equal_nan=True)
+            same = (np.abs(values - of_image) <= SAME_NUMBER * np.abs(of_image)) | (
+                np.isnan(values) & np.isnan(of_image)
+            )
         else:
-            same = values == first[self.image_of_row]
+            same = values == of_image
         differs = good & ~same
         if differs.any():
             row = int(np.argmax(differs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from InterpScore.errors import InputError, Problem, shown
@@ -16,6 +17,7 @@ Concepts = tuple[str, ...]
 """The concepts of one neuron."""
 
 
+@lru_cache(maxsize=2**16)
 def normalised(concept: str) -> str:
     """A concept for comparison, without regard to case, surrounding space and Unicode form."""
     return unicodedata.normalize("NFC", " ".join(concept.split())).casefold()

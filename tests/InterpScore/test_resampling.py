@@ -13,7 +13,8 @@ from InterpScore import resampling as statistics
 from InterpScore.helpers import (
     average_ranks,
     competition_ranks,
-    for_each_unit,
+    in_shares,
+    on_all_cores,
     percentile_interval,
     spearman,
     weighted_mean,
@@ -539,25 +540,24 @@ def test_spearman_with_a_constant_is_nan(constant):
 # All cores
 
 
-@pytest.mark.parametrize("n_units", [0, 1, 15, 16, 17, 100])
-def test_every_unit_is_worked_on_once(n_units):
-    visits = np.zeros(n_units, dtype=int)
-
-    def visit(u):
-        visits[u] += 1
-
-    for_each_unit(visit, n_units)
-    assert (visits == 1).all()
+@pytest.mark.parametrize("n", [0, 1, 2, 17, 100])
+def test_results_come_in_the_order_of_the_items(n):
+    assert list(on_all_cores(lambda i: i * i, range(n))) == [i * i for i in range(n)]
 
 
-@pytest.mark.parametrize("n_units", [3, 40], ids=["few units", "units over all cores"])
-def test_error_of_one_unit_reaches_the_caller(n_units):
-    def fail(u):
-        if u == 2:
-            raise ValueError("unit 2 failed")
+@pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 1000])
+def test_shares_contain_every_unit_once(n):
+    assert [u for share in in_shares(n) for u in range(n)[share]] == list(range(n))
 
-    with pytest.raises(ValueError, match="unit 2 failed"):
-        for_each_unit(fail, n_units)
+
+@pytest.mark.parametrize("n", [1, 40], ids=["one item", "items over all cores"])
+def test_error_of_one_item_reaches_the_caller(n):
+    def fail(i):
+        if i == n - 1:
+            raise ValueError(f"item {i} failed")
+
+    with pytest.raises(ValueError, match=f"item {n - 1} failed"):
+        list(on_all_cores(fail, range(n)))
 
 
 def test_split_half_reliability_of_coin_flips_stays_near_zero():
