@@ -135,7 +135,7 @@ def score_table(
     """
     run = ScoringRun(table, concepts_of, options, progress or (lambda *_: None))
     frame = run.frame()
-    return BenchmarkResult(frame, _signature(table, len(concepts_of), options), run.remarks, run.layers())
+    return BenchmarkResult(frame, _signature(table, len(concepts_of), options), run.remarks, run.layers(), run.draws)
 
 
 def _model_of(stored: StoredNeurons | None) -> str:

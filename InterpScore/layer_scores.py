@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def calculate_interpretability_metrics(
     concepts_of, other_half = _searched_concepts(table, chosen)
     result = score_table(other_half, concepts_of, chosen, progress)
     remark = "each unit's concept was chosen on one half of the images; these scores are from the other half"
-    return BenchmarkResult(result.table, result.signature, [remark, *result.warnings])
+    return replace(result, warnings=[remark, *result.warnings])
 
 
 def _as_table(activations: Any, concepts: Any, levels: Any, human_scores: Any, options: ScoringOptions) -> pd.DataFrame:

@@ -95,6 +95,8 @@ class ScoringOptions:
     seed: Count = 0
     unit_of_analysis: UnitOfAnalysis = "image"
     per_concept: bool = False
+    draws: Count | None = None
+    """How many resamples stay with the results; None: all up to 200 neurons, 200 of more."""
 
     recognised_at: float = 0.5
     """The least score of a recognised rating."""

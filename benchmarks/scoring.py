@@ -7,6 +7,7 @@ every resample, as the published code does; it is timed on a few neurons and res
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import resource
 import subprocess
@@ -24,6 +25,7 @@ from scipy.special import ndtr
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.options import ScoringOptions
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
+from InterpScore.scoring.draws import draws_path, read_draws
 
 ROOT = Path(__file__).resolve().parent.parent
 CONCEPTS = [f"concept {k}" for k in range(10)]
@@ -95,9 +97,17 @@ def measure_layer(resamples: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seconds = timed(lambda: run_interpretability_benchmark(frame, neuron_map, resamples=resamples))
+        results = []
+        seconds = timed(lambda: results.append(run_interpretability_benchmark(frame, neuron_map, resamples=resamples)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "before": before, "peak": peak}))
+    measured = {"seconds": seconds, "before": before, "peak": peak}
+    with tempfile.TemporaryDirectory() as folder:
+        measured["saving"] = timed(lambda: results[0].save(Path(folder) / "results.csv"))
+        if resamples:
+            measured["draws"] = draws_path(Path(folder) / "results.csv").stat().st_size
+            measured["writing"] = timed(lambda: dataclasses.replace(results[0].draws).file)
+            measured["reading"] = timed(lambda: read_draws(Path(folder) / "results.csv"))
+    print(json.dumps(measured))
 
 
 def in_own_process(resamples: int) -> dict[str, float]:
@@ -171,6 +181,9 @@ def main() -> None:
         f"| with {N_RESAMPLES} resamples | {full['seconds']:.1f} s | {hours:.1f} h¹ | {hours * 3600 / full['seconds']:,.0f}× |"
     )
     print(f"| peak memory | {full['peak'] / 1e9:.2f} GB, table alone {full['before'] / 1e9:.2f} GB | | |")
+    files = f"{full['draws'] / 1e6:.1f} MB, made in {full['writing']:.2f} s, read in {full['reading']:.2f} s"
+    print(f"| draws kept beside the results | {files} | | |")
+    print(f"| all files written | {full['saving']:.2f} s | | |")
     print(f"| matrix products alone (the bound) | {bound:.2f} s | | {full['seconds'] / bound:.1f}× the bound |")
     for name, what in (("command", f"{ScoringOptions.resamples} resamples"), ("no resamples", "no resamples")):
         ratio = f"{ten[name] / ten['imports']:.2f}× `import pandas, scipy.stats`"

@@ -73,7 +73,7 @@ FROM_NETWORK = "Activations and causality from a network"
 def score(
     data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row per rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
     neuron_map: Annotated[Path, typer.Argument(help='Neuron map, JSON: {"89": "trump", "355": "puppies"}.')],
-    results: Annotated[Path, typer.Argument(help="CSV to write. A .json of the same name holds the same numbers and their provenance.")],
+    results: Annotated[Path, typer.Argument(help="CSV to write. A .json of the same name holds the same numbers and their provenance, a .draws.npz the resamples.")],
     clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
     threshold_percentile: Annotated[float | None, typer.Option(help="H: an activation is high above this quantile of the clean images of other concepts, a fraction.", show_default="0.95")] = None,
     recognizable_levels: Annotated[str | None, typer.Option(help='R: levels to average over, "3 4 5"; the clean one is the baseline.', show_default="3 4 5; published: 1 2 3 5")] = None,
@@ -85,6 +85,7 @@ def score(
     selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
     on_missing: Annotated[Literal["renormalise", "nan", "zero"] | None, typer.Option(help="A missing component is left out with its weight, makes the score NaN, or counts as 0.", show_default="renormalise", rich_help_panel=OUR_OPTIONS)] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations; 0 gives point estimates only.", show_default="2000", rich_help_panel=OUR_OPTIONS)] = None,
+    draws: Annotated[int | None, typer.Option(help="Resamples to keep beside the results, for figures and comparisons.", show_default="all; 200 above 200 neurons", rich_help_panel=OUR_OPTIONS)] = None,
     confidence: Annotated[float | None, typer.Option(help="Coverage of the intervals, a fraction.", show_default="0.95", rich_help_panel=OUR_OPTIONS)] = None,
     adjust: Annotated[Literal["bh", "by", "holm", "none"] | None, typer.Option(help="Correction of p-values over all neurons of the run.", show_default="bh", rich_help_panel=OUR_OPTIONS)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all resampling.", show_default="0", rich_help_panel=OUR_OPTIONS)] = None,
@@ -117,7 +118,7 @@ def score(
     """
     from Activation_Extraction.base.files import check_writable
     from InterpScore.benchmark import run_interpretability_benchmark
-    from InterpScore.scoring.results import result_paths
+    from InterpScore.scoring.results import listed, result_paths
 
     for written in result_paths(results):
         for read in (data, neuron_map, *(causality or ())):
@@ -136,13 +137,13 @@ def score(
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=recognizable_levels, level_kinds=level_kinds,
             min_p_value=min_p_value, human_score_col=human_score_col, weights=weights,
-            selectivity=selectivity, on_missing=on_missing, resamples=resamples, confidence=confidence,
+            selectivity=selectivity, on_missing=on_missing, resamples=resamples, draws=draws, confidence=confidence,
             adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis, per_concept=per_concept,
         )  # fmt: skip
-    csv_path, json_path = result.save(results)
+    saved = result.save(results)
     if not quiet:
         _print_ranking(result)
-        print(f"Written: {csv_path} and {json_path}")
+        print(f"Written: {listed([str(path) for path in saved])}")
 
 
 def _print_ranking(result: BenchmarkResult) -> None:

@@ -127,6 +127,15 @@ class Bootstrap:
             images_U["n"][:, 0],
         )
 
+    def first_draws(self, metric: Metric, n: int) -> Floats:
+        """The first draws of a metric, `(U, n)`; NaN where it cannot be computed."""
+        folded = self._folded.get(metric.name)
+        draws_UB = mean_of_folds(folded.draws_GUB[:, :, :n]) if folded else self.of(metric.name)[:, :n]
+        if not draws_UB.shape[1]:
+            draws_UB = np.full((len(draws_UB), n), np.nan)
+        fill = self.options.fill_missing.get(metric.name, np.nan)
+        return np.where(np.isnan(draws_UB), fill, draws_UB)
+
     # Intervals, each as lower and upper ends, `(U,)` ----------------------------------------------------------------
 
     def interval(self, name: str) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ import pandas as pd
 from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import OutputError
 from InterpScore.metric import PERMUTED_LABELS, metrics
+from InterpScore.scoring.draws import Draws, draws_path
 
 
 def columns() -> dict[str, str]:
@@ -83,35 +84,44 @@ class BenchmarkResult:
         warnings: what changes how the table should be read.
         layers: with several layers, one row per layer: numbers of neurons and of scored ones, median and mean InterpScore
             and mean I_excess with intervals from the same resamples, and the number significant in each test.
+        draws: resamples of every component, for figures and comparisons; None without resampling.
     """
 
     table: pd.DataFrame
     signature: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     layers: pd.DataFrame | None = None
+    draws: Draws | None = None
 
-    def save(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write the table as CSV, and everything as JSON of the same name; return both paths.
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write the table as CSV, and beside it everything as JSON and the draws; return the paths.
+
+        Draws of earlier results of that name are removed where these have none.
 
         Raises:
             OutputError: they cannot be written; existing files are unchanged.
         """
-        csv_path, json_path = result_paths(path)
+        csv_path, json_path, npz_path = result_paths(path)
         check_writable(csv_path)
-        write_together({csv_path: self.table.to_csv(index=False, lineterminator="\n"), json_path: self.to_json()})
-        return csv_path, json_path
+        written = {csv_path: self.table.to_csv(index=False, lineterminator="\n"), json_path: self.to_json()}
+        write_together(written | ({npz_path: self.draws.file} if self.draws else {}))
+        if self.draws is None:
+            npz_path.unlink(missing_ok=True)
+            return csv_path, json_path
+        return csv_path, json_path, npz_path
 
     def to_json(self) -> str:
         """Signature, warnings, what each column means, and the table; missing values are null."""
+        signature = self.signature | ({"draws": self.draws.description} if self.draws else {})
         described = {name: text for name, text in columns().items() if name in self.table or "<" in name}
-        document: dict[str, Any] = {"signature": self.signature, "warnings": self.warnings, "columns": described}
+        document: dict[str, Any] = {"signature": signature, "warnings": self.warnings, "columns": described}
         document |= {} if self.layers is None else {"layers": _records(self.layers)}
         document |= {"neurons": _records(self.table)}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The paths of the table and the JSON.
+def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """The paths of the table, the JSON and the draws.
 
     Raises:
         OutputError: a folder, or a name that ends in `.json` and leaves none for the table.
@@ -123,7 +133,7 @@ def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
         raise OutputError(
             f"{path}: the JSON of the same name is written as well; expected a name such as {path.stem}.csv"
         )
-    return path, path.with_suffix(".json")
+    return path, path.with_suffix(".json"), draws_path(path)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
 from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, laid_out, rows_of
 from InterpScore.scoring.bootstrap import Bootstrap, log_ratios_of
+from InterpScore.scoring.draws import Draws, number_kept
 from InterpScore.scoring.remarks import different_groups, levels_like_renders, missing_for_some
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
@@ -50,6 +51,9 @@ class ScoringRun:
     ) -> None:
         self.table, self.options, self.progress = table, options, progress
         self.metrics = metrics()
+        self.n_kept = number_kept(options.draws, len(neuron_map), options.resamples)
+        self.draws: Draws | None = None
+        """Those that stay with the results, after `frame`."""
         self.tested = [(metric, metric.test) for metric in self.metrics if metric.test]
         self.study = Study(table, options)
         self.rows = rows_of(neuron_map, options.per_concept)
@@ -266,12 +270,29 @@ class ScoringRun:
                 draws_B = around_estimate(estimate, _mean_of_scored(bootstrap.of(name)[neurons])[None])
                 low, high = interval_of_draws(estimate, draws_B, confidence)
                 self.layer_interval[layer, name] = float(low[0]), float(high[0])
+        self.draws = self._kept(bootstrap)
         self._note_missing_intervals()
         for metric in self.metrics:
             share_lost = bootstrap.lost[metric.name] / self.options.resamples
             for number in np.flatnonzero(np.isfinite(self.columns[metric.name]) & (share_lost > 0.01)):
                 note = f"from the {1 - share_lost[number]:.0%} of resamples {metric.draws_with_value}"
                 self.reasons[number][f"{metric.name} interval"] = note
+
+    def _kept(self, bootstrap: Bootstrap) -> Draws | None:
+        """The draws that stay with the results."""
+        if not self.n_kept:
+            return None
+        neurons = [number for number in self._best_first() if number < self.n_neurons]
+        names = [*(metric.name for metric in self.metrics), "InterpScore"]
+        values = [bootstrap.first_draws(metric, self.n_kept)[neurons] for metric in self.metrics]
+        values.append(bootstrap.of("InterpScore")[neurons, : self.n_kept])
+        estimates = np.stack([self.columns[name][neurons] for name in names], axis=1)
+        return Draws(
+            tuple(self.rows[number].neuron for number in neurons),
+            tuple(names),
+            estimates,
+            np.stack([draws.astype(np.float32) for draws in values], axis=1),
+        )
 
     def _interval(self, name: str, ends: tuple[Floats, Floats]) -> None:
         self.columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))

@@ -179,11 +179,19 @@ def _refuse_twins(path: Path, names: Iterable[str]) -> None:
 
 def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
     """The (key, value) pairs of a JSON object, including repeated keys."""
+    value = read_json(path, expected, _Pairs)
+    if not isinstance(value, _Pairs):
+        raise InputError(f"{path}: found {shown(value)}; expected {expected}")
+    return list(value)
+
+
+def read_json(path: str | os.PathLike[str], expected: str, of_object: Callable[[Any], Any] = dict) -> Any:
+    """A JSON file; `of_object` makes an object of its (key, value) pairs."""
     path = Path(path)
     if why_not := _not_a_file(path):
         raise InputError([Problem(str(path), why_not, expected)])
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=of_object)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}"
@@ -192,9 +200,6 @@ def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[
         raise InputError(f"{path}: not JSON ({first_line(error)}); expected {expected}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
-    if not isinstance(value, _Pairs):
-        raise InputError(f"{path}: found {shown(value)}; expected {expected}")
-    return list(value)
 
 
 def _not_a_file(path: Path) -> str | None:
