@@ -114,8 +114,8 @@ def read_draws(results: str | os.PathLike[str]) -> Draws:
         raise damaged
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            names = (tuple(archive[name].tolist()) for name in ("neuron", "component"))
-            return Draws(*names, archive["estimate"], archive["draws"])
+            neurons, components = (tuple(archive[name].tolist()) for name in ("neuron", "component"))
+            return Draws(neurons, components, archive["estimate"], archive["draws"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         raise damaged from None
 
