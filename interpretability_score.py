@@ -4,8 +4,7 @@
 The same as `interpscore score`.
 """
 
-from Activation_Extraction.base.commands import run
-from InterpScore.cli.score import score_app
+from Activation_Extraction.base.start import start
 
 if __name__ == "__main__":
-    run(score_app)
+    start("InterpScore.cli.score:score_app")

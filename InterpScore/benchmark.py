@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.errors import InputError, TableWarning, shown
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from Activation_Extraction.store.reader import ActivationStore
 
 
+@naming_extras()
 def run_interpretability_benchmark(
     data: str | os.PathLike[str] | pd.DataFrame,
     neuron_map: str | os.PathLike[str] | Mapping[Any, str | Sequence[str]],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.extras import naming_extras
 from InterpScore.errors import InputError, MissingScoreWarning
 from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
 from InterpScore.metric import Metric
@@ -82,6 +83,7 @@ class CausalityScore(float):
         return (float(self),), dict(vars(self))
 
 
+@naming_extras()
 def calculate_causality_score(
     df: pd.DataFrame,
     neuron_id: int | str,
@@ -136,6 +138,7 @@ def calculate_causality_score(
     return score
 
 
+@naming_extras()
 def test_neuron_intervention(
     model: Model | str,
     neuron_id: int,

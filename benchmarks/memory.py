@@ -21,7 +21,7 @@ import psutil
 from PIL import Image
 
 DISTINCT = 200
-COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.commands import main; main()", "extract"]
+COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.start import main; main()", "extract"]
 
 
 def main() -> None:

@@ -228,5 +228,5 @@ def test_batch_command_stops_when_it_is_interrupted(tmp_path):
 
 
 def test_command_tells_its_version():
-    done = run(sys.executable, "-c", "from Activation_Extraction.base.commands import main; main()", "--version")
+    done = run(sys.executable, "-c", "from Activation_Extraction.base.start import main; main()", "--version")
     assert (done.returncode, done.stdout.strip()) == (0, f"interpscore {version('interpscore')}")

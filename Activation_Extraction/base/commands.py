@@ -5,18 +5,36 @@ Other packages add commands in the same way: an entry point of the group `interp
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
+import signal
 import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points, version
 from io import TextIOWrapper
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from Activation_Extraction.base.errors import InputError, InterpScoreError, first_line
+from Activation_Extraction.base.errors import InputError, InterpScoreError, MissingPackageError, first_line
+from Activation_Extraction.base.extras import naming_extras
 
 ENTRY_POINT_GROUP = "interpscore.commands"
-WRONG_INPUT = 2
+WRONG_INPUT, BUG, STOPPED, PIPE_CLOSED = 2, 70, 130, 141
+"""Exit codes, beside 0 and 1 for partial results."""
+DEBUG = "--debug"
+OF_THE_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE,
+    errno.ENAMETOOLONG, errno.ENODEV, errno.ESTALE,
+}  # fmt: skip
+"""Errors of files and disks that no program can prevent."""
 
 
 class RoomCommands(TyperGroup):
@@ -30,11 +48,26 @@ class RoomCommands(TyperGroup):
         if found is None:
             return None
         try:
-            command = typer.main.get_command(found.load())
+            with naming_extras():
+                command = typer.main.get_command(found.load())
+        except MissingPackageError as error:
+            return _Unavailable(cmd_name, error)
         except Exception as error:  # any error of another package's code
-            raise InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}") from error
+            why = InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}")
+            return _Unavailable(cmd_name, why)
         command.name = cmd_name  # groups have no name, so their line in the help would be blank
         return command
+
+
+class _Unavailable(TyperCommand):
+    """A command that cannot be loaded: the help lists it with the reason, and running it ends with that."""
+
+    def __init__(self, name: str, why: InterpScoreError) -> None:
+        super().__init__(name, help=f"Not available: {why}")
+        self._why = why
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        raise self._why
 
 
 def _rooms() -> dict[str, EntryPoint]:
@@ -55,6 +88,9 @@ def interpscore(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show the traceback of an error; accepted by every command.")
+    ] = False,
 ) -> None:
     """Measure how interpretable the single units of vision networks are.
 
@@ -66,30 +102,86 @@ def interpscore(
     """
 
 
-def main() -> None:
-    """Entry point of the command `interpscore`."""
-    run(app)
-
-
 def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
-    """Run a command and exit: one line on stderr for each problem, exit code 2 for wrong input."""
+    """Run a command and exit.
+
+    One line on stderr for each problem and exit code 2 for wrong input; 130 after Ctrl-C or SIGTERM; 70 for an error that
+    nobody foresaw, whose traceback goes to a file, or with `--debug` to stderr.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # characters that a terminal or pipe lacks become "?"
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in arguments
+    arguments = [argument for argument in arguments if argument != DEBUG]
     try:
-        code = program(args=arguments, standalone_mode=False)
+        with _sigterm_interrupts(), naming_extras():
+            command = typer.main.get_command(program)
+            with command.make_context(Path(sys.argv[0]).name, arguments) as context:
+                code = command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as end:
+        code = end.exit_code
     except InterpScoreError as error:
-        fail(error.problems if isinstance(error, InputError) else [str(error)])
-    except typer.Abort:
-        sys.exit(130)
+        fail(error.problems if isinstance(error, InputError) else [str(error)], debug)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        stopped(error)
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         # Without arguments, the help has been printed and the message is empty.
         fail([f"{' '.join(message.split())} (see --help)"] if message.strip() else [])
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
+    except MemoryError as error:
+        fail([f"not enough memory ({first_line(error)}); expected a machine with more, or smaller work"], debug)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            _report_bug(error, arguments, debug)
+        fail([f"{error.filename or program.info.name or 'interpscore'}: {error.strerror}"], debug)
+    except Exception as error:
+        _report_bug(error, arguments, debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def fail(problems: list[str]) -> None:
+def stopped(error: BaseException) -> NoReturn:
+    """Say that an interrupt ended the command, and whether the same command resumes."""
+    notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", ())]
+    print("; ".join(["stopped", *dict.fromkeys(notes)]), file=sys.stderr)
+    sys.exit(STOPPED)
+
+
+def fail(problems: list[str], debug: bool = False) -> NoReturn:
     """Print each problem as one line and exit with the code for wrong input."""
+    if debug:
+        traceback.print_exc()
     for problem in problems:
         print(f"error: {' '.join(str(problem).splitlines())}", file=sys.stderr)
     sys.exit(WRONG_INPUT)
+
+
+def _report_bug(error: Exception, arguments: list[str], debug: bool) -> NoReturn:
+    """Say in one line that an error is a bug, and leave its traceback in a file to send."""
+    made_with = f"interpscore {version('interpscore')}, Python {platform.python_version()}, {platform.platform()}"
+    if debug:
+        traceback.print_exc()
+        left = made_with
+    else:
+        handle, path = tempfile.mkstemp(prefix="interpscore-bug-", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{made_with}\narguments: {arguments}\n\n{''.join(traceback.format_exception(error))}")
+        left = f"please report it with {path} ({DEBUG} shows what is in it)"
+    print(f"error: this is a bug in interpscore: {type(error).__name__}: {first_line(error)}; {left}", file=sys.stderr)
+    sys.exit(BUG)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
 ├── OutputError                      a result that cannot be written; exit code 2
+├── MissingPackageError (ImportError) a package of an extra is not installed; exit code 2
 └── DownloadError                    a file that no server provided completely, with the right hash; exit code 2
 
 UnreadableImageWarning               lists images that could not be read; their rows are NaN
@@ -10,7 +11,8 @@ UnreadableImageWarning               lists images that could not be read; their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -31,12 +33,30 @@ class OutputError(InterpScoreError):
     """A result that cannot be written where it was asked for."""
 
 
+class MissingPackageError(InterpScoreError, ImportError):
+    """A package of an extra is not installed; the message says what to type."""
+
+
 class DownloadError(InterpScoreError):
     """A file that no server provided completely, with the right hash; the message says how else to get it."""
 
 
 class UnreadableImageWarning(UserWarning):
     """Lists images that could not be read; their rows are NaN."""
+
+
+RESUMES = "the same command resumes"
+"""What is noted on an interrupt where work is kept; commands say it as they end."""
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Note on an interrupt that what is done is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(RESUMES)
+        raise
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from Activation_Extraction.base.extras import naming_extras
+
 
 def lazy_names(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
     """The `__getattr__` of a package whose public names stand in its modules: name → module, without the package.
@@ -22,7 +24,8 @@ def lazy_names(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
 
     def load(name: str) -> Any:
         if name in home:
-            return getattr(import_module(f"{package}.{home[name]}"), name)
+            with naming_extras():
+                return getattr(import_module(f"{package}.{home[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     sys.modules[package].__class__ = Package

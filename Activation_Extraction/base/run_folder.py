@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from Activation_Extraction.base.errors import InputError, OutputError, listed_up_to, shown
+from Activation_Extraction.base.errors import RESUMES, InputError, OutputError, listed_up_to, shown
 from Activation_Extraction.base.files import (
     PART,
     as_json,
@@ -183,8 +183,10 @@ class RunFolder:
             raise
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._lock.release()
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(RESUMES)
 
     def _in_use(self) -> OutputError:
         return OutputError(f"{self._shown}: another run is writing it; expected one at a time")

@@ -91,11 +91,7 @@ def _extracted(
 ) -> ExtractionReport:
     from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 
-    try:
-        return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
-    except KeyboardInterrupt:
-        print(f"interrupted; {output} keeps what is done, and the same command resumes", file=sys.stderr)
-        raise
+    return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
 
 
 def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:

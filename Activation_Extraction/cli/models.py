@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.errors import InputError, resumable, shown
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
@@ -111,12 +111,8 @@ def download(
     for file in files:
         on_trust = expected_sha256(file) is None and sha256 is None
         stated = None if file is VOCABULARY else sha256
-        try:
-            with _progress(quiet) as progress:
-                path = fetch(file, to=to, sha256=stated, progress=progress)
-        except KeyboardInterrupt:
-            print("stopped; the part that has arrived is kept, and the same command resumes", file=sys.stderr)
-            raise
+        with resumable(), _progress(quiet) as progress:
+            path = fetch(file, to=to, sha256=stated, progress=progress)
         if not quiet:
             print(f"{path}: {file.about}")
         if on_trust:

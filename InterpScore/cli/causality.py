@@ -82,16 +82,12 @@ def causality(
     network = load_model(model, weights=weights, device=device)
     layer = layer_of_units(units, layer, network.layers.resolve) or default_layer(network)
     prepared = prepare_layer(network, layer, _units(units, unit_count(network, layer)))
-    try:
-        with ExitStack() as shown:
+    with ExitStack() as shown:
 
-            def progress(done: int) -> Callable[[int], None]:
-                return shown.enter_context(image_progress("Intervening", len(rows), done=done, shown=not quiet))
+        def progress(done: int) -> Callable[[int], None]:
+            return shown.enter_context(image_progress("Intervening", len(rows), done=done, shown=not quiet))
 
-            report = measure_to_file(output, names, ImagesOfSet(chosen, rows), prepared, kinds, concepts, progress)
-    except KeyboardInterrupt:
-        print(f"interrupted; run the same command again to resume {output}", file=sys.stderr)
-        raise
+        report = measure_to_file(output, names, ImagesOfSet(chosen, rows), prepared, kinds, concepts, progress)
     for line in listed_up_to(
         [f"unreadable: {why}" for why in report.unreadable], _SHOWN_LINES, "more in the column error"
     ):

@@ -297,7 +297,7 @@ def environment(tmp_path):
 
 
 SCRIPT = [sys.executable, str(ROOT / "interpretability_score.py")]
-COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.commands import main; main()", "score"]
+COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.start import main; main()", "score"]
 
 
 @pytest.mark.parametrize("command", [SCRIPT, COMMAND], ids=["interpretability_score.py", "interpscore score"])
