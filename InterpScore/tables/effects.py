@@ -20,7 +20,7 @@ import pandas as pd
 
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem
-from InterpScore.helpers import Floats, Ints
+from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
 from InterpScore.tables.files import read_table
 from InterpScore.tables.image_names import rows_of_images
@@ -187,6 +187,7 @@ def join_effects(
     images: Sequence[str],
     table: str,
     values: Mapping[str, Floats],
+    of_layer: Mapping[str, Bools],
     problems: list[Problem],
 ) -> tuple[str, LayerEffects] | None:
     """Write effects into `values`, or add what is wrong with them to `problems`.
@@ -196,6 +197,7 @@ def join_effects(
         layer_of: neuron → its layer, where activations come from stores.
         images: names of the images of the table, which messages call `table`.
         values: kind → array `(U, I)` to fill.
+        of_layer: kind → which of them are of a known layer, `(U, I)`, to fill as well.
 
     Returns:
         The layer's name in `layer_of` ("" without stores) and its effects; None if unknown or wrong.
@@ -226,6 +228,7 @@ def join_effects(
     row_I = rows_of_images(images, keys.tolist(), table, source)
     for (kind, u), number_N in numbers.items():
         values[kind][u] = np.where(row_I >= 0, number_N[row_I], values[kind][u])
+        of_layer[kind][u] = np.where(row_I >= 0, bool(effects.layer_names), of_layer[kind][u])
     return None if label is None else (label, _whole_layer(effects, columns, row_I))
 
 

@@ -44,6 +44,7 @@ ACTIVATION_PREFIX = unit_column(ACTIVATION, "")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
 SCORED_TRIAL = "experiment"
+NO_LAYER = "measured effects name no layer"
 
 _NOT_SIMULATED = ("", "false", "0", "0.0", "no")
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
@@ -175,15 +176,13 @@ def load_experiment_table(
     values = {kind: _values_of_units(kind, found, checks, images) for kind in _kinds_in_table(stored)}
     layer_of = stored.layer_of if stored else {}
     joined = _Joined(read_effects(effects))
-    joined.into(values, found, layer_of, images.names, source, problems)
+    joined.into(values, found, layer_of, images.names, source, problems, named=False)
     if problems:
         raise InputError(problems)
     about_stores: list[str] = []
     if stored is not None:
         values["activation"], about_stores = stored.activations(images.names, source)
         remarks += _not_used(columns, stored)
-        if len(stored.layers) == 1 and np.isfinite([values["ablation"], values["amplification"]]).any():
-            remarks.append(f"measured effects name no layer; they are taken as those of {stored.layers[0].label}")
 
     rated = ~np.isnan(scores)
     table = ExperimentTable(
@@ -221,7 +220,7 @@ def with_effects(table: ExperimentTable, effects: EffectsSource | Sequence[Effec
     values = {kind: getattr(table, f"{kind}_UI").copy() for kind in EFFECTS}
     problems: list[Problem] = []
     joined = _Joined(read_effects(effects))
-    joined.into(values, table.units, table.layer_of, table.images, table.source, problems)
+    joined.into(values, table.units, table.layer_of, table.images, table.source, problems, bool(table.effects_from))
     if problems:
         raise InputError(problems)
     return joined.told_of(replace(table, **{f"{kind}_UI": values[kind] for kind in EFFECTS}))
@@ -233,6 +232,7 @@ class _Joined:
     def __init__(self, effects: Sequence[Effects]) -> None:
         self.effects = effects
         self.layers: dict[str, LayerEffects] = {}
+        self.named: dict[str, Bools] = {}
 
     def into(
         self,
@@ -242,9 +242,12 @@ class _Joined:
         images: list[str],
         source: str,
         problems: list[Problem],
+        named: bool,
     ) -> None:
+        """Write them into `values`, whose effects so far are of a known layer or, unless `named`, of none."""
+        self.named = {kind: np.full(values[kind].shape, named) for kind in EFFECTS}
         for one in self.effects:
-            found = join_effects(one, units, layer_of, images, source, values, problems)
+            found = join_effects(one, units, layer_of, images, source, values, self.named, problems)
             if found is None:
                 continue
             label, layer = found
@@ -254,7 +257,11 @@ class _Joined:
 
     def told_of(self, table: ExperimentTable) -> ExperimentTable:
         """The table, with where its effects come from and what is odd about them."""
-        remarks = [*table.remarks, *(remark for one in self.effects for remark in one.remarks)]
+        remarks = [remark for remark in table.remarks if NO_LAYER not in remark]
+        remarks += [remark for one in self.effects for remark in one.remarks]
+        nameless = any((np.isfinite(getattr(table, f"{kind}_UI")) & ~self.named[kind]).any() for kind in EFFECTS)
+        if nameless and table.layer_of and all(table.unit_of(neuron) == neuron for neuron in table.units):
+            remarks.append(f"{table.source}: {NO_LAYER}; they are taken as those of {table.layer_of[table.units[0]]}")
         for label, layer in self.layers.items():
             names = [table.unit_of(n) if table.layer_of.get(n, "") == label else None for n in table.units]
             if odd := disagreement(layer, table.activation_UI, names):

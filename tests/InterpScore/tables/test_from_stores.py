@@ -19,6 +19,8 @@ from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
 from InterpScore.helpers import competition_ranks
 from InterpScore.resampling import adjusted_p_values
+from InterpScore.tables.effects import FORMAT, Effects
+from InterpScore.tables.experiment_table import load_experiment_table, with_effects
 from InterpScore.tables.from_stores import neurons_in_stores
 
 pytestmark = pytest.mark.filterwarnings("ignore::InterpScore.errors.TableWarning")
@@ -338,6 +340,57 @@ def test_effects_beside_one_layer_are_taken_as_its_own_and_that_is_said(measured
     assert remark in result.warnings
     unmeasured = run_interpretability_benchmark(frame, {"3": "NA"}, stores=store, layers="b", resamples=0)
     assert remark not in unmeasured.warnings
+
+
+def effects_of(frame, *units, images=slice(None)):
+    """The effects of a table's own columns, a row an image."""
+    names = [f"{kind}_effect_{unit}" for unit in units for kind in ("ablation", "amplification")]
+    return frame.drop_duplicates("image_filename")[["image_filename", *names]].iloc[images]
+
+
+def effects_file(path, frame, **about):
+    """An effects file with its JSON beside it."""
+    frame.to_parquet(path, index=False)
+    document = {"format": FORMAT, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "layer": "b", **about}
+    path.with_suffix(".json").write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("about", "columns_stay", "neurons_read", "images_read", "said"),
+    [
+        pytest.param({}, False, (1, 2), slice(None), False, id="the JSON names the layer"),
+        pytest.param({"layer": "blocks.b", "layer_aliases": ["b"]}, False, (1,), slice(None), False, id="by an alias"),
+        pytest.param({}, True, (1, 2), slice(None), False, id="instead of columns that name none"),
+        pytest.param({}, True, (1,), slice(None), True, id="beside another neuron's columns"),
+        pytest.param({}, True, (1, 2), slice(0, 9), True, id="beside columns for other images"),
+        pytest.param({"format": "another"}, False, (1, 2), slice(None), True, id="no JSON of this format"),
+    ],
+)
+def test_effects_are_said_to_name_no_layer_only_if_they_do_not(
+    measured, tmp_path, about, columns_stay, neurons_read, images_read, said
+):
+    frame, images, a_NU = measured
+    columns = [name for name in frame if "_effect_" in name]
+    store = StoreInMemory("acts.zarr", {"b": a_NU}, images)
+    file = effects_file(tmp_path / "effects.parquet", effects_of(frame, *neurons_read, images=images_read), **about)
+    table = frame if columns_stay else frame.drop(columns=columns)
+    neuron_map = {"1": "cat", "2": "dog"}
+    result = run_interpretability_benchmark(table, neuron_map, stores=store, causality=str(file), resamples=0)
+    remark = "the table: measured effects name no layer; they are taken as those of b"
+    assert result.warnings.count(remark) == said
+    assert np.isfinite(result.table.set_index("Neuron").loc["1", "C"])
+
+
+@pytest.mark.parametrize("measured_again", [(1, 2), (1,)])
+def test_measured_effects_take_the_place_of_columns_that_name_no_layer(measured, measured_again):
+    frame, images, a_NU = measured
+    stored = neurons_in_stores([StoreInMemory("acts.zarr", {"b": a_NU}, images)], [], {"1": ("cat",), "2": ("dog",)})
+    table = load_experiment_table(frame, [], stored=stored)
+    remark = "the table: measured effects name no layer; they are taken as those of b"
+    assert table.remarks.count(remark) == 1
+    table = with_effects(table, Effects(effects_of(frame, *measured_again), "the network", {"layer": "b"}))
+    assert table.remarks.count(remark) == (len(measured_again) < 2)
 
 
 def test_the_same_layer_of_two_stores_is_told_apart(measured):
