@@ -17,7 +17,7 @@ import pandas as pd
 
 from Activation_Extraction.base.extras import naming_extras
 from InterpScore.errors import InputError, MissingScoreWarning
-from InterpScore.helpers import Bools, Floats, percentile_interval, weighted_mean
+from InterpScore.helpers import ALIKE, FEWEST, Bools, Floats, percentile_interval, weighted_mean
 from InterpScore.metric import Metric
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.tables.effects import (
@@ -49,7 +49,8 @@ class CausalityScore(float):
     """C of one unit: a float with details as attributes.
 
     Attributes:
-        low, high: percentile interval of C over images (crossed bootstrap, METRICS.md, section 6).
+        low, high: percentile interval of C over images (crossed bootstrap, METRICS.md, section 6); NaN from fewer than
+            two images.
         specific, specific_low, specific_high: C_raw on the concept's clean images minus that on other concepts', and its
             interval; NaN without measured images of other concepts.
         toward: mean cosine of embedding and concept's text, minus the same with the unit ablated; NaN without a text
@@ -267,9 +268,10 @@ def _of_table(
     design = table.rating_design(options.recognised_at)
     drawn = [scores(draws.image_IB) for draws in design.bootstrap(options.resamples, options.seed)]
     draws_2B = np.concatenate([np.empty((2, 0)), *(np.concatenate(parts) for parts in drawn)], axis=1)
-    (low, specific_low), (high, specific_high) = (
-        ends.tolist() for ends in percentile_interval(draws_2B, options.confidence)
-    )
+    ends = np.stack(percentile_interval(draws_2B, options.confidence))
+    n_target, n_other = (int((side_I & measured_I).sum()) for side_I in (target_I, other_I))
+    known = (ends[1] - ends[0] > ALIKE) & (np.array([n_target, min(n_target, n_other)]) >= FEWEST)
+    (low, specific_low), (high, specific_high) = np.where(known, ends, np.nan).tolist()
     layer = table.layer_effects.get("")
     statistics = layer_statistics(layer, table.units, target_I) if layer else {}
     toward, percentile = (float(statistics.get(name, [math.nan])[0]) for name in ("C_toward", "C_percentile"))
@@ -280,7 +282,7 @@ def _of_table(
         specific_high=specific_high, toward=toward, percentile=percentile,
         dose_curve={strength: others[kind] for kind, strength in strengths.items() if strength is not None},
         mean_ablated=others.get(MEAN_ABLATION, math.nan), resampled=others.get(RESAMPLE_ABLATION, math.nan),
-        n_images=int((target_I & measured_I).sum()), missing=missing,
+        n_images=n_target, missing=missing,
     )  # fmt: skip
 
 
@@ -313,6 +315,12 @@ def _caveat(block: Block, u: int) -> str:
     return f"from {measured} of {n} clean images" if 0 < measured < n else ""
 
 
+def _behind(block: Block, column: str) -> Mapping[str, Any]:
+    sides = [block.target_I, block.other_I] if column == "C_specific" else [block.target_I]
+    measured = (np.isfinite(block.raw_UI[:, block.study.clean_I & side_I]).sum(axis=1) for side_I in sides)
+    return {"image": np.min(list(measured), axis=0)}
+
+
 def _statistics(block: Block) -> Mapping[str, Floats]:
     """NaN for units of layers that have no such measurement."""
     clean_I, table = block.clean_target_I, block.table
@@ -338,6 +346,7 @@ METRIC = Metric(
     why_missing=_why_missing,
     caveat=_caveat,
     statistics=_statistics,
+    behind=_behind,
     columns={
         "C": "causality, 0 to 1; 0 is none (METRICS 2)",
         "C_raw": "mean relative change of the embedding, before C = 1 − exp(−C_raw)",

@@ -22,6 +22,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+FEWEST = 2
+"""Images, and raters, behind a value that has an interval; the weight of a single one cancels in every draw."""
+ALIKE = 1e-14
+"""Width up to which the ends of an interval differ by rounding: draws that are all alike show no uncertainty."""
+
+
 def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """`work` of every item, in order, in one thread a core: NumPy releases the interpreter lock in large operations."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -187,6 +187,13 @@ def _p_value(block: Block) -> Floats:
     return permutation_p_value(high_UN, block.study.rate_I[counted_I], permuted)
 
 
+def _behind(block: Block, column: str) -> Mapping[str, Any]:
+    """High images and those that set the threshold, and the raters of the former."""
+    counted_I, high_UN = _high_images(block)
+    others = int(block.sides(block.sample).other_NB.any(axis=1).sum())
+    return {"image": np.minimum(high_UN.sum(axis=1), others), "rater": block.study.raters(counted_I, high_UN)}
+
+
 def _statistics(block: Block) -> Mapping[str, Floats]:
     counted_I, high_UN = _high_images(block)
     rating_I = block.sample.rating_IB[:, 0]
@@ -208,6 +215,7 @@ METRIC = Metric(
     null=_base_rate,
     why_missing=_why_missing,
     statistics=_statistics,
+    behind=_behind,
     test=SignificanceTest(_p_value, "recognised above its concept's other images"),
     draws_with_value="in which an image lies above the threshold",
     columns={

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from Activation_Extraction.base.extensions import registered
 from InterpScore.errors import InputError
@@ -75,6 +75,9 @@ class Metric:
     """Quantities beside the metric that get an interval as well: column → value in every draw."""
     statistics: Callable[[Block], Mapping[str, Floats]] = lambda block: {}
     """Supplementary statistics, each `(U,)` or a single number."""
+    behind: Callable[[Block, str], Mapping[str, Any]] = lambda block, column: {}
+    """How many of what draws reweight, "image" and "rater", stand behind the values of the metric or of a quantity of
+    `further`, each `(U,)` or a single number; below two there is no interval."""
     caveat: Callable[[Block, int], str] = lambda block, u: ""
     """What to note of one unit's value; nothing where there is nothing to say."""
     test: SignificanceTest | None = None

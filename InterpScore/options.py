@@ -95,6 +95,8 @@ class ScoringOptions:
     seed: Count = 0
     unit_of_analysis: UnitOfAnalysis = "image"
     per_concept: bool = False
+    rank_all: bool = False
+    """Rank neurons that lack components which others have, too."""
     draws: Count | None = None
     """How many resamples stay with the results; None: all up to 200 neurons, 200 of more."""
 
@@ -145,6 +147,7 @@ PRESETS: dict[PresetName, Mapping[str, Any]] = {
         "synthetic_counts_in_H": True,
         "ratio_epsilon": 1e-8,
         "fill_missing": {"S": 0.5, "R": 0.0, "H": 0.0},
+        "rank_all": True,
     },
 }
 """Where each preset differs from the defaults of `ScoringOptions`."""

@@ -180,6 +180,15 @@ def _images(block: Block) -> int:
     return min([int(block.clean_target_I.sum()), *(size for size in sizes if size)])
 
 
+def _behind(block: Block, column: str) -> Mapping[str, Any]:
+    """The fewest images in a group, and the fewest who recognised those of a group that anyone did."""
+    level_I, groups = block.table.level_I, block.options.robustness_groups().values()
+    of_groups = [block.target_I & np.isin(level_I, levels) for levels in groups]
+    raters = [int(block.study.raters(at_I, np.ones((1, at_I.sum()), bool), recognised=True)[0]) for at_I in of_groups]
+    fewest = min((n for n in raters if n), default=0)
+    return {"image": _images(block) if fewest else 0, "rater": fewest}
+
+
 def _groups(options: ScoringOptions) -> list[str]:
     return [name if options.pool_levels_by_kind else f"level {name}" for name in options.robustness_groups()]
 
@@ -222,6 +231,7 @@ METRIC = Metric(
     folds=Folds(_log_ratios, _images, _groups),
     why_missing=_why_missing,
     statistics=_statistics,
+    behind=_behind,
     columns={
         "R": "robustness, 0 to 1 (METRICS 3)",
         "R_paired": "R over image pairs (perturbed and its own clean image), recognised or not; empty without known pairs",

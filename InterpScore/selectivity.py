@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
+from scipy.special import comb, ndtr
 
 from InterpScore.helpers import Bools, Floats, average_ranks, ranked_separation, sides
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest
@@ -136,7 +136,8 @@ def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
 
     Normal approximation with tie and continuity correction, as
     `scipy.stats.mannwhitneyu(target, other, alternative="greater", method="asymptotic")`.
-    1 where every value is the same; NaN with fewer than two images on a side.
+    Never below 1 / C(n + m, n), the smallest that so few images allow: at 2 and 2 the approximation has .12 where 1/6 is
+    exact. 1 where every value is the same; NaN with fewer than two images on a side.
     """
     n, m = int(is_target_N.sum()), int((~is_target_N).sum())
     if min(n, m) < MIN_IMAGES_PER_SIDE:
@@ -149,7 +150,7 @@ def mann_whitney_p(clean_UN: Floats, is_target_N: Bools) -> Floats:
     deviation = np.sqrt(n * m / (total * (total - 1)) * np.maximum(spread, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (statistic - n * m / 2 - 0.5) / deviation
-    return np.where(deviation == 0, 1.0, ndtr(-z))
+    return np.where(deviation == 0, 1.0, np.maximum(ndtr(-z), 1 / comb(total, n)))
 
 
 def _finite(values: ArrayLike, name: str) -> Floats:
@@ -177,6 +178,11 @@ def _why_missing(block: Block, u: int) -> str:
     return "too few rated clean images"
 
 
+def _behind(block: Block, column: str) -> Mapping[str, Any]:
+    clean = block.sides(block.sample)
+    return {"image": min(_images_counted(clean.target_NB), _images_counted(clean.other_NB))}
+
+
 def _statistics(block: Block) -> Mapping[str, Floats]:
     clean_UN, is_target = block.activation_UI[:, block.clean_I], block.target_I[block.clean_I]
     n, m = int(is_target.sum()), int((~is_target).sum())
@@ -200,6 +206,7 @@ METRIC = Metric(
     null=PERMUTED_LABELS,
     why_missing=_why_missing,
     statistics=_statistics,
+    behind=_behind,
     test=SignificanceTest(
         lambda block: mann_whitney_p(block.activation_UI[:, block.clean_I], block.target_I[block.clean_I]), "selective"
     ),

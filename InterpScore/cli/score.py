@@ -92,6 +92,7 @@ def score(
     unit_of_analysis: Annotated[Literal["image", "rating"] | None, typer.Option(help="Whether S and the baselines of R and H average over distinct images or over ratings.", show_default="image; published: rating", rich_help_panel=OUR_OPTIONS)] = None,
     level_kinds: Annotated[str | None, typer.Option(help='Kinds of levels, "3=adversarial 4=synthetic"; synthetic and exemplar levels count neither in R nor in H.', show_default="all benign", rich_help_panel=OUR_OPTIONS)] = None,
     per_concept: Annotated[bool, typer.Option("--per-concept", help="For neurons with several concepts, which count as one, add an unranked row per concept that leaves out images of the others.", rich_help_panel=OUR_OPTIONS)] = False,
+    rank_all: Annotated[bool | None, typer.Option("--rank-all/--no-rank-all", help="Rank neurons that lack components which others have, too; otherwise they come after the others, without a rank.", show_default="off; published: on", rich_help_panel=OUR_OPTIONS)] = None,
     store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
     layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store, the layer of --model to intervene on.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
     images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) with the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
@@ -138,7 +139,7 @@ def score(
             recognizable_levels=recognizable_levels, level_kinds=level_kinds,
             min_p_value=min_p_value, human_score_col=human_score_col, weights=weights,
             selectivity=selectivity, on_missing=on_missing, resamples=resamples, draws=draws, confidence=confidence,
-            adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis, per_concept=per_concept,
+            adjust=adjust, seed=seed, unit_of_analysis=unit_of_analysis, per_concept=per_concept, rank_all=rank_all,
         )  # fmt: skip
     saved = result.save(results)
     if not quiet:
@@ -151,6 +152,8 @@ def _print_ranking(result: BenchmarkResult) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from InterpScore.scoring.remarks import reasons_missing
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     several_layers = result.layers is not None
@@ -187,11 +190,8 @@ def _print_ranking(result: BenchmarkResult) -> None:
     for source in result.signature.get("causality", ()):
         if source.get("layer"):
             print(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
-    missing = frame[metric_names].isna()
-    for name in missing.columns[missing.any()]:
-        notes = frame.loc[missing[name], "Notes"].str.extract(rf"(?:^|; )(?:{name}|not scored): ([^;]*)")[0].dropna()
-        reason = notes.iloc[0] if len(notes) else "see Notes"
-        print(f"{name} is missing for {int(missing[name].sum())} of {len(frame)}: {reason}")
+    for line in reasons_missing(frame, metric_names):
+        print(line)
 
 
 def _print_layers(layers: pd.DataFrame, console: Console) -> None:

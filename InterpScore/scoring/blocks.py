@@ -46,6 +46,27 @@ class Study:
         orders = permuted_within(strata_I, self.options.resamples, self.options.seed + 2)
         return [self.rate_I[order_IB] for order_IB in orders]
 
+    def raters(self, images_I: Bools, chosen_UN: Bools, *, recognised: bool = False) -> Ints:
+        """How many participants rated chosen ones of some images, or recognised them, `(U,)`: 0, 1, or 2 for more."""
+        first_I, last_I = self._first_and_last_raters[recognised]
+        nobody = self.design.n_participants
+        first_U = np.where(chosen_UN, first_I[images_I], nobody).min(axis=1, initial=nobody)
+        last_U = np.where(chosen_UN, last_I[images_I], -1).max(axis=1, initial=-1)
+        return np.asarray((last_U >= 0).astype(np.int64) + (last_U > first_U))
+
+    @cached_property
+    def _first_and_last_raters(self) -> dict[bool, tuple[Ints, Ints]]:
+        """The lowest and the highest participant that rated each image, and of those that recognised it."""
+        out, table = {}, self.table
+        for recognised in (False, True):
+            counted_R = table.score_R >= self.options.recognised_at if recognised else np.ones(len(table.score_R), bool)
+            first_I = np.full(len(table.images), self.design.n_participants)
+            last_I = np.full(len(table.images), -1)
+            np.minimum.at(first_I, table.image_R[counted_R], table.participant_R[counted_R])
+            np.maximum.at(last_I, table.image_R[counted_R], table.participant_R[counted_R])
+            out[recognised] = first_I, last_I
+        return out
+
     def noise_ceiling(self, images_I: Bools) -> float:
         """The highest correlation with recognition rates that the ratings of some images allow, √reliability."""
         key = images_I.tobytes()

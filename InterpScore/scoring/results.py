@@ -30,11 +30,11 @@ def columns() -> dict[str, str]:
         "Concept": "its concept, as in the neuron map; several, which count as one, are joined by a bar",
         **{name: own[name] for name in names},
         "InterpScore": f"weighted mean of {listed(names)} (METRICS 5)",
-        "Rank": "1 is the highest InterpScore; ties share a rank; empty in the rows that --per-concept adds",
-        "Notes": "why a value is missing, and what is significant",
-        "InterpScore_low": "interval of InterpScore, lower end (crossed bootstrap, METRICS 6)",
+        "Rank": "1 is the highest InterpScore; ties share a rank; empty where components are missing that others have, unless with --rank-all, and in the rows that --per-concept adds",
+        "Notes": "why a value or an interval is missing, what the score rests on, and what is significant",
+        "InterpScore_low": "interval of InterpScore, lower end (crossed bootstrap, METRICS 6); empty where a component has too few images or raters for one",
         "InterpScore_high": "upper end",
-        "Rank_low": "interval of Rank, best end",
+        "Rank_low": "interval of Rank among those ranked, best end",
         "Rank_high": "worst end",
     }
     for name in names:

@@ -16,7 +16,7 @@ from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.errors import InputError
-from InterpScore.helpers import Bools, Floats, Ints, competition_ranks
+from InterpScore.helpers import ALIKE, FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import around_estimate, interval_of_draws
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
 from InterpScore.options import ScoringOptions
@@ -24,7 +24,18 @@ from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labe
 from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, laid_out, rows_of
 from InterpScore.scoring.bootstrap import Bootstrap, log_ratios_of
 from InterpScore.scoring.draws import Draws, number_kept
-from InterpScore.scoring.remarks import different_groups, levels_like_renders, missing_for_some
+from InterpScore.scoring.evidence import withhold_intervals
+from InterpScore.scoring.ranks import most_complete_set, rank_intervals, ranks_among
+from InterpScore.scoring.remarks import (
+    different_groups,
+    levels_like_renders,
+    little_data,
+    means_of_one,
+    missing_for_some,
+    not_ranked,
+    rests_on,
+    without_any,
+)
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable
@@ -62,6 +73,7 @@ class ScoringRun:
         self.blocks = list(blocks_of(self.study, self.rows))
         self.no_clean = self._no_clean_image()
         self.remarks = [*table.remarks, *self.no_clean, *levels_like_renders(self.study, self.blocks)]
+        self.remarks += little_data(table, options)
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
         self.reasons: list[dict[str, str]] = [{} for _ in self.rows]
@@ -80,6 +92,7 @@ class ScoringRun:
         if not any(np.isfinite(self.point[metric.name]).any() for metric in self.metrics):
             told = ["; ".join(f"{name}: {reason}" for name, reason in why.items()) for why in self.reasons]
             self._refuse(f"neuron {self.rows[n].neuron}: {told[n]}" for n in range(self.n_neurons))
+        self.measured_KU: Bools = np.isfinite([self.point[metric.name][:, 0] for metric in self.metrics])
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.null: dict[str, Floats] = {}
@@ -97,7 +110,8 @@ class ScoringRun:
         present = np.isfinite(np.stack(values))
         score = self._combine(values, present, options.weights)
         self.columns |= {name: point[name][:, 0] for metric in self.metrics for name in (metric.name, *metric.further)}
-        self.columns |= {"InterpScore": score[:, 0], "Rank": self._ranks(score)[:, 0]}
+        self.columns["InterpScore"] = score[:, 0]
+        self._rank()
         self.columns |= {name: values[:, 0] for name, values in self._gather(self._statistics, 1).items()}
         if options.resamples:
             self._permute()
@@ -110,7 +124,7 @@ class ScoringRun:
             above_chance = list(excess.values())
             self.columns["I_excess"] = self._combine(above_chance, np.isfinite(np.stack(above_chance)), weights)[:, 0]
             self._bootstrap()
-        self._remark_on_differences(present[:, : self.n_neurons, 0])
+        self._remark_on_differences()
         return self._assemble()
 
     def layers(self) -> pd.DataFrame | None:
@@ -210,11 +224,21 @@ class ScoringRun:
     def _combine(self, parts: list[Floats], present: Bools, weights: Sequence[float]) -> Floats:
         return weighted_components(np.stack(parts), present, weights, self.options.on_missing)
 
-    def _ranks(self, score_UB: Floats) -> Floats:
-        """Of the neurons; NaN in rows of single concepts."""
-        ranks = np.full(score_UB.shape, np.nan)
-        ranks[: self.n_neurons] = competition_ranks(score_UB[: self.n_neurons])
-        return ranks
+    def _rank(self) -> None:
+        """Ranks of the neurons whose scores compare; none in rows of single concepts."""
+        score_U, held_KU = self.columns["InterpScore"], self.measured_KU
+        weight_K = np.asarray(self.options.weights)
+        self.scored_U: Bools = np.isfinite(score_U) & (np.arange(len(score_U)) < self.n_neurons)
+        self.set_K = most_complete_set(held_KU[:, self.scored_U], self.options.weights)
+        complete_U = (held_KU | ~self.set_K[:, None])[weight_K > 0].all(axis=0)
+        self.ranked_U: Bools = self.scored_U if self.options.rank_all else self.scored_U & complete_U
+        self.columns["Rank"] = ranks_among(score_U[:, None], self.ranked_U)[:, 0]
+        names = [metric.name for metric in self.metrics]
+        filled_KU = np.isfinite([self.point[name][:, 0] for name in names]) & ~held_KU
+        for number in np.flatnonzero(np.isfinite(score_U)):
+            of_row = rests_on(held_KU[:, number], weight_K > 0, names, filled_KU[:, number], self.options.on_missing)
+            if of_row:
+                self.reasons[number]["InterpScore"] = of_row
 
     # Chance and tests -----------------------------------------------------------------------------------------------
 
@@ -261,22 +285,26 @@ class ScoringRun:
                 self._interval(name, bootstrap.interval(name))
         self._interval("InterpScore", bootstrap.score_interval())
         self._interval("I_excess", bootstrap.excess_interval())
+        resting = [metric for metric, weight in zip(self.metrics, self.options.weights, strict=True) if weight > 0]
+        above_chance = [metric for metric in resting if metric in self._above_chance()]
+        scores = {"InterpScore": resting, "I_excess": above_chance}
+        withhold_intervals(self.columns, self.reasons, self.blocks, self.metrics, scores)
         score = around_estimate(self.columns["InterpScore"], bootstrap.of("InterpScore"))
-        confidence = self.options.confidence
-        self._interval("Rank", interval_of_draws(self.columns["Rank"], self._ranks(score), confidence))
+        confidence, known_U = self.options.confidence, np.isfinite(self.columns["InterpScore_low"])
+        self._interval("Rank", rank_intervals(self.columns["Rank"], score, self.ranked_U, known_U, confidence))
         for layer, neurons in self.neurons_of.items():
             for name in COMPARED:
                 estimate = _mean_of_scored(self.columns[name][neurons, None])
                 draws_B = around_estimate(estimate, _mean_of_scored(bootstrap.of(name)[neurons])[None])
                 low, high = interval_of_draws(estimate, draws_B, confidence)
-                self.layer_interval[layer, name] = float(low[0]), float(high[0])
+                if np.isfinite(self.columns[f"{name}_low"][neurons]).sum() >= FEWEST and high[0] - low[0] > ALIKE:
+                    self.layer_interval[layer, name] = float(low[0]), float(high[0])
         self.draws = self._kept(bootstrap)
-        self._note_missing_intervals()
         for metric in self.metrics:
             share_lost = bootstrap.lost[metric.name] / self.options.resamples
             for number in np.flatnonzero(np.isfinite(self.columns[metric.name]) & (share_lost > 0.01)):
                 note = f"from the {1 - share_lost[number]:.0%} of resamples {metric.draws_with_value}"
-                self.reasons[number][f"{metric.name} interval"] = note
+                self.reasons[number].setdefault(f"{metric.name} interval", note)
 
     def _kept(self, bootstrap: Bootstrap) -> Draws | None:
         """The draws that stay with the results."""
@@ -297,35 +325,29 @@ class ScoringRun:
     def _interval(self, name: str, ends: tuple[Floats, Floats]) -> None:
         self.columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
 
-    def _note_missing_intervals(self) -> None:
-        """Say where folded ratios rest on too few images for an interval, and that the score has none either."""
-        for metric, weight in zip(self.metrics, self.options.weights, strict=True):
-            if metric.folds is None:
-                continue
-            missing = np.isfinite(self.columns[metric.name]) & np.isnan(self.columns[f"{metric.name}_low"])
-            for block in self.blocks:
-                images = metric.folds.images(block)
-                for number in block.rows[missing[block.rows]]:
-                    also = " and InterpScore have" if weight > 0 else " has"
-                    note = f"{metric.name}{also} no interval: {images} image{'s' * (images != 1)} in one of its groups"
-                    self.reasons[number][f"{metric.name} interval"] = note
-
     # The table ------------------------------------------------------------------------------------------------------
 
-    def _remark_on_differences(self, present_KU: Bools) -> None:
+    def _remark_on_differences(self) -> None:
         """Say when scores rest on other components or groups of images for some neurons than for others."""
         neurons = [row.neuron for row in self.rows[: self.n_neurons]]
-        rows = np.concatenate([block.rows for block in self.blocks])
-        scored = np.unique(rows[rows < self.n_neurons])
-        for metric, weight, present_U in zip(self.metrics, self.options.weights, present_KU, strict=True):
+        scored = np.flatnonzero(self.scored_U)
+        called = [neurons[n] for n in scored]
+        measured = np.unique(np.concatenate([block.rows for block in self.blocks]))
+        self.remarks += without_any(self.measured_KU, measured[measured < self.n_neurons], neurons)
+        for metric, weight, held_U in zip(self.metrics, self.options.weights, self.measured_KU, strict=True):
             if weight == 0:
                 continue
-            self.remarks += missing_for_some(metric.name, present_U[scored], [neurons[n] for n in scored])
+            self.remarks += missing_for_some(metric.name, held_U[scored], called)
             if metric.folds:
                 theta = self._gather(partial(log_ratios_of, metric, self.study.sample), 1)
                 there_GU = np.isfinite(np.concatenate(list(theta.values()), axis=1)).T[:, : self.n_neurons]
                 names = metric.folds.groups(self.options)
                 self.remarks += different_groups(metric.name, names, there_GU, neurons)
+        if len(self.neurons_of) > 1:
+            scored_of = {layer: int(self.scored_U[neurons].sum()) for layer, neurons in self.neurons_of.items()}
+            self.remarks += means_of_one(scored_of)
+        chosen = [metric.name for metric, there in zip(self.metrics, self.set_K, strict=True) if there]
+        self.remarks += not_ranked(chosen, self.ranked_U[scored], called)
 
     def _assemble(self) -> pd.DataFrame:
         found, layer_of = self.columns, self.table.layer_of
@@ -347,11 +369,12 @@ class ScoringRun:
         return pd.DataFrame(columns_of).iloc[self._best_first()].reset_index(drop=True)
 
     def _best_first(self) -> Ints:
-        """Neurons by their score, those without one last; under each the rows of its single concepts, likewise."""
+        """Ranked neurons by their score, then others, those without one last; under each its single concepts, likewise."""
         order = np.nan_to_num(-self.columns["InterpScore"], nan=np.inf)
         neuron_of = {row.neuron: n for n, row in enumerate(self.rows[: self.n_neurons])}
         neuron_U = np.array([neuron_of[row.neuron] for row in self.rows])
-        return np.lexsort((order, np.arange(len(order)) >= self.n_neurons, neuron_U, order[neuron_U]))
+        of_single = np.arange(len(order)) >= self.n_neurons
+        return np.lexsort((order, of_single, neuron_U, order[neuron_U], ~self.ranked_U[neuron_U]))
 
     def _notes(self, number: int) -> str:
         notes = [f"{name}: {reason}" for name, reason in self.reasons[number].items()]

@@ -285,11 +285,21 @@ def test_ranked_separation_without_images_is_nan():
 
 
 @given(sample, sample)
-def test_mann_whitney_p_is_scipys_with_ties(target, other):
+def test_mann_whitney_p_is_scipys_with_ties_and_no_smaller_than_so_few_images_allow(target, other):
     values, is_target = two_sides(target, other)
     assume(np.ptp(values) > 0)  # constant units have their own test below
     expected = mannwhitneyu(target, other, alternative="greater", method="asymptotic").pvalue
-    assert mann_whitney_p(values[None], is_target)[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    smallest = 1 / math.comb(len(values), len(target))
+    found = mann_whitney_p(values[None], is_target)[0]
+    assert found == pytest.approx(max(expected, smallest), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 3), (3, 3), (2, 8), (4, 3)])
+def test_no_p_of_few_images_is_below_the_exact_one_of_complete_separation(n, m):
+    target, other = np.arange(n) + 10.0, np.arange(m) / 10
+    exact = mannwhitneyu(target, other, alternative="greater", method="exact").pvalue
+    found = mann_whitney_p(np.concatenate([target, other])[None], np.arange(n + m) < n)[0]
+    assert found >= exact * (1 - 1e-12)
 
 
 def test_mann_whitney_p_of_many_units_is_scipys_unit_by_unit(study):

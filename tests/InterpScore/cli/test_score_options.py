@@ -307,7 +307,7 @@ def test_both_commands_give_the_table_of_the_library(command, files, environment
         [*command, *arguments], env=environment, capture_output=True, text=True, cwd=files.data.parent
     )
     assert (done.returncode, done.stderr) == (0, "")
-    with pytest.warns(InterpScore.TableWarning, match="SIMULATED|not comparable"):
+    with pytest.warns(InterpScore.TableWarning, match="SIMULATED|not comparable|are ranked"):
         direct = InterpScore.run_interpretability_benchmark(
             files.data, neurons, resamples=40, weights=(0.4, 0.3, 0.2, 0.1)
         )

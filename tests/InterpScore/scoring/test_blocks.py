@@ -97,7 +97,7 @@ def test_a_concept_that_is_never_shown_is_noted_and_the_others_are_scored(simula
 
 def test_the_command_reads_several_concepts_and_counts_neurons_once(files, score):
     files.neuron_map.write_text(json.dumps(MAP))
-    outcome = score(*files.paths, "--resamples", 0, "--per-concept")
+    outcome = score(*files.paths, "--resamples", 0, "--per-concept", "--rank-all")
     assert (outcome.code, outcome.err) == (0, "")
     assert "cat | dog" in outcome.out
     assert "3 neurons" in outcome.out
