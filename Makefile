@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Linux without an NVIDIA GPU: torch's CPU build, where its index can be reached; the default one brings gigabytes of CUDA.
+CPU_TORCH := [ "$$(uname)" != Linux ] || command -v nvidia-smi > /dev/null || $(INSTALL) --no-deps --retries 0 --timeout 10 \
+	--constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch 2> /dev/null || true
 # Modules and tests of ours are compiled when they are first imported, and kept.
 export PYTHONDONTWRITEBYTECODE =
 
@@ -54,12 +57,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@$(CPU_TORCH)
 	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study]'
 	@touch $@
 
 # Holds what the demo needs as well, so that a fresh machine resolves requirements once.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study,dev]'
+	@$(CPU_TORCH)
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	$(INSTALL) --no-deps $(ORACLES)
 	@touch $(VENV)/.installed $@
 

@@ -314,6 +314,8 @@ class ScoringRun:
         names = [*(metric.name for metric in self.metrics), "InterpScore"]
         values = [bootstrap.first_draws(metric, self.n_kept)[neurons] for metric in self.metrics]
         values.append(bootstrap.of("InterpScore")[neurons, : self.n_kept])
+        for name, draws_NB in zip(names, values, strict=True):  # where there is no interval, draws say nothing
+            draws_NB[np.isnan(self.columns[f"{name}_low"][neurons])] = np.nan
         estimates = np.stack([self.columns[name][neurons] for name in names], axis=1)
         return Draws(
             tuple(self.rows[number].neuron for number in neurons),

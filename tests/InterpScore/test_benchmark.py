@@ -264,7 +264,7 @@ def test_signature_holds_versions_options_and_hashes(tmp_path, study, neuron_map
 
 def test_saved_json_holds_the_same_numbers_as_the_csv(tmp_path, study, neuron_map):
     result = run_interpretability_benchmark(study, neuron_map, resamples=10)
-    csv_path, json_path = result.save(tmp_path / "results.csv")
+    csv_path, json_path, _ = result.save(tmp_path / "results.csv")
     table = pd.read_csv(csv_path, dtype={"Neuron": str})
     neurons = pd.DataFrame(json.loads(json_path.read_text())["neurons"])
     assert list(neurons.columns) == list(table.columns)
