@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import inf, prod
+from math import inf
 from numbers import Integral
 from time import perf_counter
 
@@ -53,9 +53,7 @@ def largest_batch(model: Model, more_weights: int = 0, kept: int = 0) -> int:
     """
     room = _ROOM if model.memory_limit is None else model.memory_limit - weight_bytes(model.module) - more_weights
     example = model.example()
-    # A frozen graph also lists its weights, as nodes without units.
-    outputs = [prod(layer.shape) for layer in model.layers.listing(example) if layer.units is not None]
-    needed = _WORKING_SET * 4 * max(example.numel(), *outputs) + kept
+    needed = _WORKING_SET * 4 * max(example.numel(), model.layers.largest_output(example)) + kept
     if model.memory_limit is not None and needed > room:
         raise InputError(
             f"{model.name}: one image needs about {needed:,} bytes beside the weights; "

@@ -12,12 +12,10 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from Activation_Extraction.backends.plain_network import PlainNetwork, running
+from Activation_Extraction.backends.plain_network import PlainNetwork, noise, running
 from Activation_Extraction.base.errors import InputError, first_line
 from Activation_Extraction.clip_helpers import network_input
 from Activation_Extraction.models.registry import Model
@@ -88,7 +86,7 @@ def prepare_network(
 
     Raises:
         InputError: an unknown layer, pooling or precision; a layer without units; a precision that the device lacks or
-            that is too inaccurate; with `gradients`, several layers whose units are on a later axis.
+            that is too inaccurate; with `gradients`, several layers, unless all give (image, unit, …).
     """
     names = tuple(dict.fromkeys(model.layers.resolve(layer) for layer in layers))
     if not names:
@@ -101,8 +99,8 @@ def prepare_network(
     x = network_input(torch.from_numpy(noise(model, 1)).to(model.device), model.image_input)
     with running(model):
         reference = plain(x)
-    if on_the_way and set(plain.axes.values()) != {1}:
-        raise InputError(f"layers {', '.join(names)}: found units on a later axis; expected maps, (N, unit, y, x)")
+    if on_the_way and set(plain.axes.values()) != {(0, 1)}:
+        raise InputError(f"layers {', '.join(names)}: found units on another axis; expected maps, (image, unit, y, x)")
     network, form = (rewrite and _traced(plain, model, x, reference, gradients)) or (plain, "unchanged")
     reduced = precision == "bf16" and not (on_the_way and network is plain)
     if reduced and network is not plain:
@@ -170,10 +168,3 @@ def distance(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
     """Distance of the last image of a batch from the same image alone, relative to its norm; the worst layer's."""
     pairs = [(a[-1].double().cpu(), b[0].double().cpu()) for a, b in zip(found, reference)]
     return float(torch.stack([(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in pairs]).max())  # NaN stays NaN
-
-
-def noise(model: Model, images: int) -> NDArray[np.uint8]:
-    """Different images of noise; the last one does not depend on their number."""
-    shape = (model.image_input.height, model.image_input.width, 3)
-    pixels_HWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    return np.stack([np.roll(pixels_HWC, i, axis=1) for i in reversed(range(images))])

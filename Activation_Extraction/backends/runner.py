@@ -27,14 +27,13 @@ from torch import Tensor
 
 from Activation_Extraction.backends.batch_sizes import BATCH_SIZE, SIZES, check_batch_size, fastest, largest_batch
 from Activation_Extraction.backends.openvino_network import converted, import_openvino
-from Activation_Extraction.backends.plain_network import running
+from Activation_Extraction.backends.plain_network import noise, running
 from Activation_Extraction.backends.preparation import (
     CLOSE,
     EXACT,
     Network,
     PreparedNetwork,
     check_close,
-    noise,
     prepare_network,
 )
 from Activation_Extraction.base.errors import InputError, shown

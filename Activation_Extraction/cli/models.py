@@ -70,7 +70,7 @@ def layers(
     """
     rows = [("Layer", "Shape", "Other names")]
     rows += [
-        (layer.name, "×".join(map(str, layer.shape[1:])) or "1", ", ".join(layer.aliases))
+        (layer.name, "×".join(map(str, layer.shape_of_an_image)) or "1", ", ".join(layer.aliases))
         for layer in _listing(name, weights)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]

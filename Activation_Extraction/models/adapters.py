@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.clip_helpers import OWN, ImageInput
-from Activation_Extraction.models.layers import LayerNames, unit_axis
+from Activation_Extraction.models.axes import Axis, unit_axis
+from Activation_Extraction.models.layers import LayerNames
 from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.registry import Model
 
 Preprocess = Callable[[Image.Image], Tensor]
 """From an image in RGB to a tensor 3 × H × W, with the same H and W for every image."""
-
-Axis = Callable[[str, Sequence[int]], "int | None"]
 
 
 def from_module(
@@ -35,6 +34,7 @@ def from_module(
     tower: str = "",
     aliases: Mapping[str, str] | None = None,
     axis: Axis | None = None,
+    image_axis: Axis | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> Model:
     """Adapt any network, and put it in evaluation mode, without gradients of parameters.
@@ -46,7 +46,8 @@ def from_module(
         name: for results and messages.
         tower: path of the submodule that images go through ("" for the network itself).
         aliases: other names of layers → their paths in the tower.
-        axis: see `LayerNames`.
+        axis, image_axis: functions from a layer's name and output shape to the axis of its units, of its images; needed
+            where the network itself does not tell, see `LayerNames`.
         provenance: where the weights are from; a hash of all tensors is added.
 
     Raises:
@@ -64,7 +65,7 @@ def from_module(
         module=module,
         image_tower=image_tower,
         image_input=preprocess if isinstance(preprocess, ImageInput) else _probed(preprocess, name),
-        layers=LayerNames(image_tower, aliases, prefix=f"{tower}." if tower else "", axis=axis),
+        layers=LayerNames(image_tower, aliases, prefix=f"{tower}." if tower else "", axis=axis, image_axis=image_axis),
         provenance={**source, **_state_hash(module), **(provenance or {})},
     )
 

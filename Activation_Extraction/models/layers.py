@@ -9,13 +9,15 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.models.axes import Axes, Axis, Shape, find_axes
 from Activation_Extraction.models.modified_resnet import Bottleneck, ModifiedResNet
 from Activation_Extraction.models.trace import EVERY, trace, unknown_layer
 
@@ -28,22 +30,28 @@ STEPS_WITHOUT_DOWNSAMPLING = {"add_1": "bn1", "add_5": "bn3", "add_6": "add"}
 """Further nodes, whose numbers are known only in blocks without a downsampling branch (not in unit 0)."""
 
 
-def unit_axis(shape: Sequence[int]) -> int | None:
-    """The axis that holds the units of an output: NCHW → 1, tokens NTD → 2, NU → 1; None for other shapes."""
-    return {4: 1, 3: 2, 2: 1}.get(len(shape))
-
-
 @dataclass(frozen=True)
 class Layer:
     """One layer, or one call of a layer that runs several times (`relu#2`).
 
-    `shape` is that of its output, the batch first; `units` is None where the axis of units is not known.
+    `shape` is that of its output for a batch; `axes` is None where those of images and units are not known.
     """
 
     name: str
     shape: tuple[int, ...]
-    units: int | None
+    axes: Axes | None
     aliases: tuple[str, ...]
+
+    @property
+    def units(self) -> int | None:
+        """Number of units; None where their axis is not known."""
+        return None if self.axes is None else self.shape[self.axes.units]
+
+    @property
+    def shape_of_an_image(self) -> tuple[int, ...]:
+        """The shape without the axis of images, taken as the first where it is not known."""
+        images = 0 if self.axes is None else self.axes.images
+        return self.shape[:images] + self.shape[images + 1 :]
 
 
 class LayerNames:
@@ -53,8 +61,12 @@ class LayerNames:
         module: what a batch of images goes through; the paths of its submodules are the canonical names.
         aliases: other name → canonical name.
         prefix: path of `module` in a larger network, such as `visual.`, accepted at the start of a name.
-        axis: function from a layer's canonical name and output shape to the axis of its units, where the function
-            `unit_axis` is wrong (channels last).
+        axis: the axis of units of each layer, where `axes.unit_axis` is wrong (channels last).
+        image_axis: the axis of images of each layer, where `axes.find_axes` cannot tell (networks that run batches of
+            one size only).
+
+    Attributes:
+        checked: layers whose axes were found to hold what they should, in runs of the network.
 
     Raises:
         InputError: an alias of a layer that does not exist.
@@ -66,12 +78,14 @@ class LayerNames:
         aliases: Mapping[str, str] | None = None,
         *,
         prefix: str = "",
-        axis: Callable[[str, Sequence[int]], int | None] | None = None,
+        axis: Axis | None = None,
+        image_axis: Axis | None = None,
     ) -> None:
         self._module = module
         self._prefix = prefix
-        self._axis = axis
-        self._known: dict[tuple[torch.Size, torch.dtype], dict[str, tuple[int, ...]]] = {}
+        self._axis, self._image_axis = axis, image_axis
+        self.checked: dict[str, Axes] = {}
+        self._known: dict[tuple[torch.Size, torch.dtype], dict[str, dict[int, tuple[int, ...]]]] = {}
         aliases = aliases or {}
         first: dict[nn.Module, str] = {layer: name for name, layer in module.named_modules()}
         paths = {name: first[layer] for name, layer in module.named_modules(remove_duplicate=False) if name}
@@ -112,9 +126,9 @@ class LayerNames:
         """The other names of a layer, given its canonical one."""
         return tuple(self._aliases.get(name, ()))
 
-    def unit_axis(self, name: str, shape: Sequence[int]) -> int | None:
-        """The axis of units in a layer's output; None where it is not known."""
-        return self._axis(self.resolve(name), shape) if self._axis else unit_axis(shape)
+    def axes(self, name: str, shapes: Mapping[int, Shape]) -> Axes:
+        """The axes of images and units in a layer's output, from its shape for each number of images; see `find_axes`."""
+        return find_axes(self.resolve(name), shapes, self._axis, self._image_axis)
 
     def listing(self, example: Tensor) -> list[Layer]:
         """Every layer that runs on an image batch, in the order in which they return.
@@ -124,29 +138,62 @@ class LayerNames:
         Args:
             example: a batch of images as the network takes them; only its shape and type matter.
         """
-        shapes = self._calls(example)
-        times = Counter(call.rpartition("#")[0] for call in shapes)
-        layers = []
-        for call, shape in shapes.items():
-            if name := call.rpartition("#")[0]:
-                axis = self.unit_axis(name, shape)
-                units = None if axis is None else shape[axis]
-                layers.append(Layer(call if times[name] > 1 else name, shape, units, self.aliases_of(name)))
-        return layers
+        images = len(example)
+        return [
+            Layer(name, shapes[images], self._axes_or_none(name, shapes), self.aliases_of(name.partition("#")[0]))
+            for name, shapes in self.shapes_of_batches(example).items()
+        ]
 
     def shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
         """Canonical name (with `#` where a layer runs several times) → shape of the output, as in `listing`."""
         return {layer.name: layer.shape for layer in self.listing(example)}
 
-    def _calls(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+    def shapes_of_batches(self, example: Tensor) -> dict[str, dict[int, tuple[int, ...]]]:
+        """Layers as in `listing` → number of images → shape of the output, for the example and one image more.
+
+        The second is missing if the network does not run it.
+        """
+        calls = self._calls(example)
+        times = Counter(call.rpartition("#")[0] for call in calls)
+        named = {call: call.rpartition("#")[0] for call in calls}
+        return {call if times[name] > 1 else name: calls[call] for call, name in named.items() if name}
+
+    def largest_output(self, example: Tensor) -> int:
+        """The most numbers that any layer gives for an image."""
+        largest = 0
+        for layer, shapes in self.shapes_of_batches(example).items():
+            one, *more = map(prod, shapes.values())
+            if more:  # a frozen graph's layers include its weights, which do not grow
+                largest = max(largest, more[0] - one)
+            elif self._axes_or_none(layer, shapes) is not None:
+                largest = max(largest, one // len(example))
+        return largest
+
+    def _axes_or_none(self, name: str, shapes: Mapping[int, Shape]) -> Axes | None:
+        try:
+            return self.axes(name, shapes)
+        except InputError:
+            return None
+
+    def _calls(self, example: Tensor) -> dict[str, dict[int, tuple[int, ...]]]:
         kind = example.shape, example.dtype
         if kind not in self._known:
+            found = self._shapes(example)
             try:
-                found = _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
-            except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
-                found = _shapes(self._module, example)
-            self._known[kind] = found
+                more = self._shapes(torch.cat([example, example[:1]]))
+            except Exception:  # a network's own code may refuse other numbers of images in any way
+                more = {}
+            self._known[kind] = {
+                call: {len(example): shape} | ({len(example) + 1: more[call]} if call in more else {})
+                for call, shape in found.items()
+            }
         return self._known[kind]
+
+    def _shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        try:
+            return _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
+        except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
+            return _shapes(self._module, example)
 
 
 def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.backends.batch_sizes import largest_batch
-from Activation_Extraction.backends.plain_network import running, unit_axis
+from Activation_Extraction.backends.plain_network import checked_axes, running
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.surgery.replay import leaves
@@ -53,11 +53,12 @@ def unit_count(model: Model, layer: str) -> int:
         InputError: an unknown layer, one without an axis of units, or that runs several times or never.
     """
     name = model.layers.resolve(layer)
-    shapes = model.layers.shapes(model.example())
+    shapes = model.layers.shapes_of_batches(model.example())
     if name not in shapes:
         calls = [call for call in shapes if call.startswith(f"{name}#")]
         raise InputError(f"layer {shown(layer)} of {model.name}: runs {len(calls)} times; expected {', '.join(calls) or 'one that runs'}")  # fmt: skip
-    return shapes[name][unit_axis(model, name, shapes[name])]
+    one, *_ = shapes[name].values()
+    return one[model.layers.axes(name, shapes[name]).units]
 
 
 class LayerInterventions:
@@ -72,7 +73,8 @@ class LayerInterventions:
         exact: use the update of the attention pool; None uses it wherever possible.
 
     Raises:
-        InputError: unknown layer; both units and directions; `exact` where it is not possible.
+        InputError: unknown layer; both units and directions; `exact` where it is not possible; without `exact`, a layer
+            that runs several times, or whose axes `checked_axes` refuses.
 
     Source: METRICS.md, section 2.
     """
@@ -95,7 +97,11 @@ class LayerInterventions:
         self.exact = possible if exact is None else exact
         tower: Any = model.image_tower
         self._update = AttentionPoolUpdate(tower.attnpool, self.units, self.directions_UC) if self.exact else None
-        self._suffix = None if self.exact else Suffix(tower, self.layer)
+        self._suffix: Suffix | None = None
+        self._unit_axis = 1
+        if not self.exact:
+            axes = checked_axes(model, [self.layer])[self.layer]
+            self._unit_axis, self._suffix = axes.units_after_images, Suffix(tower, self.layer, axes)
         self.variants = 1 if self.exact else min(VARIANTS, largest_batch(model))
         """Batch size for edited maps."""
 
@@ -135,7 +141,7 @@ class LayerInterventions:
                 with running(self.model):
                     a, output = self._suffix.record(one[None])
                     embedding_E = embedding_of(output, 1)[0]
-                yield ImageState(self, a, unit_axis(self.model, self.layer, a.shape), self._suffix, embedding_E)
+                yield ImageState(self, a, self._unit_axis, self._suffix, embedding_E)
             return
         pool: Any = tower.attnpool
         with running(self.model):
@@ -144,14 +150,14 @@ class LayerInterventions:
             a_NCHW = retained[self.layer]
             embedding_NE = pool(a_NCHW)
         for a_CHW, embedding_E in zip(a_NCHW, embedding_NE, strict=True):
-            yield ImageState(self, a_CHW[None], 1, pool, embedding_E)
+            yield ImageState(self, a_CHW[None], self._unit_axis, pool, embedding_E)
 
 
 class ImageState:
     """The forward pass of one image up to the layer; made by `LayerInterventions.forward_to_layer`.
 
     Attributes:
-        a: the layer's output, `(1, …)`; map_CP: the same, unit by position.
+        a: the layer's output, the image first, `(1, …)`; map_CP: the same, unit by position.
         embedding_E: the network's output for the unedited image.
     """
 

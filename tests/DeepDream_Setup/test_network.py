@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from Activation_Extraction.models import resources
+from Activation_Extraction.models.adapters import from_module
 from DeepDream_Setup.network import CutNetwork, rescuing_relu
 from InterpScore import InputError
+from tests.Activation_Extraction.layouts import CHANNELS, IN_ORDER, INPUT, SIDE, TOKENS, TokenFirstViT, arranged
 from tests.bfloat16 import needs_bfloat16
 
 
@@ -163,3 +165,35 @@ def test_unknown_layer_and_precision_are_refused(small):
         CutNetwork(small, ["relu3"])
     with pytest.raises(InputError, match="precision: found 'fp8'; expected fp32 or bf16"):
         CutNetwork(small, ["relu2"], "fp8")
+
+
+# Layouts of the layer's output ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_tuple", [False, True])
+@pytest.mark.parametrize("layout", IN_ORDER)
+def test_activations_and_gradients_in_every_layout_are_those_of_the_map(layout, in_tuple):
+    model = arranged(layout, in_tuple)
+    x = images(TOKENS, SIDE).requires_grad_()  # as many images as tokens
+    network = CutNetwork(model, ["layer"])
+    found, wanted = network(x)["layer"], model.module.map((x - 0.5) / 0.25)
+    assert network.units == CHANNELS
+    torch.testing.assert_close(found.flatten(2) if found.ndim > 2 else found, wanted.flatten(2) if wanted.ndim > 2 else wanted)  # fmt: skip
+    gradients = [torch.autograd.grad(a[:, 2].square().sum(), x)[0] for a in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_image_of_a_batch_gets_the_gradient_that_it_gets_alone_where_tokens_come_first():
+    network = CutNetwork(from_module(TokenFirstViT(), INPUT, name="vit"), ["blocks.0"])
+    x = images(TOKENS + 1, SIDE).requires_grad_()
+    (together,) = torch.autograd.grad(network(x)["blocks.0"][:, 3].square().sum(), x)
+    alone = []
+    for one in x.detach().split(1):
+        one.requires_grad_()
+        alone += torch.autograd.grad(network(one)["blocks.0"][:, 3].square().sum(), one)
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_several_layers_with_the_images_on_another_axis_are_refused():
+    with pytest.raises(InputError, match=r"^layers blocks\.0, blocks\.1: found units on another axis; expected maps"):
+        CutNetwork(from_module(TokenFirstViT(), INPUT, name="vit"), ["blocks.0", "blocks.1"])

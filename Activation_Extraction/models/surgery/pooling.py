@@ -11,18 +11,18 @@ POOLINGS = ("mean", "max", "none")
 """Over the positions of a map, or the tokens of a sequence; "none" keeps them."""
 
 
-def pooled(a: Tensor, axis: int, pooling: str) -> Tensor:
+def pooled(a: Tensor, axes: tuple[int, int], pooling: str) -> Tensor:
     """A pooled copy of a layer's output.
 
     Args:
-        a: output for a batch, the images first, of any floating type.
-        axis: the unit axis.
+        a: output for a batch, of any floating type.
+        axes: of images and of units; see `models.axes.Axes`.
         pooling: of `POOLINGS`.
 
     Returns:
         float32, (image, unit), or with "none" (image, unit, position…); sums are computed in float32.
     """
-    a = a.movedim(axis, 1)
+    a = a.permute(*axes, *(axis for axis in range(a.ndim) if axis not in axes))
     positions = tuple(range(2, a.ndim))
     if not positions or pooling == "none":
         return a.to(torch.float32, copy=True)

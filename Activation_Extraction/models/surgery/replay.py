@@ -185,10 +185,12 @@ class Recorder:
 
 
 class Replay:
-    """An override that returns the recorded outputs, with the variants as first tensor of the layer's."""
+    """An override that returns the recorded outputs, with the variants, of a number of rows, as first tensor of the layer's."""
 
-    def __init__(self, steps: Sequence[Step], axes: Sequence[Sequence[int | None]], variants: Tensor) -> None:
-        self._steps, self._axes, self._variants = steps, axes, variants
+    def __init__(
+        self, steps: Sequence[Step], axes: Sequence[Sequence[int | None]], variants: Tensor, rows: int
+    ) -> None:
+        self._steps, self._axes, self._variants, self._rows = steps, axes, variants, rows
         self._place = 0
 
     def __call__(self, module: nn.Module, forward: Callable[[], Any]) -> Any:
@@ -200,12 +202,12 @@ class Replay:
             raise Diverged("other modules run before the layer than ran for the image")
         if not step.returned:
             return forward()
-        tensors, rows = zip(step.tensors, axes), len(self._variants)
+        tensors = zip(step.tensors, axes)
         values = []
         if self._place == len(self._steps):
             next(tensors)
             values.append(self._variants.clone())
-        values += [tensor.rows(rows, axis) for tensor, axis in tensors]
+        values += [tensor.rows(self._rows, axis) for tensor, axis in tensors]
         return _mapped(lambda _: values.pop(0), step.output)
 
     def check_ended(self) -> None:

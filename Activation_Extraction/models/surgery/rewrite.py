@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from Activation_Extraction.base.errors import first_line
+from Activation_Extraction.models.axes import Axes
 from Activation_Extraction.models.modified_resnet import Sum
 from Activation_Extraction.models.surgery.pooling import pooled
 from Activation_Extraction.models.trace import split_call
@@ -41,12 +42,12 @@ class NotTraceableError(Exception):
     """A network that cannot be traced; the message says why."""
 
 
-def rewritten(tower: nn.Module, kept: Mapping[str, int], pooling: str) -> tuple[fx.GraphModule, int]:
+def rewritten(tower: nn.Module, kept: Mapping[str, Axes], pooling: str) -> tuple[fx.GraphModule, int]:
     """A network that computes `pooled` outputs of some layers of another one, with copied weights.
 
     Args:
         tower: the network, in evaluation mode; it is not changed.
-        kept: names of layers, as `trace` takes them → the unit axis of their outputs.
+        kept: names of layers, as `trace` takes them → the axes of their outputs.
         pooling: of `POOLINGS`.
 
     Returns:
@@ -94,10 +95,10 @@ def route_through_kept(network: fx.GraphModule) -> None:
 class _Recorder(fx.Tracer):
     """Traces a network, and pools the outputs of some layers as soon as they return, before anything changes them."""
 
-    def __init__(self, tower: nn.Module, kept: Mapping[str, int], pooling: str) -> None:
+    def __init__(self, tower: nn.Module, kept: Mapping[str, Axes], pooling: str) -> None:
         super().__init__()
         self._layers = {name for name, _ in tower.named_modules()}
-        self._axes = {split_call(name, self._layers)[0]: axis for name, axis in kept.items()}
+        self._axes = {split_call(name, self._layers)[0]: tuple(axes) for name, axes in kept.items()}
         self._pooling = pooling
         self._calls: dict[str, list[fx.Node]] = {}
         self._thread = get_ident()  # other threads may run networks meanwhile, which must not be traced

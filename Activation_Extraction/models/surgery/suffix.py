@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, first_line, shown
+from Activation_Extraction.models.axes import Axes
 from Activation_Extraction.models.surgery.replay import (
     Diverged,
     EndOfReplay,
@@ -28,6 +29,8 @@ from Activation_Extraction.models.trace import split_call, trace, unknown_layer
 TOLERANCE = 1e-4
 """Allowed error of the suffix, relative to the norm of an output; larger for types of lower precision."""
 
+IMAGES_FIRST = Axes(0, 1)
+
 
 class Suffix:
     """The part of a network after one layer.
@@ -46,23 +49,24 @@ class Suffix:
     Args:
         network: its output for an image must not depend on the rest of the batch.
         layer: path of a submodule; `relu#2` for its second call.
+        axes: of the layer's output; the suffix takes and gives the images first, whatever their axis in the network.
 
     Raises:
         InputError: an unknown layer (the nearest names are given).
     """
 
-    def __init__(self, network: nn.Module, layer: str) -> None:
+    def __init__(self, network: nn.Module, layer: str, axes: Axes = IMAGES_FIRST) -> None:
         modules = dict(network.named_modules(remove_duplicate=False))
         name, call = split_call(layer, modules)
         if name not in modules:
             raise InputError([unknown_layer(layer, [known for known in modules if known])])
-        self._layer = layer
-        self._full = _FullNetwork(network, layer)
+        self._layer, self._axes = layer, axes
+        self._full = _FullNetwork(network, layer, axes)
         self._replaying: _ReplayingCopy | None = None
         self._like: Tensor | None = None
         self.full_run_reason: str | None = None
         try:
-            self._replaying = _ReplayingCopy(network, name, call)
+            self._replaying = _ReplayingCopy(network, name, call, axes)
         except Exception as error:  # a network's own code may raise anything
             self.full_run_reason = f"it cannot be copied ({_reason(error)})"
 
@@ -131,14 +135,16 @@ class Suffix:
     def _checked(self, way: _ReplayingCopy | _FullNetwork, x: Tensor) -> tuple[Tensor, Any]:
         self._full.x = x
         a, output = way.record(x)
-        if a.ndim == 0 or len(a) != 1:
+        if a.ndim <= self._axes.images or a.shape[self._axes.images] != 1:
             raise InputError(f"layer {shown(self._layer)}: gives {tuple(a.shape)} for one image; expected (1, …)")
+        a = self._axes.images_first(a)
         if way.checked_signature != way.signature:
             changed = a.clone(memory_format=torch.contiguous_format)
             changed.view(-1)[::2] = 0
             # Three rows: the network may still have state from recording one or two.
             together = way.run(torch.cat([a, changed, a]))
-            check_rows(together, [output, self._full.run(changed), output], self._full.tolerance(a, output))
+            alone = [output, self._full.run(changed), output]
+            check_rows(together, alone, tolerance(self._full.network, a, output))
             way.checked_signature = way.signature
         self._like = a.new_empty((0, *a.shape[1:]))
         return a, output
@@ -150,8 +156,8 @@ class Suffix:
 class _FullNetwork:
     """Runs what follows a layer with the full network."""
 
-    def __init__(self, network: nn.Module, layer: str) -> None:
-        self._network, self._layer = network, layer
+    def __init__(self, network: nn.Module, layer: str, axes: Axes) -> None:
+        self.network, self._layer, self._axes = network, layer, axes
         self.x = torch.empty(0)  # the image
         self.signature: object = "all images run alike"
         self.checked_signature: object = None
@@ -163,37 +169,31 @@ class _FullNetwork:
             outputs.append(a)
             return a
 
-        with trace(self._network, edit={self._layer: seen}):
-            output = self._network(x.clone())
+        with trace(self.network, edit={self._layer: seen}):
+            output = self.network(x.clone())
         _check_calls(self._layer, len(outputs))
         return outputs[0], output
 
     def run(self, a: Tensor) -> Any:
+        images, wanted = len(a), self._axes.as_given(a)
+
         def variants(given: Tensor) -> Tensor:
-            if given.shape != a.shape:
-                what = f"gives {tuple(given.shape)} for {len(a)} images"
+            if given.shape != wanted.shape:
+                what = f"gives {tuple(given.shape)} for {images} images"
                 raise InputError(f"layer {shown(self._layer)}: {what}; expected a row for each")
-            return a
+            return wanted
 
-        with trace(self._network, edit={self._layer: variants}):
-            return self._network(torch.cat([self.x] * len(a)))
-
-    def tolerance(self, *outputs: object) -> float:
-        """`TOLERANCE`, or eight steps of the coarsest numbers in use."""
-        tensors = [leaf for output in outputs for leaf in leaves(output) if isinstance(leaf, Tensor)]
-        kinds = {tensor.dtype for tensor in (*tensors, *self._network.parameters(), *self._network.buffers())}
-        if torch.is_autocast_enabled(self.x.device.type):
-            kinds.add(torch.get_autocast_dtype(self.x.device.type))
-        return max([TOLERANCE, *(8 * torch.finfo(kind).eps for kind in kinds if kind.is_floating_point)])
+        with trace(self.network, edit={self._layer: variants}):
+            return self.network(torch.cat([self.x] * images))
 
 
 class _ReplayingCopy:
     """Runs what follows a layer with a copy of the network that replays what came before."""
 
-    def __init__(self, network: nn.Module, name: str, call: int | None) -> None:
+    def __init__(self, network: nn.Module, name: str, call: int | None, layout: Axes) -> None:
         self._copy = copied(network)
         self._module = dict(self._copy.named_modules(remove_duplicate=False))[name]
-        self._name, self._call = name, call
+        self._name, self._call, self._layout = name, call, layout
         self._shared = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
         self._drops = True
         self._x = torch.empty(0)
@@ -222,7 +222,7 @@ class _ReplayingCopy:
             return self._replayed(a)
 
     def _replayed(self, a: Tensor) -> Any:
-        replay = Replay(self._steps, self._axes, a)
+        replay = Replay(self._steps, self._axes, self._layout.as_given(a), len(a))
         output = run_overridden(self._copy, torch.cat([self._x] * len(a)), replay)
         replay.check_ended()
         return output
@@ -241,11 +241,21 @@ class _ReplayingCopy:
         return recorder.steps, output
 
 
-def check_rows(together: object, alone: list[Any], tolerance: float) -> None:
+def tolerance(network: nn.Module, *outputs: object) -> float:
+    """`TOLERANCE`, or eight steps of the coarsest numbers in use."""
+    tensors = [leaf for output in outputs for leaf in leaves(output) if isinstance(leaf, Tensor)]
+    kinds = {tensor.dtype for tensor in (*tensors, *network.parameters(), *network.buffers())}
+    for device in {tensor.device.type for tensor in tensors}:
+        if torch.is_autocast_enabled(device):
+            kinds.add(torch.get_autocast_dtype(device))
+    return max([TOLERANCE, *(8 * torch.finfo(kind).eps for kind in kinds if kind.is_floating_point)])
+
+
+def check_rows(together: object, alone: list[Any], limit: float) -> None:
     """Compare a network's output for a batch with its outputs for each row.
 
     Raises:
-        UnfitError: they differ by more than `tolerance` times the norm; the output has no tensor.
+        UnfitError: they differ by more than `limit` times the norm; the output has no tensor.
     """
     tensors, *others = ([leaf for leaf in leaves(x) if isinstance(leaf, Tensor)] for x in (together, *alone))
     if not tensors or {len(tensors)} != {len(other) for other in others}:
@@ -254,11 +264,11 @@ def check_rows(together: object, alone: list[Any], tolerance: float) -> None:
         axis = axis_of(rows[0].shape, all_rows.shape, len(rows))
         found = [all_rows] * len(rows) if axis is None else all_rows.chunk(len(rows), axis)
         for one, wanted in zip(found, rows):
-            if not (off := _distance(one, wanted)) <= tolerance:
+            if not (off := relative_distance(one, wanted)) <= limit:
                 raise UnfitError(f"the output for several variants at once is not that for each (off by {off:.2g})")
 
 
-def _distance(found: Tensor, wanted: Tensor) -> float:
+def relative_distance(found: Tensor, wanted: Tensor) -> float:
     """Norm of the difference over that of `wanted`; values that are not finite must be identical."""
     if found.shape != wanted.shape:
         return float("inf")

@@ -397,7 +397,7 @@ def test_layer_without_units_is_refused(model):
             return x.sum()
 
     with pytest.raises(
-        InputError, match=r"layer '0' of a network: output of shape \(\) for 1 images; expected one with an axis"
+        InputError, match=r"^layer '0': output \(\) for a batch of 1 and \(\) for a batch of 2; expected"
     ):
         prepare_runner(adapted(lambda: nn.Sequential(Total())), ["0"], backend="eager", batch_size=1)
 

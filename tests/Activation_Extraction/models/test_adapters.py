@@ -21,7 +21,6 @@ from Activation_Extraction.models.adapters import (
     from_torchvision,
     from_transformers,
 )
-from Activation_Extraction.models.layers import unit_axis
 from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.surgery.suffix import Suffix
 from Activation_Extraction.models.trace import trace
@@ -487,8 +486,8 @@ def test_weights_of_a_library_are_chosen(stand_ins):
 @pytest.mark.parametrize("adapter", [from_timm, from_torchvision])
 def test_swin_keeps_its_units_last(stand_ins, adapter):
     layers = adapter("swin_tiny").layers
-    assert layers.unit_axis("stem", (1, 7, 7, 96)) == 3
-    assert layers.unit_axis("head", (1, 1000)) == unit_axis((1, 1000)) == 1
+    assert layers.axes("stem", {1: (1, 7, 7, 96), 2: (2, 7, 7, 96)}) == (0, 3)
+    assert layers.axes("head", {1: (1, 1000), 2: (2, 1000)}) == (0, 1)
 
 
 @pytest.mark.parametrize("library", ADAPTERS)

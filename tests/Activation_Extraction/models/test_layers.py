@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.models.axes import unit_axis
 from Activation_Extraction.models.clip import CLIP, CONFIGS
-from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases, unit_axis
+from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
 from Activation_Extraction.models.modified_resnet import ModifiedResNet
 from Activation_Extraction.models.trace import trace
 
@@ -227,7 +228,7 @@ def test_axis_of_the_units_follows_from_the_shape(shape, axis):
 
 def test_network_may_say_where_its_units_are(small):
     names = LayerNames(small, {"last": "layer4"}, axis=lambda name, shape: 3 if name == "layer4" else unit_axis(shape))
-    assert names.unit_axis("last", (1, 2, 2, 64)) == 3
+    assert names.axes("last", {1: (1, 2, 2, 64), 2: (2, 2, 2, 64)}) == (0, 3)
     listed = {layer.name: layer.units for layer in names.listing(torch.zeros(1, 3, 64, 64))}
     assert (listed["layer4"], listed["layer3"]) == (2, 64)
 

@@ -47,7 +47,7 @@ def imagenet():
 def test_every_section_is_tested_and_every_block_is_python_or_toml():
     assert set(SECTIONS) == {
         "Any `nn.Module`", "A preprocessing function", NETWORK, "transformers", "timm, torchvision, open_clip",
-        "Register a name", "Which axis holds the units", "Keep or edit a layer",
+        "Register a name", "Which axes hold the images and the units", "Keep or edit a layer",
     }  # fmt: skip
     assert set(re.findall(r"^```(\w+)", PAGE, re.MULTILINE)) == {"python", "toml"}
     assert PAGE.count("```toml") == 1
@@ -143,7 +143,7 @@ def test_entry_point_of_a_package(tmp_path, monkeypatch):
 
 
 def test_axis_of_the_units():
-    page = run("Which axis holds the units")
+    page = run("Which axes hold the images and the units")
     assert page.units == {"conv": 8, "mix": 16}
 
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from Activation_Extraction import load_model
+from Activation_Extraction.models.adapters import from_module
+from Activation_Extraction.models.trace import trace
 from InterpScore import InputError
 from InterpScore.interventions.edits import ablate, add, amplify, at, clamp, replace, scale
 from InterpScore.interventions.layer import LayerInterventions, cosine_change, embedding_of
+from tests.Activation_Extraction.layouts import CHANNELS, IN_ORDER, INPUT, SIDE, TokenFirstViT, arranged
 from tests.Activation_Extraction.small_networks import hooks_of
 from tests.InterpScore.small_interventions import LAYER, UNITS, pictures, small_model, small_network
 
@@ -299,3 +302,54 @@ def test_embedding_of_named_outputs_is_the_one_that_is_named():
     assert embedding_of((torch.ones(2, 3, 2),), 2).shape == (2, 6)
     with pytest.raises(InputError, match="the network gives float; expected a tensor with a row for each image"):
         embedding_of(1.0, 2)
+
+
+# Layouts of the layer's output ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_tuple", [False, True])
+@pytest.mark.parametrize("layout", IN_ORDER)
+def test_effects_in_every_layout_are_those_of_an_edited_map(layout, in_tuple):
+    model = arranged(layout, in_tuple)
+    x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    layer = LayerInterventions(model, "layer")
+    found = torch.stack([image.effects([ablate(), amplify()])[0] for image in layer.forward_to_layer(x)])
+    assert layer.count() == found.shape[2] == CHANNELS
+    assert layer.method == "what follows the layer, for each unit"
+    with torch.no_grad():
+        a = model.module.map(x)
+        before, wanted = model.module.rest(a), torch.empty(2, 2, CHANNELS)
+        for s, factor in enumerate((0, 2)):
+            for u in range(CHANNELS):
+                edited = a.clone()
+                edited[:, u] *= factor
+                wanted[:, s, u] = (model.module.rest(edited) - before).norm(dim=1) / before.norm(dim=1)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert float(wanted.min()) > 1e-4
+
+
+@pytest.mark.parametrize("layer", ["blocks.0", "blocks.0.attn", "blocks.1.mlp.1"])
+def test_effects_in_a_transformer_that_puts_tokens_first_are_those_of_an_edited_run(layer):
+    model = from_module(TokenFirstViT(), INPUT, name="vit")
+    x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    prepared = LayerInterventions(model, layer)
+    (image,) = prepared.forward_to_layer(x)
+
+    def without(u):
+        def edit(a_TND):
+            a_TND[..., u] = 0
+            return a_TND
+
+        return edit
+
+    wanted = []
+    for u in range(prepared.count()):
+        with torch.no_grad(), trace(model.image_tower, edit={layer: without(u)}):
+            wanted.append((model.image_tower(x) - image.embedding_E).norm() / image.embedding_E.norm())
+    torch.testing.assert_close(image.effects([ablate()])[0][0], torch.stack(wanted), rtol=1e-4, atol=1e-6)
+
+
+def test_layer_without_an_axis_of_images_gets_no_interventions():
+    flat = torch.nn.Sequential(torch.nn.Flatten(0, 1), torch.nn.Unflatten(0, (-1, 3)), torch.nn.Flatten())
+    with pytest.raises(InputError, match=r"^layer '0': output .* expected one axis that is as long as the batch"):
+        LayerInterventions(from_module(flat, INPUT, name="flat"), "0")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.models.axes import Axes
 from Activation_Extraction.models.frozen_graph.graph_def import parse_graph_def
 from Activation_Extraction.models.frozen_graph.module import FrozenGraph, load_frozen_graph
 from Activation_Extraction.models.frozen_graph.operations import OPERATIONS
@@ -108,8 +109,8 @@ def test_gradients_to_the_image_equal_those_of_our_module(tower, graph, images, 
 
 
 def test_ascending_a_unit_of_the_rewritten_graph_follows_the_gradient_of_our_module(tower, graph, images):
-    ours, _ = rewritten(copy.deepcopy(tower).double(), {"layer4.1": 1}, "none")
-    theirs, _ = rewritten(copy.deepcopy(graph).double(), {"image_block_4/1/Relu_2": 1}, "none")
+    ours, _ = rewritten(copy.deepcopy(tower).double(), {"layer4.1": Axes(0, 1)}, "none")
+    theirs, _ = rewritten(copy.deepcopy(graph).double(), {"image_block_4/1/Relu_2": Axes(0, 1)}, "none")
     mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (MEAN, STD))
     x_NCHW = (images[:1].double() / 255).permute(0, 3, 1, 2)
     for _ in range(3):
@@ -131,7 +132,7 @@ def test_a_graph_with_nodes_of_several_outputs_can_be_rewritten():
         g.node("halves", "Split", g.constant("axis", np.int32(-1)), "input_image", num_split=2)
         g.node("product", "Mul", "halves", "halves:1")
 
-    network, _ = rewritten(FrozenGraph(written(write), "x.pb"), {"product": 1}, "none")
+    network, _ = rewritten(FrozenGraph(written(write), "x.pb"), {"product": Axes(0, 1)}, "none")
     assert network(torch.tensor([[2.0, 3.0, 5.0, 7.0]]))[0].tolist() == [[10, 21]]
 
 

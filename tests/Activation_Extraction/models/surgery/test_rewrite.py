@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from Activation_Extraction.models.axes import Axes
 from Activation_Extraction.models.surgery.pooling import POOLINGS, pooled
 from Activation_Extraction.models.surgery.rewrite import (
     FusedConvReLU,
@@ -83,14 +84,14 @@ def x():
 
 
 def plain(network, layers, x, pooling="mean"):
-    reduce = {layer: lambda a: pooled(a, 1, pooling) for layer in layers}
+    reduce = {layer: lambda a: pooled(a, (0, 1), pooling) for layer in layers}
     with torch.no_grad(), trace(network, layers, reduce=reduce) as retained:
         retained.run(x)
     return [retained[layer] for layer in layers]
 
 
 def assert_same(network, layers, x, pooling="mean"):
-    rewrite, folded = rewritten(network, dict.fromkeys(layers, 1), pooling)
+    rewrite, folded = rewritten(network, dict.fromkeys(layers, Axes(0, 1)), pooling)
     found, expected = rewrite(x), plain(network, layers, x, pooling)
     assert len(found) == len(layers)
     for layer, a, b in zip(layers, found, expected):
@@ -131,14 +132,14 @@ def test_batchnorm_is_folded_unless_its_convolution_is_asked_for(network, x, lay
 
 
 def test_what_comes_after_the_last_layer_is_cut_off(network):
-    rewrite, _ = rewritten(network, {"blocks.0.bn1": 1}, "mean")
+    rewrite, _ = rewritten(network, {"blocks.0.bn1": Axes(0, 1)}, "mean")
     assert sum(p.numel() for p in rewrite.parameters()) == (4 * 3 * 9 + 4) + (4 * 4 * 9 + 4)
 
 
 def test_network_itself_is_left_as_it_is(network, x):
     before = copy.deepcopy(network.state_dict())
     names = [name for name, _ in network.named_modules()]
-    rewrite, _ = rewritten(network, {"blocks": 1, "stem.0": 1}, "none")
+    rewrite, _ = rewritten(network, {"blocks": Axes(0, 1), "stem.0": Axes(0, 1)}, "none")
     in_bfloat16(rewrite)
     for parameter in rewrite.parameters():
         parameter.data.zero_()
@@ -149,7 +150,9 @@ def test_network_itself_is_left_as_it_is(network, x):
 
 def test_whole_maps_are_copies_that_nothing_overwrites(network, x):
     # The residual sum and the ReLU after it are made in place of these very tensors.
-    rewrite, _ = rewritten(network, {"blocks.0.conv2": 1, "blocks.0.bn2": 1, "blocks.0": 1}, "none")
+    rewrite, _ = rewritten(
+        network, {"blocks.0.conv2": Axes(0, 1), "blocks.0.bn2": Axes(0, 1), "blocks.0": Axes(0, 1)}, "none"
+    )
     first = [value.clone() for value in rewrite(x)]
     assert len({value.untyped_storage().data_ptr() for value in rewrite(x)}) == 3
     for a, b in zip(first, plain(network, ["blocks.0.conv2", "blocks.0.bn2", "blocks.0"], x, "none")):
@@ -220,7 +223,7 @@ def test_layers_that_do_more_than_their_base_class_are_not_folded(x, conv, norm)
 
 
 def test_bf16_weights_are_those_that_autocast_would_make(network, x):
-    rewrite, _ = rewritten(network, {"blocks": 1, "head": 1}, "mean")
+    rewrite, _ = rewritten(network, {"blocks": Axes(0, 1), "head": Axes(0, 1)}, "mean")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         before = rewrite(x)
         in_bfloat16(rewrite)
@@ -272,7 +275,7 @@ class Pair(nn.Module):
 )
 def test_what_cannot_be_told_by_tracing_is_refused_with_the_reason(network, layer, reason):
     with pytest.raises(NotTraceableError, match=reason):
-        rewritten(network().eval(), {layer: 1}, "mean")
+        rewritten(network().eval(), {layer: Axes(0, 1)}, "mean")
 
 
 class InTwoThreads(nn.Module):
@@ -303,7 +306,7 @@ class ByHand(nn.Module):
 
 def test_what_other_threads_run_meanwhile_is_not_traced(x):
     network = InTwoThreads().eval().requires_grad_(False)
-    rewrite, _ = rewritten(network, {"by_hand": 1}, "mean")
+    rewrite, _ = rewritten(network, {"by_hand": Axes(0, 1)}, "mean")
     (found,) = network.found
     assert torch.equal(found, torch.full((1, 2, 2, 2), 2.0))
     torch.testing.assert_close(rewrite(x)[0], network(x).mean((2, 3)))
@@ -313,7 +316,7 @@ def test_network_with_hooks_is_refused_as_they_may_change_what_it_gives(network)
     handle = network.blocks[0].register_forward_hook(lambda module, inputs, output: output * 2)
     try:
         with pytest.raises(NotTraceableError, match="hooks"):
-            rewritten(network, {"blocks": 1}, "mean")
+            rewritten(network, {"blocks": Axes(0, 1)}, "mean")
     finally:
         handle.remove()
 
@@ -323,7 +326,7 @@ def test_network_with_hooks_is_refused_as_they_may_change_what_it_gives(network)
 
 def joint(network, layers, x, pooling="mean"):
     """What the network gives with ReLUs fused, beside what it gives itself; and how many were."""
-    rewrite, _ = rewritten(network, dict.fromkeys(layers, 1), pooling)
+    rewrite, _ = rewritten(network, dict.fromkeys(layers, Axes(0, 1)), pooling)
     fused = fuse_conv_relu(rewrite)
     assert fused == sum(type(module) is FusedConvReLU for module in rewrite.modules())
     with torch.inference_mode():
@@ -406,7 +409,7 @@ def test_geometry_of_the_convolution_is_kept(geometry, fused):
 
 @needs_bfloat16
 def test_fused_relus_run_in_bfloat16(network, x):
-    rewrite, _ = rewritten(network, {"blocks": 1}, "mean")
+    rewrite, _ = rewritten(network, {"blocks": Axes(0, 1)}, "mean")
     fuse_conv_relu(rewrite)
     in_bfloat16(rewrite)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
