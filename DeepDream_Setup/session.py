@@ -95,8 +95,7 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)
     identity = {
-        "model": model.name, "layer": layer,
-        "provenance": {name: value for name, value in model.identity.items() if name != "model"},
+        **model.identity, "layer": layer,
         "recipe": {"name": Path(request.recipe).stem, **recipe.as_json()},
         "seed": request.seed, "precision": precision,
         "images": None if natural_set is None else natural_set.fingerprint,

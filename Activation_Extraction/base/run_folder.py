@@ -42,6 +42,9 @@ RECORDS = ".records"
 RECORDED_ONLY = frozenset({"versions", "processor", "threads", "torch", "library", "interpscore"})
 """Names in what was asked for that tell what it was made with, also in files of earlier versions: never compared."""
 
+PROVENANCE = "provenance"
+"""The name under which a model's provenance, whatever names are in it, is part of what was asked for."""
+
 _WORDS = {"images": "the image set", "rows": "a number of images of", "layers": "the layers"}
 _SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 10, 80
 
@@ -63,6 +66,8 @@ def refuse_other(place: Path, held: Mapping[str, Any] | None, asked: Mapping[str
     if held is None:
         return
     wanted = json.loads(as_json(asked))
+    if PROVENANCE in wanted and PROVENANCE not in held:  # an earlier version mixed it with what else was asked for
+        held = {**held, PROVENANCE: {name: held[name] for name in wanted[PROVENANCE] if name in held}}
     different = [
         f"{place}: holds {_WORDS.get(name, name)} {_said(found)}; asked for {_said(value)}"
         for name, found, value in _differences({name: held.get(name) for name in wanted}, wanted)

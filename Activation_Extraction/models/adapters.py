@@ -66,7 +66,7 @@ def from_module(
         image_tower=image_tower,
         image_input=preprocess if isinstance(preprocess, ImageInput) else _probed(preprocess, name),
         layers=LayerNames(image_tower, aliases, prefix=f"{tower}." if tower else "", axis=axis, image_axis=image_axis),
-        provenance={**source, **_state_hash(module), **(provenance or {})},
+        provenance={**source, **(provenance or {}), **_state_hash(module)},
     )
 
 

@@ -81,16 +81,16 @@ class Model:
         return Model, tuple({**values, "again": None}.values())
 
     @property
-    def identity(self) -> dict[str, str]:
-        """The network and its weights, whatever libraries run it."""
-        return {"model": self.name, **{n: v for n, v in self.provenance.items() if n not in RECORDED_ONLY}}
+    def identity(self) -> dict[str, Any]:
+        """The network and its weights, whatever libraries run it; nested, so that files can add their own names."""
+        return {"model": self.name, "provenance": {n: v for n, v in self.provenance.items() if n not in RECORDED_ONLY}}
 
     @property
     def made_with(self) -> dict[str, Any]:
         """What is recorded with all that is computed by it: versions of libraries, kind of processor, threads."""
         versions = versions_of(["interpscore", "torch", "numpy", "pillow"])
         return {
-            "versions": {**versions, **{n: v for n, v in self.provenance.items() if n in RECORDED_ONLY}},
+            "versions": {**{n: v for n, v in self.provenance.items() if n in RECORDED_ONLY}, **versions},
             "processor": processor(self.device),
             "threads": self.threads or torch.get_num_threads(),
         }

@@ -248,6 +248,7 @@ class ActivationStore:
                 free = f"image_{free}"  # a column may have the name of an axis or a statistic
             coordinates[free] = ("image", column.to_numpy())
         attributes = {name: value for name, value in self.identity.items() if value is not None}
+        attributes |= {f"model_{name}": value for name, value in attributes.pop("provenance", {}).items()}
         return dataset.assign_coords(coordinates).assign_attrs(layer=layer, **attributes)
 
     def blocks(self, layer: str) -> Iterator[NDArray[np.float32]]:

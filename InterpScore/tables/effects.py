@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.files import sha256_of
-from InterpScore.errors import InputError, Problem
+from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
 from InterpScore.tables.files import read_table
@@ -92,7 +92,7 @@ class Effects:
         return (str(self.about["layer"]), *map(str, self.about.get("layer_aliases", ()))) if self.about else ()
 
     def signature(self) -> dict[str, Any]:
-        return {"source": self.source, **self.about}
+        return {**self.about, "source": self.source}
 
 
 EffectsSource: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | Effects"
@@ -129,7 +129,7 @@ def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> lis
     """Tables of effects, with their provenance from the accompanying JSON.
 
     Raises:
-        InputError: no such file, not a table, or a JSON that was written with another file.
+        InputError: no such file, not a table, or a JSON that was written with another file or in another format.
     """
     if effects is None:
         return []
@@ -171,7 +171,11 @@ def _about(path: Path) -> dict[str, Any]:
         document = json.loads(document_path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("layer"), str):
+    if not isinstance(document, dict) or not isinstance(document.get("layer"), str):
+        return {}
+    if document.get("format") != FORMAT:
+        if "interventions" in document:  # ours, of another version: without a format that is known, nothing is checked
+            raise InputError(f"{document_path}: format {shown(document.get('format'))}; expected {FORMAT!r}: measure the effects again")  # fmt: skip
         return {}
     if document.get("sha256") != sha256_of(path):
         raise InputError(

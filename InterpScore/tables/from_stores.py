@@ -117,7 +117,7 @@ class StoredNeurons:
             store, complete = layer.store, layer.store.path / COMPLETE
             if id(store) not in said:
                 sha256 = sha256_of(complete) if complete.is_file() else None  # None of one that is not on disk
-                said[id(store)] = {"path": str(store.path), "sha256": sha256, **store.identity, "layers": []}
+                said[id(store)] = {**store.identity, "path": str(store.path), "sha256": sha256, "layers": []}
             said[id(store)]["layers"].append(layer.layer)
         return list(said.values())
 

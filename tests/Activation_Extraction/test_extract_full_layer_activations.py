@@ -229,8 +229,30 @@ def test_a_store_of_another_network_is_refused(folder, tmp_path):
     other = from_module(Whole(), whole().image_input, name="whole")
     other.module.first.weight.data += 1
     other = from_module(other.module, whole().image_input, name="whole")
-    with pytest.raises(InputError, match="holds state_sha256"):
+    with pytest.raises(InputError, match=r"holds provenance\.state_sha256"):
         extract_full_layer_activations(folder, "second", tmp_path / "a.zarr", other, batch_size=4, progress=False)
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"format": "frozen graph", "path": "/there", "sha256": "ab"},
+        {"model": "another", "rows": "0", "layers": "none", "shard_rows": "0"},
+        {"version": "2", "layer": "last", "images": "others", "pooling": "max", "unit": "kg"},
+    ],
+)
+def test_what_a_model_says_of_its_origin_replaces_nothing_that_a_store_says(folder, tmp_path, provenance):
+    plain = extract(folder, tmp_path / "plain.zarr").store
+    model = from_module(Whole(), whole().image_input, name="whole", provenance=provenance)
+    options = {"backend": "eager", "batch_size": 4, "shard_rows": 8, "workers": 1, "progress": False}
+    store = extract_full_layer_activations(folder, ["second"], tmp_path / "a.zarr", model, **options).store
+    assert provenance.items() <= store.identity["provenance"].items()
+    assert {**store.identity, "provenance": 0} == {**plain.identity, "provenance": 0}
+    attributes = store.dataset("second").attrs
+    assert {f"model_{name}": value for name, value in provenance.items()}.items() <= attributes.items()
+    assert (attributes["model"], attributes["layer"]) == ("whole", "second")
+    again = extract_full_layer_activations(folder, ["second"], tmp_path / "a.zarr", model, **options)
+    assert again.computed == 0
 
 
 def test_only_broken_images_are_an_error(tmp_path):

@@ -120,6 +120,13 @@ def test_each_difference_is_named(tmp_path, asked, lines):
     assert refused.value.problems == [*(f"{tmp_path}: {line}" for line in lines), ending]
 
 
+def test_provenance_of_a_model_is_compared_with_what_earlier_versions_said_among_the_rest(tmp_path):
+    asked = {"model": "m", "provenance": {"weights": "b.pt", "weights_sha256": "1"}, "layers": ["x", "y"]}
+    refuse_other(tmp_path, HELD, asked, "another folder (-o)")
+    with pytest.raises(InputError, match=r"holds provenance\.weights_sha256 '1'; asked for '2'"):
+        refuse_other(tmp_path, HELD, {"provenance": {"weights_sha256": "2"}}, "another folder (-o)")
+
+
 def test_versions_processors_and_names_of_the_same_weights_are_not_compared(tmp_path):
     asked = {
         **HELD,

@@ -173,7 +173,7 @@ def test_exemplars_are_the_most_and_least_active(home, table):
 def test_provenance_says_what_it_was_made_from(built):
     said = json.loads((built / "stimuli.json").read_text())
     assert said["network"]["model"] == "clip-mini"
-    assert said["network"]["weights_sha256"]
+    assert said["network"]["provenance"]["weights_sha256"]
     assert said["units"] == UNITS
     assert said["renders"] == {"clip-mini/layer4": {"recipe": "study"}}
     assert said["protocol"]["levels"]["3"]["radius"] == 8

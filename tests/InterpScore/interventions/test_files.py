@@ -12,6 +12,8 @@ import pytest
 from Activation_Extraction import load_model
 from Activation_Extraction.base.commands import run
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from InterpScore import InputError, OutputError
 from InterpScore.cli.causality import causality_app
@@ -19,8 +21,9 @@ from InterpScore.interventions import files as causality_files
 from InterpScore.interventions.files import measure_to_file
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement, text_embeddings
+from InterpScore.tables.effects import read_effects
 from tests.InterpScore.conftest import Outcome
-from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, small_model
+from tests.InterpScore.small_interventions import LAYER, SIDE, UNITS, small_model, small_network
 from tests.power import Killed, power_lost_at
 
 NAMES = [f"{i}.png" for i in range(10)]
@@ -118,6 +121,67 @@ def test_file_of_the_version_before_is_complete(layer, images, tmp_path):
     del about["made_with"]
     (tmp_path / "effects.json").write_text(json.dumps({**about, "torch": "1.0", "interpscore": "0.0.9"}))
     assert measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer).computed == 0
+
+
+def test_file_whose_model_was_described_among_its_own_names_is_complete(layer, images, tmp_path):
+    measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer)
+    about = json.loads((tmp_path / "effects.json").read_text())
+    (tmp_path / "effects.json").write_text(json.dumps({**about.pop("provenance"), **about}))
+    assert measure_to_file(tmp_path / "effects.parquet", NAMES, images, layer).computed == 0
+
+
+PROVENANCES = [
+    {"format": "TensorFlow frozen graph", "embedding": "output"},
+    {"version": "3", "layer": "last", "hash": "ab", "sha256": "cd"},
+    {"units": "few", "interventions": "none", "images": "0", "images_sha256": "0"},
+    {"model": "another", "method": "guessed", "layer_aliases": "x", "made_with": "hope"},
+    {"path": "/there", "source": "elsewhere", "provenance": "unknown", "precision": "1 bit"},
+]
+"""What models say of their origin, in names that files use themselves."""
+
+
+@pytest.mark.parametrize("provenance", PROVENANCES)
+def test_what_a_model_says_of_its_origin_replaces_nothing_that_its_file_says(images, tmp_path, provenance):
+    model = from_module(small_network(), ImageInput(SIDE), name="small", provenance=provenance)
+    plain, theirs = tmp_path / "plain.parquet", tmp_path / "theirs.parquet"
+    measure_to_file(plain, NAMES, images, LayerInterventions(small_model(), LAYER))
+    measure_to_file(theirs, NAMES, images, LayerInterventions(model, LAYER))
+    said, expected = (json.loads(path.with_suffix(".json").read_text()) for path in (theirs, plain))
+    assert provenance.items() <= said.pop("provenance").items()
+    del expected["provenance"]
+    assert said == expected
+    (effects,) = read_effects(theirs)
+    assert (effects.layer_names[0], effects.about["units"]) == (LAYER, "all")  # so the scores get a percentile
+    assert effects.signature()["source"] == str(theirs)
+    assert measure_to_file(theirs, NAMES, images, LayerInterventions(model, LAYER)).computed == 0
+    frame = pd.read_parquet(theirs)
+    frame[[name for name in frame if "_effect_" in name]] *= 3
+    frame.to_parquet(theirs)
+    with pytest.raises(InputError, match=r"theirs\.json: was written with another theirs\.parquet"):
+        read_effects(theirs)
+    with pytest.raises(InputError, match="is there, and not from this command"):
+        measure_to_file(theirs, NAMES, images, LayerInterventions(model, LAYER))
+
+
+@pytest.mark.parametrize("provenance", PROVENANCES)
+def test_hash_of_the_weights_is_compared_whatever_a_model_says_of_its_origin(images, tmp_path, provenance):
+    provenance = {**provenance, "state_sha256": "the same"}
+    for seed in (0, 1):
+        model = from_module(small_network(seed), ImageInput(SIDE), name="small", provenance=provenance)
+        layer = LayerInterventions(model, LAYER)
+        if seed == 0:
+            measure_to_file(tmp_path / "effects.parquet", NAMES[:3], images[:3], layer, ("ablation",))
+    with pytest.raises(InputError, match=r"holds provenance\.state_sha256"):
+        measure_to_file(tmp_path / "effects.parquet", NAMES[:3], images[:3], layer, ("ablation",))
+
+
+@pytest.mark.parametrize("named", ["TensorFlow frozen graph", "InterpScore effects 0", None])
+def test_effects_of_another_format_are_refused_as_nothing_in_them_could_be_checked(layer, images, tmp_path, named):
+    measure_to_file(tmp_path / "effects.parquet", NAMES[:3], images[:3], layer)
+    about = json.loads((tmp_path / "effects.json").read_text())
+    (tmp_path / "effects.json").write_text(json.dumps({**about, "format": named}))
+    with pytest.raises(InputError, match=r"effects\.json: format .*; expected 'InterpScore effects 1'"):
+        read_effects(tmp_path / "effects.parquet")
 
 
 def test_other_work_in_the_same_file_is_refused_and_the_file_is_left(layer, images, tmp_path):
@@ -223,7 +287,7 @@ def test_layer_units_and_also_reach_the_file(measured):
 
 
 def test_weights_are_those_asked_for(measured):
-    assert measured("--weights", "random", "--units", "3")[1]["weights"] == "random, seed 0"
+    assert measured("--weights", "random", "--units", "3")[1]["provenance"]["weights"] == "random, seed 0"
 
 
 def test_table_chooses_images_and_says_what_is_not_there(measured, tmp_path):

@@ -93,7 +93,7 @@ def test_benchmark_measures_every_neuron_on_every_clean_image(measured, by_image
         assert scores.loc[unit, "n_C_images"] == 3
     (origin,) = measured.signature["causality"]
     assert (origin["model"], origin["layer"], origin["units"]) == ("clip-mini", "layer4", "all")
-    assert origin["weights_sha256"] == load_model("clip-mini").provenance["weights_sha256"]
+    assert origin["provenance"]["weights_sha256"] == load_model("clip-mini").provenance["weights_sha256"]
 
 
 def test_percentile_is_the_share_of_units_as_active_that_do_less(measured, by_image):
@@ -167,7 +167,7 @@ def test_file_of_effects_scores_as_measuring_them_does(table, folder, measured, 
     for kind in kinds[2:]:
         mean = frame.loc[[f"star_{k}.png" for k in range(3)], f"{kind}_effect_336"].mean()
         assert row[f"effect_{kind}"] == pytest.approx(mean, rel=1e-6)
-    assert from_file.signature["causality"][0]["weights_sha256"] == model.provenance["weights_sha256"]
+    assert from_file.signature["causality"][0]["provenance"]["weights_sha256"] == model.provenance["weights_sha256"]
 
 
 def test_file_that_was_changed_after_it_was_written_is_refused(table, folder, tmp_path):

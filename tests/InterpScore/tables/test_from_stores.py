@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
@@ -208,6 +209,15 @@ def test_images_that_are_absent_or_broken_are_missing_as_blank_cells_are(measure
         f"({', '.join(f'{name}: truncated' for name in sorted(broken)[:3])}, … and 2 more); their activations are missing",
         "acts.zarr: 3 activations of a are not finite; they count as missing",
     ]
+
+
+def test_signature_of_a_store_names_its_own_path_and_hash_whatever_its_model_says(tmp_path):
+    (tmp_path / "complete.json").write_text("{}")
+    store = StoreInMemory(tmp_path, {"a": np.ones((2, 1))}, ["x", "y"])
+    store.identity |= {"path": "/there", "sha256": "ab", "layers": "none"}  # as earlier versions mixed them
+    (source,) = neurons_in_stores([store], [], {"0": "cat"}).signature()
+    assert (source["path"], source["layers"]) == (str(tmp_path), ["a"])
+    assert source["sha256"] == sha256_of(tmp_path / "complete.json")
 
 
 def test_an_activation_that_is_not_finite_is_NaN(measured):
