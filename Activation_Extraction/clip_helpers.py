@@ -126,9 +126,9 @@ def network_input(pixels_NHWC: Tensor, image_input: ImageInput, white: Literal[1
         white: the largest value of a pixel.
 
     Returns:
-        float32, N × C × H × W (a view, channels last in memory), or N × H × W × C for the layout NHWC.
+        float32, or float64 of float64, N × C × H × W (a view, channels last in memory), or N × H × W × C for the layout NHWC.
     """
-    x_NHWC = pixels_NHWC.float()
+    x_NHWC = pixels_NHWC if pixels_NHWC.dtype == torch.float64 else pixels_NHWC.float()
     # Divisors are tensors on the device, since CUDA would multiply by the inverse of a plain number.
     if image_input.value_range == "0-1" and white == 255:
         x_NHWC = x_NHWC / x_NHWC.new_tensor(255)

@@ -33,7 +33,7 @@ def dream(
     facet: Annotated[list[str] | None, typer.Option(help="Only this label becomes a facet; repeatable.", show_default="every label", rich_help_panel=PICTURES)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write <model>/<layer>/<unit>/*.png and the manifest to.")] = Path("renders"),
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
-    precision: Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Precision of the optimisation; images are always measured in fp32.", show_default="bf16 if the device supports it", rich_help_panel=RUNNING)] = None,
+    precision: Annotated[Literal["fp32", "bf16", "fp64"] | None, typer.Option(help="Precision of the optimisation; images are always measured in fp32. fp64 is slow, and makes renders comparable between ways to run a network.", show_default="bf16 if the device supports it", rich_help_panel=RUNNING)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.", rich_help_panel=RUNNING)] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Number of processor threads.", show_default="all", rich_help_panel=RUNNING)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,

@@ -114,7 +114,7 @@ def facet(reading: Objective, layer: str, probes_NM: Tensor) -> Objective:
         below, read_N = state.at(layer), reading.values(state)
         (gradient,) = torch.autograd.grad(read_N.sum(), below, retain_graph=True)
         exciting_NMP = (below * gradient).flatten(2).clamp(min=0)
-        along_N = torch.einsum("nmp,nm->n", exciting_NMP, probes_NM)
+        along_N = torch.einsum("nmp,nm->n", exciting_NMP, probes_NM.to(exciting_NMP))
         total_N = exciting_NMP.detach().sum((1, 2)).clamp(min=1e-12)
         # Entries of a probe of unit length are about 1/√M.
         share_N: Tensor = along_N / total_N * probes_NM.shape[1] ** 0.5

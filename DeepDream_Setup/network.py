@@ -25,7 +25,7 @@ class CutNetwork:
     Args:
         model: the model; it is not modified.
         layers: names, in either scheme; the first is the layer being rendered.
-        precision: see `prepare_network`; activations are fp32 in any case.
+        precision: see `prepare_network`; activations are fp32, or fp64 in fp64.
 
     Raises:
         InputError: as `prepare_network`.
@@ -34,6 +34,7 @@ class CutNetwork:
         layers: canonical names.
         units: number of units of the rendered layer.
         input_size: height and width of the images.
+        dtype: of the activations, and of images to optimise.
     """
 
     def __init__(self, model: Model, layers: Sequence[str], precision: str = "fp32") -> None:
@@ -43,6 +44,7 @@ class CutNetwork:
             self._rescuing = replace(self._network, network=_with_rescue(self._network.network))
         self.layers = self._network.layers
         self.units = self._network.reference[0].shape[1]
+        self.dtype = self._network.dtype
         self.input_size = model.image_input.height, model.image_input.width
 
     def __call__(self, x_NCHW: Tensor, *, rescue: bool = False) -> dict[str, Tensor]:

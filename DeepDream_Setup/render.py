@@ -92,7 +92,7 @@ def render_units(
         units: from `models.units.parse_units`.
         recipe: from `read_recipe`.
         seed: random seed.
-        precision: "fp32" or "bf16"; see `models.resources.best_precision`.
+        precision: "fp32", "bf16" or "fp64"; see `models.resources.best_precision`.
         statistics: of natural images at the rendered size; for MACO.
         probes: of facets; each unit gets one image per probe.
         advance: called after each step of a tile with its number of images.
@@ -118,7 +118,7 @@ def render_units(
         count = len(tile) * len(variants)
         rows = [min(first + i, len(units) - 1) for i in range(units_per_tile)]  # the last tile is padded to full size
         jobs = [(row, name, start) for row in rows for name, start in variants]
-        streams = [stream_of(seed, network.layers[0], units[row].name, name, start) for row, name, start in jobs]
+        streams = [stream_of(seed, units[row].name, name, start) for row, name, start in jobs]
         draws_TND = np.stack([stream.random((recipe.steps, DRAWS)) for stream in streams], axis=1)
         start_NCSS = np.stack([starts[start](stream, size) for stream, (_, _, start) in zip(streams, jobs)])
         vectors_NU = vectors[[row for row, _, _ in jobs]]
@@ -129,7 +129,7 @@ def render_units(
             objective = objective + recipe.objective["facet"] * facet(reading, network.layers[-1], probes_NM)
         with limited_threads(model.threads):
             x_NCSS, values_LN = optimise(
-                network, parametrization, objective, torch.from_numpy(start_NCSS).float().to(model.device),
+                network, parametrization, objective, torch.from_numpy(start_NCSS).to(model.device, network.dtype),
                 recipe.transforms, draws_TND, learning_rate=recipe.learning_rate, rescue_steps=recipe.rescue_steps,
                 stepped=partial(advance, count) if advance else None,
             )  # fmt: skip
@@ -212,6 +212,9 @@ def _objective(recipe: Recipe, vectors_NU: Tensor, images: int) -> Objective:
 
 
 def stream_of(seed: int, *names: str | None) -> np.random.Generator:
-    """A generator for one purpose, from the seed and the names that identify it, independent of all other draws."""
+    """A generator for one purpose, from the seed and the names that identify it, independent of all other draws.
+
+    The layer's name is none of them: a frozen graph has another for the same layer.
+    """
     text = "\0".join([str(seed), *(name or "" for name in names)])
     return np.random.default_rng(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint32))

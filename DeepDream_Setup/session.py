@@ -20,7 +20,7 @@ from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
-from Activation_Extraction.models.resources import best_precision, check_precision
+from Activation_Extraction.models.resources import DOUBLE, PRECISIONS, best_precision, check_precision
 from Activation_Extraction.models.units import Unit, layer_of_units, parse_units
 from DeepDream_Setup.facets import FacetProbes, train_probes
 from DeepDream_Setup.manifest import Picture, Renders
@@ -90,7 +90,7 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
     if layer is None:
         raise InputError("layer: none given; expected one (`interpscore models layers` lists them)")
     precision = request.precision or best_precision(model.device)
-    check_precision(precision, model.device)
+    check_precision(precision, model.device, (*PRECISIONS, DOUBLE))
     judge = Judge(model, layer, recipe.reading)
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)
@@ -154,7 +154,7 @@ class RenderingJob:
             [render.pixels_SSC for render in renders],
             directions([unit] * len(renders), self.judge.network.units),
             self.recipe.transforms,
-            _fresh_draws(self.seed, self.layer, renders),
+            _fresh_draws(self.seed, renders),
             None if natural is None else natural.best_U[[self.units.index(unit)] * len(renders)],
             None if natural is None else natural.thresholds,
         )
@@ -168,9 +168,9 @@ class RenderingJob:
         ]  # fmt: skip
 
 
-def _fresh_draws(seed: int, layer: str, tile: Sequence[Render]) -> NDArray[np.float64]:
+def _fresh_draws(seed: int, tile: Sequence[Render]) -> NDArray[np.float64]:
     """Of views that optimisation did not see."""
-    streams = [stream_of(seed, "fresh views", layer, each.unit.name, each.facet, each.start) for each in tile]
+    streams = [stream_of(seed, "fresh views", each.unit.name, each.facet, each.start) for each in tile]
     return np.stack([stream.random((VIEWS, DRAWS)) for stream in streams], axis=1)
 
 

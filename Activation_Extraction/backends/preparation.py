@@ -19,7 +19,7 @@ from Activation_Extraction.backends.plain_network import PlainNetwork, noise, ru
 from Activation_Extraction.base.errors import InputError, first_line
 from Activation_Extraction.clip_helpers import network_input
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.resources import check_precision
+from Activation_Extraction.models.resources import DOUBLE, PRECISIONS, check_precision
 from Activation_Extraction.models.surgery.pooling import check_pooling
 from Activation_Extraction.models.surgery.rewrite import (
     NotTraceableError,
@@ -47,6 +47,7 @@ class PreparedNetwork:
         network: an `fx.GraphModule`, or `plain` if the model cannot be traced.
         form: how it was prepared, in words.
         is_reduced: whether convolutions and matrix products run in bfloat16.
+        dtype: of batches and activations: float32, or float64 in fp64.
     """
 
     model: Model
@@ -56,13 +57,15 @@ class PreparedNetwork:
     network: nn.Module
     form: str
     is_reduced: bool
+    dtype: torch.dtype
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The pooled output of each layer, float32, for a batch as the image tower takes it."""
+        """The pooled output of each layer, of type `dtype`, for a batch as the image tower takes it."""
+        x = x.to(self.dtype)
         if self.model.image_input.layout == "NCHW":
             x = x.contiguous(memory_format=torch.channels_last)  # as the weights are
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.is_reduced, cache_enabled=False):
-            return tuple(a.float() for a in self.network(x))
+            return tuple(a.to(self.dtype) for a in self.network(x))
 
 
 def prepare_network(
@@ -80,7 +83,8 @@ def prepare_network(
         layers: names of layers.
         pooling: over the positions of a map, or the tokens of a sequence: "mean", "max", or "none" to keep them.
         precision: "fp32" keeps the precision of the weights; "bf16" runs convolutions and matrix products in bfloat16,
-            except for gradients at several layers of a network that cannot be traced.
+            except for gradients at several layers of a network that cannot be traced; "fp64", for gradients, runs all
+            in float64.
         rewrite: False runs the model unchanged, which needs no preparation and suits a few images.
         gradients: let gradients reach the images, and with several layers, the maps in between; weights get none.
 
@@ -92,11 +96,15 @@ def prepare_network(
     if not names:
         raise InputError("layers: none given; expected at least one")
     check_pooling(pooling)
-    check_precision(precision, model.device)
+    check_precision(precision, model.device, (*PRECISIONS, DOUBLE) if gradients else PRECISIONS)
     on_the_way = gradients and len(names) > 1
     assert pooling == "none" or not on_the_way, "no layer reads pooled maps, so they get no gradients"
     plain = PlainNetwork(model, names, pooling, on_the_way=on_the_way)
     x = network_input(torch.from_numpy(noise(model, 1)).to(model.device), model.image_input)
+    dtype = torch.float32
+    if precision == DOUBLE:
+        dtype = torch.float64
+        plain, x = copy.deepcopy(plain).double(), x.double()
     with running(model):
         reference = plain(x)
     if on_the_way and set(plain.axes.values()) != {(0, 1)}:
@@ -105,7 +113,7 @@ def prepare_network(
     reduced = precision == "bf16" and not (on_the_way and network is plain)
     if reduced and network is not plain:
         in_bfloat16(network)
-    prepared = PreparedNetwork(model, names, plain, reference, network, form, reduced)
+    prepared = PreparedNetwork(model, names, plain, reference, network, form, reduced, dtype)
     if reduced:
         check_close(prepared, x, prepared, "precision bf16", CLOSE)
     return prepared

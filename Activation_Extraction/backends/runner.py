@@ -80,7 +80,7 @@ class Runner:
         assert len(pixels_NHWC) == self.batch_size, f"{len(pixels_NHWC)} images for a batch of {self.batch_size}"
         with running(self.model):
             kept = self._network(_network_input(pixels_NHWC, self.model))
-            return {layer: value.cpu().numpy() for layer, value in zip(self.shapes, kept)}
+            return {layer: value.float().cpu().numpy() for layer, value in zip(self.shapes, kept)}
 
 
 def prepare_runner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
@@ -18,6 +18,9 @@ from Activation_Extraction.base.errors import InputError, shown
 
 PRECISIONS = ("fp32", "bf16")
 """Of convolutions and matrix products; sums are computed in fp32."""
+
+DOUBLE = "fp64"
+"""Everything in float64, of optimisations that are compared with one another: rounding grows from step to step."""
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -82,10 +85,10 @@ def best_precision(device: torch.device) -> str:
     return "bf16" if computes_bfloat16(device) else "fp32"
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise an `InputError` unless the device computes in this precision."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision: found {shown(precision)}; expected {' or '.join(PRECISIONS)}")
+def check_precision(precision: str, device: torch.device, precisions: Sequence[str] = PRECISIONS) -> None:
+    """Raise an `InputError` unless it is one of some precisions, and the device computes in it."""
+    if precision not in precisions:
+        raise InputError(f"precision: found {shown(precision)}; expected {' or '.join(precisions)}")
     if precision == "bf16" and not computes_bfloat16(device):
         raise InputError(
             f"precision bf16: this device ({device_description(device)}) has no fast bfloat16; expected precision fp32"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from Activation_Extraction.backends.preparation import prepare_network
 from Activation_Extraction.models import resources
 from Activation_Extraction.models.adapters import from_module
 from DeepDream_Setup.network import CutNetwork, rescuing_relu
@@ -79,6 +80,23 @@ def test_bf16_is_close_and_is_not_fp32(clip_mini):
     exact, close = (CutNetwork(clip_mini, ["block_4"], p)(x)["layer4"] for p in ("fp32", "bf16"))
     assert close.dtype == torch.float32
     assert 0 < float((exact - close).norm() / exact.norm()) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["small", "by_value"])
+@pytest.mark.parametrize("layers", [["relu2"], ["relu2", "relu1"]])
+def test_fp64_is_the_network_in_double_precision(kind, layers, request):
+    model, x = request.getfixturevalue(kind), images().double()
+    network = CutNetwork(model, layers, "fp64")
+    found = network(x)
+    model.module.double()
+    for layer in layers:
+        torch.testing.assert_close(found[layer], plain(model, x, layer), rtol=1e-12, atol=1e-12)
+    assert network.dtype == found["relu2"].dtype == torch.float64
+
+
+def test_fp64_is_of_gradients_alone(small):
+    with pytest.raises(InputError, match=r"^precision: found 'fp64'; expected fp32 or bf16$"):
+        prepare_network(small, ["relu2"], precision="fp64")
 
 
 def test_unit_of_a_frozen_graph_is_reached_as_in_the_network_it_was_made_of(clip_mini, tmp_path):

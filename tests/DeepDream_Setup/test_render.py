@@ -126,11 +126,22 @@ def test_every_key_of_a_recipe_has_an_effect(small, changes):
 
 def test_rescue_steps_bring_a_dead_unit_to_life(small):
     with torch.no_grad():
-        small.module.conv2.bias[4] = -1.5
+        small.module.conv2.bias[4] = -1.0
     dead, rescued = (
         rendered(small, "4", replace(QUICK, steps=40, rescue_steps=steps, learning_rate=0.2))[0] for steps in (0, 16)
     )
     assert dead.objective[-1] == 0 < rescued.objective[-1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_name_of_a_layer_changes_no_image(small, precision):
+    """Weights read from another file may give the same layer another name."""
+    names = ["conv1", "bn1", "relu1", "conv2", "relu2"]
+    other = model_of(nn.Sequential(*(small.module.get_submodule(name) for name in names)))
+    (one,) = pixels(rendered(small, "3", precision=precision))
+    (same,) = pixels(rendered(other, "3", layer="4", precision=precision))
+    np.testing.assert_array_equal(same, one)
+    assert np.ptp(one) > 20
 
 
 def test_diversity_makes_the_images_of_a_unit_differ(small):

@@ -20,15 +20,15 @@ def pooled(a: Tensor, axes: tuple[int, int], pooling: str) -> Tensor:
         pooling: of `POOLINGS`.
 
     Returns:
-        float32, (image, unit), or with "none" (image, unit, position…); sums are computed in float32.
+        float32, or float64 of float64, (image, unit), or with "none" (image, unit, position…); sums are of that type.
     """
     a = a.permute(*axes, *(axis for axis in range(a.ndim) if axis not in axes))
-    positions = tuple(range(2, a.ndim))
+    positions, kind = tuple(range(2, a.ndim)), torch.promote_types(a.dtype, torch.float32)
     if not positions or pooling == "none":
-        return a.to(torch.float32, copy=True)
+        return a.to(kind, copy=True)
     if pooling == "max":
-        return a.amax(positions).float()
-    return a.mean(positions, dtype=torch.float32)
+        return a.amax(positions).to(kind)
+    return a.mean(positions, dtype=kind)
 
 
 def check_pooling(name: str) -> None:
