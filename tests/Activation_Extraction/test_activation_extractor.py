@@ -304,7 +304,7 @@ def test_networks_own_preprocessing_is_the_default(tiny, folder):
     ("options", "said"),
     [
         ({"layer_name": "heat"}, "'heat'.*head"),
-        ({"layer_name": "total"}, "layer 'total' of tiny-net"),
+        ({"layer_name": "total"}, "layer 'total': output"),
         ({"model_type": "tiny-nett"}, "no model 'tiny-nett'; nearest: tiny-net"),
         ({"pooling": "maxx"}, r"pooling: found 'maxx'; expected mean, max or none \(did you mean 'max'\?\)"),
         ({"preprocessing": "clipp"}, r"preset: found 'clipp'; expected clip or published \(did you mean 'clip'\?\)"),

@@ -139,7 +139,7 @@ def test_origin_names_model_layer_units_and_interventions(layer):
     about = about_measurement(layer, KINDS)
     assert (about["model"], about["layer"], about["units"]) == ("small", LAYER, "all")
     assert about["interventions"] == list(KINDS)
-    assert len(about["state_sha256"]) == 64
+    assert len(about["provenance"]["state_sha256"]) == 64
 
 
 def test_grey_pictures_of_any_mode_are_read(layer):
