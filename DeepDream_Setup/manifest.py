@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,9 +67,13 @@ class Renders:
             self._held = stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        with self._held:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
             self.content = self._commit()
+        finally:
+            self._held.__exit__(kind, error, trace)
 
     def _record_older(self, held: Mapping[str, Any]) -> None:
         """Record the units of a manifest that was written before units were recorded one by one."""

@@ -105,7 +105,8 @@ def test_a_run_that_is_stopped_lists_what_is_done(dream, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Renders, "add", stopped)
-    assert dream("--units", "0:9")[0] == 130
+    code, _, err = dream("--units", "0:9")
+    assert (code, err.splitlines()[-1]) == (130, "stopped; the same command resumes")
     assert list(manifest(tmp_path)["units"]) == ["0"]
 
 
