@@ -137,7 +137,7 @@ def _numbers(entry: dict[str, Any]) -> str:
 def _print_report(report: Report) -> None:
     done = f"{report.made:,} units rendered"
     if report.made:
-        done += f" in {report.seconds:.0f} s ({report.seconds / report.made:.2g} s a unit)"
+        done += f" in {report.seconds:.0f} s ({report.seconds / report.made:,.1f} s each)"
     if report.found:
         done += f", {report.found:,} were there"
     print(f"{report.folder}: {done}")

@@ -1,8 +1,8 @@
 """Rendering of many units: images optimised until their units respond most.
 
-Images are optimised in tiles of a fixed number, because kernels may round differently for other batch sizes and Adam
-would amplify that. Random numbers come from one stream for each (seed, layer, unit, image). So a unit's image depends
-neither on how many units are rendered nor on which.
+Images are optimised in tiles of one size, since kernels may round differently for other batch sizes and Adam amplifies
+that. Random numbers come from one stream for each (seed, unit, image). So a unit's image depends neither on which other
+units are rendered nor on their order, and on their number only as the batch size rounds.
 
 Shapes: N images of a tile, C = 3 colours, S pixels per side, U units.
 """
@@ -82,6 +82,7 @@ def render_units(
     precision: str = "fp32",
     statistics: ImageStatistics | None = None,
     probes: FacetProbes | None = None,
+    together: int | None = None,
     advance: Advance | None = None,
 ) -> Iterator[list[Render]]:
     """Render units, tile by tile.
@@ -95,6 +96,7 @@ def render_units(
         precision: "fp32", "bf16" or "fp64"; see `models.resources.best_precision`.
         statistics: of natural images at the rendered size; for MACO.
         probes: of facets; each unit gets one image per probe.
+        together: units a tile; those that `units_together` gives if it is None.
         advance: called after each step of a tile with its number of images.
 
     Yields:
@@ -112,11 +114,11 @@ def render_units(
     variants = [(name, start) for name in (probes.names if probes else [None]) for start in recipe.starts]
     starts = {name: start_named(name) for name in recipe.starts}
     vectors = directions(units, network.units).to(model.device)
-    units_per_tile = max(1, TILE // len(variants))
-    for first in range(0, len(units), units_per_tile):
-        tile = units[first : first + units_per_tile]
+    together = together or units_together(len(units), len(variants))
+    for first in range(0, len(units), together):
+        tile = units[first : first + together]
         count = len(tile) * len(variants)
-        rows = [min(first + i, len(units) - 1) for i in range(units_per_tile)]  # the last tile is padded to full size
+        rows = [min(first + i, len(units) - 1) for i in range(together)]  # the last tile is padded to full size
         jobs = [(row, name, start) for row in rows for name, start in variants]
         streams = [stream_of(seed, units[row].name, name, start) for row, name, start in jobs]
         draws_TND = np.stack([stream.random((recipe.steps, DRAWS)) for stream in streams], axis=1)
@@ -138,6 +140,16 @@ def render_units(
             Render(units[row], start, name, pixels[i], tuple(values_LN[:, i].tolist()))
             for i, (row, name, start) in enumerate(jobs[:count])
         ]
+
+
+def units_together(n_units: int, n_variants: int) -> int:
+    """Units a tile: as many tiles as `TILE` needs, and all about equally full.
+
+    >>> units_together(1, 1), units_together(9, 1), units_together(2560, 1), units_together(5, 3)
+    (1, 5, 8, 2)
+    """
+    n_tiles = -(-n_units // max(1, TILE // n_variants))
+    return -(-n_units // max(1, n_tiles))
 
 
 def optimise(

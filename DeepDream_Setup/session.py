@@ -29,7 +29,7 @@ from DeepDream_Setup.objectives import directions
 from DeepDream_Setup.parametrization import ImageStatistics, image_statistics
 from DeepDream_Setup.quality import VIEWS, Judge, NaturalImages, as_images, batches_of
 from DeepDream_Setup.recipes import Recipe, read_recipe
-from DeepDream_Setup.render import Render, render_units, stream_of
+from DeepDream_Setup.render import Render, render_units, stream_of, units_together
 from DeepDream_Setup.starts import start_named
 from DeepDream_Setup.transforms import DRAWS, plainly, resample
 
@@ -109,7 +109,7 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
             if natural is not None:
                 renders.note("natural_images", {"images": natural.images, "thresholds": asdict(natural.thresholds)})
             job = RenderingJob(model, layer, recipe, request.seed, precision, judge, units, natural, statistics, facets)
-            steps = len(missing) * len(recipe.starts) * (len(facets.probes.names) if facets else 1) * recipe.steps
+            steps = len(missing) * job.variants * recipe.steps
             with image_progress("Rendering", steps, shown=progress, counted="steps") as advance:
                 engine([job], missing, renders.add, advance)
         seconds = time.monotonic() - started
@@ -123,7 +123,7 @@ class RenderingJob:
     """The job whose parts are units: see `render_units`.
 
     Attributes:
-        units: all that natural images were measured with.
+        units: all that are asked for; natural images were measured with them, and they decide how many are rendered together.
     """
 
     model: Model
@@ -137,11 +137,17 @@ class RenderingJob:
     statistics: ImageStatistics | None
     facets: _Facets | None
 
+    @property
+    def variants(self) -> int:
+        """Images a unit."""
+        return len(self.recipe.starts) * (len(self.facets.probes.names) if self.facets else 1)
+
     def compute(self, parts: Iterator[Unit], advance: Advance) -> Generator[tuple[Unit, list[Picture]]]:
         """Render units, as many together as fit a tile, and measure each unit's images."""
         tiles = render_units(
             self.model, self.layer, list(parts), self.recipe, seed=self.seed, precision=self.precision,
-            statistics=self.statistics, probes=self.facets.probes if self.facets else None, advance=advance,
+            statistics=self.statistics, probes=self.facets.probes if self.facets else None,
+            together=units_together(len(self.units), self.variants), advance=advance,
         )  # fmt: skip
         for tile in tiles:
             for unit, renders in groupby(tile, lambda render: render.unit):

@@ -131,7 +131,7 @@ def _print_report(report: MeasurementReport, lost: int) -> None:
         f"{report.path}: {report.images:,} images × {report.units:,} units of {about['layer']} of {about['model']}, "
         f"{', '.join(about['interventions'])}"
     )
-    print(f"by the {about['method']}" if report.computed else "already complete; nothing measured")
+    print(f"method: {about['method']}" if report.computed else "already complete; nothing measured")
     for remark in report.remarks:
         print(f"note: {remark}")
     if lost:

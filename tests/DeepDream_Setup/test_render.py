@@ -55,13 +55,26 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
     assert float((x[0] - wanted).abs().max()) < 0.02
 
 
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=[pytest.mark.slow, needs_bfloat16])])
-def test_image_is_the_same_alone_and_among_64(clip_mini, precision):
+@pytest.mark.parametrize(
+    ("precision", "together"),
+    [("fp32", 8), ("fp64", None), pytest.param("bf16", 8, marks=[pytest.mark.slow, needs_bfloat16])],
+)
+def test_image_is_the_same_alone_and_among_64(clip_mini, precision, together):
     recipe = Recipe(steps=2, transforms=VIEWS)
     among = rendered(clip_mini, "0:64", recipe, "block_4", precision=precision)
-    alone = rendered(clip_mini, "41", recipe, "block_4", precision=precision)
+    alone = rendered(clip_mini, "41", recipe, "block_4", precision=precision, together=together)
     assert np.abs(pixels(among[41:42]) / 255 - pixels(alone) / 255).max() <= 1e-4
     assert among[41].objective == pytest.approx(alone[0].objective, rel=1e-4)
+
+
+def test_no_more_is_rendered_than_is_asked_for(small, monkeypatch):
+    batches = []
+    run = CutNetwork.__call__
+    monkeypatch.setattr(CutNetwork, "__call__", lambda self, x, **more: batches.append(len(x)) or run(self, x, **more))
+    for units, starts, batch in [("2", ["grey"], 1), ("0,1,2", ["grey"], 3), ("2", ["fourier", "grey"], 2)]:
+        rendered(small, units, QUICK.with_starts(starts))
+        assert set(batches) == {batch}
+        batches.clear()
 
 
 def test_same_seed_gives_the_same_image_and_another_seed_another(small):
