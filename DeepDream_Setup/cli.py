@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from Activation_Extraction.base.text import say
+
 if TYPE_CHECKING:
     from DeepDream_Setup.session import Report
 
@@ -81,17 +83,18 @@ def check(
     entries = [entry for unit in content["units"].values() for entry in unit]
     if not quiet:
         natural = content.get("natural_images")
-        print(f"{content['model']} {content['layer']}: {len(content['units']):,} units, {len(entries):,} images")
-        print(summary(entries))
+        say(f"{content['model']} {content['layer']}: {len(content['units']):,} units, {len(entries):,} images")
+        for line in summary(entries):
+            say(line)
         if natural:
             limits = ", ".join(f"{name} {value:.3g}" for name, value in natural["thresholds"].items())
-            print(f"thresholds from {natural['images']:,} natural images: {limits}")
+            say(f"thresholds from {natural['images']:,} natural images: {limits}")
     for entry in entries:
         if entry["flags"]:
-            print(f"{entry['file']}: {', '.join(entry['flags'])}  ({_numbers(entry)})")
+            say(f"{entry['file']}: {', '.join(entry['flags'])}  ({_numbers(entry)})")
 
 
-def summary(entries: list[dict[str, Any]]) -> str:
+def summary(entries: list[dict[str, Any]]) -> list[str]:
     """Three lines: images of live units that exceed the best natural image, images that match their facet, flags.
 
     A unit is live if some natural image activates it. An image matches its facet if no other image of its unit, from the
@@ -123,7 +126,7 @@ def summary(entries: list[dict[str, Any]]) -> str:
     clean = sum(not entry["flags"] for entry in entries)
     flagged = ", ".join(f"{count:,} {flag}" for flag, count in counts.most_common())
     lines.append(f"{clean:,} without a flag" + (f"; {flagged}" if flagged else ""))
-    return "\n".join(lines)
+    return lines
 
 
 def _numbers(entry: dict[str, Any]) -> str:
@@ -140,7 +143,8 @@ def _print_report(report: Report) -> None:
         done += f" in {report.seconds:.0f} s ({report.seconds / report.made:,.1f} s each)"
     if report.found:
         done += f", {report.found:,} were there"
-    print(f"{report.folder}: {done}")
+    say(f"{report.folder}: {done}")
     for remark in report.remarks:
-        print(f"note: {remark}")
-    print(summary(report.entries))
+        say(f"note: {remark}")
+    for line in summary(report.entries):
+        say(line)

@@ -25,6 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from Activation_Extraction.base.errors import InputError, InterpScoreError, MissingPackageError, first_line
 from Activation_Extraction.base.extras import naming_extras
+from Activation_Extraction.base.text import say
 
 ENTRY_POINT_GROUP = "interpscore.commands"
 WRONG_INPUT, BUG, STOPPED, PIPE_CLOSED = 2, 70, 130, 141
@@ -79,7 +80,7 @@ app = typer.Typer(cls=RoomCommands, no_args_is_help=True, add_completion=False, 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"interpscore {version('interpscore')}")
+        say(f"interpscore {version('interpscore')}")
         raise typer.Exit
 
 
@@ -146,16 +147,16 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
 def stopped(error: BaseException) -> NoReturn:
     """Say that an interrupt ended the command, and whether the same command resumes."""
     notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", ())]
-    print("; ".join(["stopped", *dict.fromkeys(notes)]), file=sys.stderr)
+    say("; ".join(["stopped", *dict.fromkeys(notes)]), error=True)
     sys.exit(STOPPED)
 
 
 def fail(problems: list[str], debug: bool = False) -> NoReturn:
     """Print each problem as one line and exit with the code for wrong input."""
     if debug:
-        traceback.print_exc()
+        _say_traceback()
     for problem in problems:
-        print(f"error: {' '.join(str(problem).splitlines())}", file=sys.stderr)
+        say(f"error: {problem}", error=True)
     sys.exit(WRONG_INPUT)
 
 
@@ -163,15 +164,20 @@ def _report_bug(error: Exception, arguments: list[str], debug: bool) -> NoReturn
     """Say in one line that an error is a bug, and leave its traceback in a file to send."""
     made_with = f"interpscore {version('interpscore')}, Python {platform.python_version()}, {platform.platform()}"
     if debug:
-        traceback.print_exc()
+        _say_traceback()
         left = made_with
     else:
         handle, path = tempfile.mkstemp(prefix="interpscore-bug-", suffix=".txt")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{made_with}\narguments: {arguments}\n\n{''.join(traceback.format_exception(error))}")
         left = f"please report it with {path} ({DEBUG} shows what is in it)"
-    print(f"error: this is a bug in interpscore: {type(error).__name__}: {first_line(error)}; {left}", file=sys.stderr)
+    say(f"error: this is a bug in interpscore: {type(error).__name__}: {first_line(error)}; {left}", error=True)
     sys.exit(BUG)
+
+
+def _say_traceback() -> None:
+    for line in traceback.format_exc().splitlines():
+        say(line, error=True)
 
 
 @contextmanager

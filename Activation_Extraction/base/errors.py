@@ -1,12 +1,15 @@
 """The errors that every room raises; the command line prints each problem as one line.
 
+Messages may hold names from outside, so all of them are printable (`base.text`), wherever they end up.
+
 InterpScoreError
 ├── InputError (also a ValueError)   wrong input; lists every problem found; exit code 2
 ├── OutputError                      a result that cannot be written; exit code 2
 ├── MissingPackageError (ImportError) a package of an extra is not installed; exit code 2
 └── DownloadError                    a file that no server provided completely, with the right hash; exit code 2
 
-UnreadableImageWarning               lists images that could not be read; their rows are NaN
+InterpScoreWarning (a UserWarning)
+└── UnreadableImageWarning           lists images that could not be read; their rows are NaN
 """
 
 from __future__ import annotations
@@ -16,17 +19,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from Activation_Extraction.base.text import printable
+
 
 class InterpScoreError(Exception):
     """Base of every error this library raises on purpose."""
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class InputError(InterpScoreError, ValueError):
     """Wrong input. `problems` has one line for each."""
 
     def __init__(self, problems: str | Iterable[object]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else [str(p) for p in problems]
-        super().__init__("\n".join(self.problems))
+        self.problems = list(map(printable, [problems] if isinstance(problems, str) else problems))
+        super().__init__(*self.problems)
 
 
 class OutputError(InterpScoreError):
@@ -41,7 +49,14 @@ class DownloadError(InterpScoreError):
     """A file that no server provided completely, with the right hash; the message says how else to get it."""
 
 
-class UnreadableImageWarning(UserWarning):
+class InterpScoreWarning(UserWarning):
+    """Base of every warning this library gives."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(message))
+
+
+class UnreadableImageWarning(InterpScoreWarning):
     """Lists images that could not be read; their rows are NaN."""
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from Activation_Extraction.base.text import console, say
+
 Advance = Callable[[int], None]
 """Called with the number of images (or other items) completed since the last call."""
 
@@ -68,7 +70,6 @@ def stage_progress(*, shown: bool = True) -> Iterator[StageProgress | None]:
 def _bars(counted: str) -> Any:
     """A group of progress bars; Rich is imported here, since most commands finish without one."""
     from rich import progress as rich
-    from rich.console import Console
     from rich.text import Text
 
     class Speed(rich.ProgressColumn):
@@ -77,7 +78,7 @@ def _bars(counted: str) -> Any:
             return Text(text, style="progress.data.speed")
 
     columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()
-    options: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "speed_estimate_period": 60}
+    options: dict[str, Any] = {"console": console(stderr=True), "transient": True, "speed_estimate_period": 60}
     return rich.Progress(*columns, Speed(), rich.TimeRemainingColumn(), **options)
 
 
@@ -99,7 +100,7 @@ class _Lines:
         left = duration((self._total - self.done) / speed)
         line = f"{self._description}: {self.done:,} of {self._total:,}{self._counted}"
         rate = f"{speed:,.1f}{self._counted}/s, " if self._counted else ""
-        print(f"{line}, {rate}{left} left", file=sys.stderr, flush=True)  # noqa: T201
+        say(f"{line}, {rate}{left} left", error=True)
 
 
 def duration(seconds: float) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from Activation_Extraction.base.errors import InputError, listed_up_to
+from Activation_Extraction.base.text import say
 
 if TYPE_CHECKING:
     from Activation_Extraction.extract_full_layer_activations import ExtractionReport
@@ -80,7 +80,7 @@ def extract(
     exported = export_npz(report.store, export) if export is not None else ()
     lines = [f"not read: {line}" for line in report.unreadable]
     for line in listed_up_to(lines, _SHOWN_ERRORS, "more in the column error of images.parquet"):
-        print(line, file=sys.stderr)
+        say(line, error=True)
     if not quiet:
         _print_report(report, [str(path) for path in exported])
     raise typer.Exit(PARTIAL if report.unreadable else 0)
@@ -104,15 +104,15 @@ def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -
     with image_progress("Verifying", len(store), shown=not quiet) as advance:
         problems = verify(path, images, repair=repair, advance=advance)
     for problem in problems:
-        print(f"damaged: {problem}", file=sys.stderr)
+        say(f"damaged: {problem}", error=True)
     missing = sum(len(shard.rows) for shard in store.missing_shards())
     if not quiet:
         state = "complete" if store.is_complete else f"unfinished: {missing:,} images are still to be computed"
         also = f", and those of {len(store):,} images" if images is not None else ""
-        print(f"{path}: {state}; " + (f"{len(problems)} problems" if problems else f"all hashes right{also}"))
+        say(f"{path}: {state}; " + (f"{len(problems)} problems" if problems else f"all hashes right{also}"))
         if problems:
             how = "Run" if repair else "Add --repair, then run"
-            print(f"{how} the command that made the store again; it recomputes damaged shards.")
+            say(f"{how} the command that made the store again; it recomputes damaged shards.")
     return PARTIAL if problems or missing else 0
 
 
@@ -120,26 +120,26 @@ def _print_report(report: ExtractionReport, exported: list[str]) -> None:
     store = report.store
     size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     layers = ", ".join(f"{name} ({'×'.join(map(str, shape))})" for name, shape in store.shapes.items())
-    print(f"{store.path}: {len(store):,} images × {layers}, {size / 1e6:,.1f} MB")
+    say(f"{store.path}: {len(store):,} images × {layers}, {size / 1e6:,.1f} MB")
     if report.computed:
         speed = report.computed / report.seconds
-        print(
+        say(
             f"{report.computed:,} images computed at {speed:,.1f} images/s, {report.batch_size} at a time, "
             f"by {store.identity['backend']} in {store.identity['precision']}"
         )
     else:
-        print("already complete; nothing computed")
+        say("already complete; nothing computed")
     for layer in store.layers:
         statistics = store.statistics(layer)
         silent = int((statistics.maximum_U <= 0).sum())
-        print(
+        say(
             f"{layer}: mean activation {statistics.mean_U.mean():.4g}, {silent:,} of {len(statistics.mean_U):,} units never active"
         )
     if exported:
-        print(f"Exported: {' and '.join(exported)}")
+        say(f"Exported: {' and '.join(exported)}")
     for remark in report.remarks:
-        print(f"note: {remark}")
-    print(
+        say(f"note: {remark}")
+    say(
         f"{len(report.unreadable):,} of {len(store):,} images could not be read; their rows are NaN"
         if report.unreadable
         else "every image was read"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from Activation_Extraction.base.errors import InputError, resumable, shown
+from Activation_Extraction.base.text import console, say
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
@@ -53,7 +54,7 @@ def list_models() -> None:
     rows += [(spec.name, _state(spec), spec.about) for spec in available_models().values()]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, state, about in rows:
-        print(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {about}")
+        say(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {about}")
 
 
 @models_app.command()
@@ -75,7 +76,7 @@ def layers(
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for layer_name, shape, others in rows:
-        print(f"{layer_name:<{widths[0]}}  {shape:>{widths[1]}}  {others}".rstrip())
+        say(f"{layer_name:<{widths[0]}}  {shape:>{widths[1]}}  {others}".rstrip())
 
 
 @models_app.command()
@@ -107,17 +108,17 @@ def download(
     if to is not None and not to.is_dir():
         raise InputError(f"--to {to}: no such folder; expected an existing folder")
     if not files and not quiet:
-        print(f"{name} comes with its package; nothing to download")
+        say(f"{name} comes with its package; nothing to download")
     for file in files:
         on_trust = expected_sha256(file) is None and sha256 is None
         stated = None if file is VOCABULARY else sha256
         with resumable(), _progress(quiet) as progress:
             path = fetch(file, to=to, sha256=stated, progress=progress)
         if not quiet:
-            print(f"{path}: {file.about}")
+            say(f"{path}: {file.about}")
         if on_trust:
             recorded = f"{expected_sha256(file)} of this first download is recorded, and later ones must match it"
-            print(f"note: no SHA-256 is published for {file.name}; {recorded}", file=sys.stderr)
+            say(f"note: no SHA-256 is published for {file.name}; {recorded}", error=True)
 
 
 @models_app.command()
@@ -136,12 +137,12 @@ def check(
             raise InputError(f"--sha256: found with the name {shown(name)}; expected it with the path of a file")
         files = _files(name, None, every=True)
         if not files:
-            print(f"{name} comes with its package")
+            say(f"{name} comes with its package")
             return
         here = [file.kind for file in files if _is_intact(file)]
         only_merges = set(here) == {"vocabulary"} and len(files) > 1
         raise typer.Exit(1 if not here or only_merges else 0)
-    print(_what_it_is(Path(name), sha256))
+    say(_what_it_is(Path(name), sha256))
 
 
 def _state(spec: ModelSpec) -> str:
@@ -201,12 +202,12 @@ def _is_intact(file: WeightsFile) -> bool:
 
     path = find_weights(file)
     if path is None:
-        print(f"{file.name}: not on this machine; {how_to_get(file)}")
+        say(f"{file.name}: not on this machine; {how_to_get(file)}")
         return False
     digest, expected = sha256_of(path), expected_sha256(file)
     if digest != expected:
         raise InputError(f"{path}: SHA-256 {digest}; expected {expected}: remove it, or download it again")
-    print(f"{path}: intact, SHA-256 {digest}{'' if file.sha256 else ', as recorded at the first download'}")
+    say(f"{path}: intact, SHA-256 {digest}{'' if file.sha256 else ', as recorded at the first download'}")
     return True
 
 
@@ -233,10 +234,9 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
         yield None if quiet else _Lines()
         return
     from rich import progress as rich
-    from rich.console import Console
 
     columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn()
-    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console(stderr=True)) as bars:
         tasks: dict[str, rich.TaskID] = {}
 
         def advance(name: str, done: int, total: int | None) -> None:
@@ -259,4 +259,4 @@ class _Lines:
             return
         self._printed = step
         of = f" of {total / 1e6:,.1f} MB, {done / total:.0%}" if total else " MB"
-        print(f"{name}: {done / 1e6:,.1f}{of}", file=sys.stderr)
+        say(f"{name}: {done / 1e6:,.1f}{of}", error=True)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
 
+from Activation_Extraction.base.text import printable
 from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError, bytes_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -77,13 +78,9 @@ def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
 def name_of(source: object, position: int | None = None) -> str:
     """A source's name in messages: one printable line, whatever characters a file name has."""
     if isinstance(source, str | os.PathLike):
-        return _printable(os.fsdecode(source))
+        return printable(os.fsdecode(source)) or "''"
     place = "" if position is None else f"image {position}, "
     return f"{place}{type(source).__name__}"
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() and text else repr(text)
 
 
 COMPLETE = f"a complete file: {AN_IMAGE}"
@@ -186,8 +183,7 @@ def _decoded(opened: Callable[[], Image.Image], name: str, max_pixels: int) -> I
         except (ImageError, UnidentifiedImageError):
             raise
         except Exception as error:  # a damaged file can break a decoder anywhere, in any way
-            reason = _printable(str(error) or type(error).__name__)
-            raise ImageError(name, f"cut off or damaged ({reason})", COMPLETE) from None
+            raise ImageError(name, f"cut off or damaged ({str(error) or type(error).__name__})", COMPLETE) from None
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:

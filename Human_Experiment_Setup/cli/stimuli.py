@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from Activation_Extraction.base.text import say
 
 if TYPE_CHECKING:
     from Human_Experiment_Setup.stimuli.build import BuildReport
@@ -91,9 +92,9 @@ def build(
         progress=not quiet,
     )  # fmt: skip
     for row in report.not_reached[:_SHOWN]:
-        print(f"not reached: {_missed(row)}", file=sys.stderr)
+        say(f"not reached: {_missed(row)}", error=True)
     if len(report.not_reached) > _SHOWN:
-        print(f"… and {len(report.not_reached) - _SHOWN:,} more: reached is false in images.csv", file=sys.stderr)
+        say(f"… and {len(report.not_reached) - _SHOWN:,} more: reached is false in images.csv", error=True)
     if not quiet:
         _print_report(report)
     raise typer.Exit(PARTIAL if report.not_reached else 0)
@@ -117,9 +118,9 @@ def check(
     with image_progress("Checking", len(rows), shown=not quiet) as advance:
         problems = check_stimuli(folder, advance)
     for problem in problems:
-        print(f"damaged: {problem}", file=sys.stderr)
+        say(f"damaged: {problem}", error=True)
     if not quiet:
-        print(
+        say(
             f"{folder}: {len(rows):,} pictures; "
             + (f"{len(problems)} problems" if problems else "all as images.csv says")
         )
@@ -134,13 +135,15 @@ def protocols(
 
     [bold]interpscore stimuli protocols noise > mine.yaml[/bold]
     """
+    from Activation_Extraction.base.files import read_bytes
     from Human_Experiment_Setup.stimuli.protocol import available_protocols, protocol_path, read_protocol
 
     if name is not None:
-        print(protocol_path(name).read_text(encoding="utf-8"), end="")
+        for line in read_bytes(protocol_path(name)).decode().splitlines():
+            say(line)
         return
     for each in available_protocols():
-        print(f"{each:<12}{read_protocol(each).about}")
+        say(f"{each:<12}{read_protocol(each).about}")
 
 
 def _missed(row: dict[str, str]) -> str:
@@ -177,14 +180,14 @@ def _print_report(report: BuildReport) -> None:
         lines = [line[:-1] for line in lines]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     there = (
         f"{len(report.rows) - report.made:,} were there already" if report.made < len(report.rows) else "all made now"
     )
-    print(f"{report.folder}: {len(report.rows):,} pictures, {there}; look at {report.folder / 'contact_sheet.html'}")
+    say(f"{report.folder}: {len(report.rows):,} pictures, {there}; look at {report.folder / 'contact_sheet.html'}")
     for remark in report.remarks:
-        print(f"note: {remark}")
+        say(f"note: {remark}")
     kinds = {row["level"]: row["kind"] for row in report.rows}
     scored = " ".join(f"{level}={kind}" for level, kind in kinds.items() if kind in ("adversarial", "synthetic"))
     if scored:
-        print(f"For `interpscore score`: --level-kinds '{scored}'")
+        say(f"For `interpscore score`: --level-kinds '{scored}'")

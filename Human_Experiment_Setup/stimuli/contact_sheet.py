@@ -6,7 +6,6 @@ the concept's unit relative to the clean version, or to the mean of the concept'
 
 from __future__ import annotations
 
-import html
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice, zip_longest
@@ -17,6 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from Activation_Extraction.base.text import in_html, printable
 from Human_Experiment_Setup.stimuli.protocol import AdversarialLevel, BenignLevel, Level, Protocol
 
 Row = Mapping[str, str]
@@ -68,7 +68,7 @@ def draw(folder: Path, protocol: Protocol, rows: Sequence[Row], seed: int) -> Im
         y = top + line * (step + CAPTION)
         if concept != before:
             pen.line((MARGIN, y - GAP // 2 - 1, width - MARGIN, y - GAP // 2 - 1), LINE)
-            pen.text((MARGIN, y), concept, INK, bold)
+            pen.text((MARGIN, y), printable(concept), INK, bold)
             pen.text((MARGIN, y + 24), unit and f"unit {unit}", SOFT, plain)
         before = concept
         for column, cell in enumerate(cells):
@@ -94,7 +94,7 @@ def _draw_cell(
 
 def page(protocol: Protocol, rows: Sequence[Row], seed: int) -> str:
     """The contact sheet as HTML, with all pictures; it needs only the files next to it."""
-    said = html.escape
+    said = in_html
     relative = relative_activations(rows)
     heads = "".join(
         f"<th>Level {number}<small>{'<br>'.join(map(said, _heading(level)))}</small></th>"
@@ -192,8 +192,8 @@ def _cell(cell: Row | None, relative: Mapping[str, float]) -> str:
     share = relative.get(cell["image"])
     alarm = ' class="alarm"' if cell["reached"] == "false" else ""
     bar = "" if share is None else f'<b>{share:.0%}</b><i style="background-size: {100 * min(share, 1):.0f}% 100%"></i>'
-    source = html.escape(f"{cell['source']}: {cell['method'] or 'clean'}", quote=True)
+    source = in_html(f"{cell['source']}: {cell['method'] or 'clean'}")
     return (
-        f'<td><figure><img loading="lazy" src="{cell["image"]}" title="{source}" alt="{source}">'
-        f"<figcaption{alarm}>{html.escape(_measured(cell))}{bar}</figcaption></figure></td>"
+        f'<td><figure><img loading="lazy" src="{in_html(cell["image"])}" title="{source}" alt="{source}">'
+        f"<figcaption{alarm}>{in_html(_measured(cell))}{bar}</figcaption></figure></td>"
     )

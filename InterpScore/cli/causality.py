@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from Activation_Extraction.base.errors import listed_up_to
+from Activation_Extraction.base.text import say
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def causality(
     for line in listed_up_to(
         [f"unreadable: {why}" for why in report.unreadable], _SHOWN_LINES, "more in the column error"
     ):
-        print(line, file=sys.stderr)
+        say(line, error=True)
     if not quiet:
         for line in listed_up_to([f"missing: {name} of {table}" for name in lost], _SHOWN_LINES):
-            print(line)
+            say(line)
         _print_report(report, len(lost))
     raise typer.Exit(PARTIAL if report.unreadable or lost else 0)
 
@@ -127,14 +127,14 @@ def _units(text: str, count: int) -> list[int] | None:
 
 def _print_report(report: MeasurementReport, lost: int) -> None:
     about = report.about
-    print(
+    say(
         f"{report.path}: {report.images:,} images × {report.units:,} units of {about['layer']} of {about['model']}, "
         f"{', '.join(about['interventions'])}"
     )
-    print(f"method: {about['method']}" if report.computed else "already complete; nothing measured")
+    say(f"method: {about['method']}" if report.computed else "already complete; nothing measured")
     for remark in report.remarks:
-        print(f"note: {remark}")
+        say(f"note: {remark}")
     if lost:
-        print(f"{lost:,} of {report.images + lost:,} clean images of the table are missing")
+        say(f"{lost:,} of {report.images + lost:,} clean images of the table are missing")
     unreadable = f"{len(report.unreadable):,} of {report.images:,} images could not be read; their rows are empty"
-    print(unreadable if report.unreadable else "every image was read")
+    say(unreadable if report.unreadable else "every image was read")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from Activation_Extraction.base.progress import stage_progress
+from Activation_Extraction.base.text import as_csv, console, in_markup, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,23 +42,20 @@ def sanity(
         checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
     _print_checks(checks)
     if not network:
-        print("skipped the checks on a network: torch is not installed (pip install 'interpscore[models]')")
+        say("skipped the checks on a network: torch is not installed (pip install 'interpscore[models]')")
     failed = failures(checks)
-    print(f"{len(checks)} checks, {int(checks['required'].sum())} required; required checks that fail: {len(failed)}")
+    say(f"{len(checks)} checks, {int(checks['required'].sum())} required; required checks that fail: {len(failed)}")
     if output is not None:
-        write_together({output: checks.to_csv(index=False, lineterminator="\n")})
+        write_together({output: as_csv(checks, index=False)})
     raise typer.Exit(1 if len(failed) else 0)
 
 
 def _print_checks(checks: pd.DataFrame) -> None:
     """Each check, with verdict and figure of each way of scoring."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console(soft_wrap=True)
     for (section, check), rows in checks.groupby(["section", "check"], sort=False):
-        console.print(f"[bold]{section}  {escape(check)}[/bold]")
+        shown.print(f"[bold]{section}  {in_markup(check)}[/bold]")
         for row in rows.itertuples():
             failed = "[bold red]FAIL[/bold red] " if row.required else "[yellow]fails[/yellow]"
-            verdict, expected = "[green]pass[/green] " if row.passed else failed, escape(row.expected)
-            console.print(f"     {row.variant:<13} {verdict} {escape(row.figure)}  [dim](expected: {expected})[/dim]")
+            verdict, expected = "[green]pass[/green] " if row.passed else failed, in_markup(row.expected)
+            shown.print(f"     {row.variant:<13} {verdict} {in_markup(row.figure)}  [dim](expected: {expected})[/dim]")

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from Activation_Extraction.base.progress import stage_progress
+from Activation_Extraction.base.text import console, in_markup, say
 from InterpScore.errors import InputError
 from InterpScore.metric import metrics
 from InterpScore.options import RENAMED
@@ -144,25 +145,23 @@ def score(
     saved = result.save(results)
     if not quiet:
         _print_ranking(result)
-        print(f"Written: {listed([str(path) for path in saved])}")
+        say(f"Written: {listed([str(path) for path in saved])}")
 
 
 def _print_ranking(result: BenchmarkResult) -> None:
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from InterpScore.scoring.remarks import reasons_missing
 
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    screen = console(width=None if sys.stdout.isatty() else 100)
     several_layers = result.layers is not None
     frame, counts = result.table, result.signature["n"]
     options = result.signature["options"]
     for warning in result.warnings:
-        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
+        screen.print(f"[yellow]note:[/yellow] {in_markup(warning)}", soft_wrap=True)
     metric_names = [metric.name for metric in metrics()]
-    roomy = console.width >= _ROOMY + _ROOMY_METRIC * len(metric_names) and not several_layers
+    roomy = screen.width >= _ROOMY + _ROOMY_METRIC * len(metric_names) and not several_layers
     grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
     of_neuron = ("Neuron", "Layer", "Concept") if several_layers else ("Neuron", "Concept")
     for name in ("Rank", *of_neuron):
@@ -172,31 +171,30 @@ def _print_ranking(result: BenchmarkResult) -> None:
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in frame.head(_SHOWN_NEURONS).iterrows():
         with_interval = [_with_interval(row, name) for name in (*metric_names, "InterpScore", "I_excess")]
-        grid.add_row(_rank(row), *(escape(str(row[name])) for name in of_neuron), *with_interval)
-    console.print(grid)
+        grid.add_row(_rank(row), *(in_markup(row[name]) for name in of_neuron), *with_interval)
+    screen.print(grid)
     if len(frame) > _SHOWN_NEURONS:
-        print(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
+        say(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
     if result.layers is not None:
-        _print_layers(result.layers, console)
+        _print_layers(result.layers, screen)
     intervals = f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
     counted = ", ".join(f"{counts[what]} {what}" for what in ("neurons", "images", "ratings"))
-    print(
+    say(
         f"{counted} by {counts['participants']} participants; preset {options['preset']}; "
         f"{intervals if options['resamples'] else 'point estimates only'}"
     )
     for source in result.signature.get("stores", ()):
         known = ", ".join(str(source[name]) for name in ("model", "preprocessing", "pooling") if source.get(name))
-        print(f"Activations: {', '.join(source['layers'])} of {source['path']} ({known})")
+        say(f"Activations: {', '.join(source['layers'])} of {source['path']} ({known})")
     for source in result.signature.get("causality", ()):
         if source.get("layer"):
-            print(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
+            say(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
     for line in reasons_missing(frame, metric_names):
-        print(line)
+        say(line)
 
 
-def _print_layers(layers: pd.DataFrame, console: Console) -> None:
+def _print_layers(layers: pd.DataFrame, screen: Console) -> None:
     """The layers side by side."""
-    from rich.markup import escape
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -209,9 +207,9 @@ def _print_layers(layers: pd.DataFrame, console: Console) -> None:
         counts = [str(row[name]) for name in ("neurons", "scored", *(f"{name}_significant" for name in tested))]
         figures = [_with_interval(row, name) for name in ("InterpScore_median", "InterpScore", "I_excess")]
         in_line = [figure.replace("\n", "  ") for figure in figures]
-        grid.add_row(escape(row["Layer"]), *counts[:2], *in_line, *counts[2:])
-    console.print(grid)
-    print()
+        grid.add_row(in_markup(row["Layer"]), *counts[:2], *in_line, *counts[2:])
+    screen.print(grid)
+    say()
 
 
 def _rank(row: Any) -> str:

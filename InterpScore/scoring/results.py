@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from Activation_Extraction.base.files import check_writable, write_together
+from Activation_Extraction.base.text import as_csv
 from InterpScore.errors import OutputError
 from InterpScore.metric import PERMUTED_LABELS, metrics
 from InterpScore.scoring.draws import Draws, draws_path
@@ -103,7 +104,7 @@ class BenchmarkResult:
         """
         csv_path, json_path, npz_path = result_paths(path)
         check_writable(csv_path)
-        written = {csv_path: self.table.to_csv(index=False, lineterminator="\n"), json_path: self.to_json()}
+        written: dict[Path, str | bytes] = {csv_path: as_csv(self.table, index=False), json_path: self.to_json()}
         write_together(written | ({npz_path: self.draws.file} if self.draws else {}))
         if self.draws is None:
             npz_path.unlink(missing_ok=True)

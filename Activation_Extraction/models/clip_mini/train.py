@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.text import say
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput, network_input
 from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import CONCEPTS, caption, draw_scene, prompt
@@ -81,7 +82,8 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     result = train(recipe, out)
-    print(json.dumps({key: value for key, value in result.items() if key != "losses"}, indent=2))
+    for line in json.dumps({key: value for key, value in result.items() if key != "losses"}, indent=2).splitlines():
+        say(line)
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, object]:
@@ -194,7 +196,7 @@ def _optimise(model: CLIP, pictures: Tensor, tokens: Tensor, recipe: Recipe, che
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "step": step, "losses": losses, "recipe": asdict(recipe)}, f"{checkpoint}.part")
             os.replace(f"{checkpoint}.part", checkpoint)
-            print(f"step {step} of {recipe.steps}: loss {losses[-1]:.3f}", flush=True)
+            say(f"step {step} of {recipe.steps}: loss {losses[-1]:.3f}")
     return losses
 
 
@@ -212,7 +214,7 @@ def _resume(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple
         return 0, []
     saved = torch.load(checkpoint, weights_only=True)
     if saved["recipe"] != asdict(recipe):
-        print(f"{checkpoint}: of another recipe, {saved['recipe']}; starting from step 0", flush=True)
+        say(f"{checkpoint}: of another recipe, {saved['recipe']}; starting from step 0")
         return 0, []
     for name, part in parts.items():
         part.load_state_dict(saved[name])
