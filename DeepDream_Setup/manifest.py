@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import as_json, read_json
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.files import as_json, check_no_link, read_json
+from Activation_Extraction.base.names import file_name
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other
 from Activation_Extraction.images.reading import png_bytes
 from Activation_Extraction.models.units import Unit
@@ -49,12 +50,13 @@ class Renders:
     """
 
     def __init__(self, root: Path, identity: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
-        self.folder = root / folder_name(identity["model"]) / folder_name(identity["layer"])
+        self.folder = root / file_name(identity["model"]) / file_name(identity["layer"])
         self._identity, self._run = identity, RunFolder(self.folder, made_with)
         self._notes: dict[str, Any] = {}
 
     def __enter__(self) -> Renders:
         with self._run.writing():
+            check_no_link(self.folder, self.folder.parents[1])
             self.folder.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(self._run)
@@ -80,13 +82,13 @@ class Renders:
         made_with = {name: held[name] for name in ("versions", "processor") if name in held}
         for unit in held["units"].keys() - self._run.records().keys():
             entries = held["units"][unit]
-            if folder_name(unit) == unit:
+            if file_name(unit) == unit:
                 sha256 = {entry["file"]: entry["sha256"] for entry in entries}
                 self._run.adopt(unit, sha256, entries=entries, made_with=made_with)
 
     def missing(self, units: Iterable[Unit]) -> list[Unit]:
         """The units whose images are not all there, as they were written."""
-        return self._run.missing(units, lambda unit: unit.name)
+        return self._run.missing(units, _part)
 
     def add(self, unit: Unit, pictures: Sequence[Picture]) -> None:
         """Write a unit's images and record them.
@@ -94,8 +96,8 @@ class Renders:
         Raises:
             OutputError: disk full, no permission.
         """
-        files = {f"{unit.name}/{picture.name}.png": png_bytes(picture.pixels_SSC) for picture in pictures}
-        self._run.keep(unit.name, files, entries=[picture.entry for picture in pictures])
+        files = {f"{_part(unit)}/{picture.name}.png": png_bytes(picture.pixels_SSC) for picture in pictures}
+        self._run.keep(_part(unit), files, unit=unit.name, entries=[picture.entry for picture in pictures])
 
     def note(self, key: str, value: Any) -> None:
         """Have the manifest say something of all renders."""
@@ -104,7 +106,7 @@ class Renders:
 
     def _commit(self) -> dict[str, Any]:
         """Write the manifest, and give what it says."""
-        records = self._run.records()
+        records = {record.get("unit", part): record for part, record in self._run.records().items()}
         units = {unit: _listed(records[unit]) for unit in sorted(records, key=_channels)}
         made_with = different_makings(records[unit] for unit in units)
         content = {"format": FORMAT, **self._identity, **self._notes, "made_with": made_with, "units": units}
@@ -121,8 +123,13 @@ def _listed(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _part(unit: Unit) -> str:
+    """The name of a unit's folder, and of its part of the job."""
+    return file_name(unit.name)
+
+
 def _channels(unit: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", unit)]
+    return [int(number[:18]) for number in re.findall(r"\d+", unit)]
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -134,19 +141,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     path = path / MANIFEST if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the manifest of renders (renders/<model>/<layer>)")
-    content = read_json(path)
+    content = read_json(path, path.parent)
     if content is None or content.get("format") != FORMAT or not isinstance(content.get("units"), dict):
         raise InputError(f"{path}: is no manifest of renders in format {FORMAT}")
     return content
-
-
-def folder_name(name: str) -> str:
-    """A model's or layer's name as that of a folder.
-
-    >>> folder_name("image_block_4/5/Relu_2")
-    'image_block_4_5_Relu_2'
-    """
-    cleaned = re.sub(r"[^\w.+#-]", "_", name)
-    if cleaned in ("", ".", ".."):
-        raise InputError(f"name: found {shown(name)}; expected one that a folder can have")
-    return cleaned

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.files import as_bytes
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
@@ -229,4 +230,4 @@ def stream_of(seed: int, *names: str | None) -> np.random.Generator:
     The layer's name is none of them: a frozen graph has another for the same layer.
     """
     text = "\0".join([str(seed), *(name or "" for name in names)])
-    return np.random.default_rng(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint32))
+    return np.random.default_rng(np.frombuffer(hashlib.sha256(as_bytes(text)).digest(), np.uint32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.names import file_names
 from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.images.sets import ImageSet, image_set
@@ -94,6 +95,7 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
     judge = Judge(model, layer, recipe.reading)
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)
+    names = _file_names(recipe, facets)
     identity = {
         **model.identity, "layer": layer,
         "recipe": {"name": Path(request.recipe).stem, **recipe.as_json()},
@@ -108,7 +110,9 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
             natural, statistics = _natural(model, natural_set, recipe, judge, units, progress)
             if natural is not None:
                 renders.note("natural_images", {"images": natural.images, "thresholds": asdict(natural.thresholds)})
-            job = RenderingJob(model, layer, recipe, request.seed, precision, judge, units, natural, statistics, facets)
+            job = RenderingJob(
+                model, layer, recipe, request.seed, precision, judge, units, natural, statistics, facets, names
+            )
             steps = len(missing) * job.variants * recipe.steps
             with image_progress("Rendering", steps, shown=progress, counted="steps") as advance:
                 engine([job], missing, renders.add, advance)
@@ -124,6 +128,7 @@ class RenderingJob:
 
     Attributes:
         units: all that are asked for; natural images were measured with them, and they decide how many are rendered together.
+        file_names: facet and start → the name of the image's file in the folder of its unit, without the suffix.
     """
 
     model: Model
@@ -136,11 +141,12 @@ class RenderingJob:
     natural: NaturalImages | None
     statistics: ImageStatistics | None
     facets: _Facets | None
+    file_names: Mapping[tuple[str | None, str], str]
 
     @property
     def variants(self) -> int:
         """Images a unit."""
-        return len(self.recipe.starts) * (len(self.facets.probes.names) if self.facets else 1)
+        return len(self.file_names)
 
     def compute(self, parts: Iterator[Unit], advance: Advance) -> Generator[tuple[Unit, list[Picture]]]:
         """Render units, as many together as fit a tile, and measure each unit's images."""
@@ -167,7 +173,7 @@ class RenderingJob:
         scores = self.facets.scores(renders) if self.facets else [{}] * len(renders)
         return [
             Picture(
-                _file_name(render), render.pixels_SSC,
+                self.file_names[render.facet, render.start], render.pixels_SSC,
                 {"start": render.start, "facet": render.facet, "objective": [_short(value) for value in render.objective], **quality.as_json(), **score},
             )
             for render, quality, score in zip(renders, qualities, scores)
@@ -239,9 +245,10 @@ def _facets(model: Model, images: ImageSet, request: Request, recipe: Recipe, pr
 # Small --------------------------------------------------------------------------------------------------------------
 
 
-def _file_name(render: Render) -> str:
-    start = Path(render.start).stem
-    return start if render.facet is None else f"{render.facet}_{start}"
+def _file_names(recipe: Recipe, facets: _Facets | None) -> dict[tuple[str | None, str], str]:
+    variants = [(facet, start) for facet in (facets.probes.names if facets else [None]) for start in recipe.starts]
+    stems = {(facet, start): Path(start).stem for facet, start in variants}
+    return file_names({key: stem if key[0] is None else f"{key[0]}_{stem}" for key, stem in stems.items()})
 
 
 def _short(value: float) -> float:

@@ -1,11 +1,13 @@
-"""Files on disk: their hashes, and writing them all or nothing."""
+"""Files on disk: opening only regular ones, and writing them all or nothing; their names are in `base/names`."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,21 +20,108 @@ PART = ".part"
 """Ends the name of a file that is not complete yet."""
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+# Reading --------------------------------------------------------------------------------------------------------------
+
+_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+class NotAFileError(OSError):
+    """What is there is no file to read: a folder, pipe, socket or device, or, in a folder of ours, a link."""
+
+
+def check_file(path: str | os.PathLike[str], within: Path | None = None) -> os.stat_result:
+    """Check that a path is one that `open_file` opens; its status.
+
+    Raises:
+        OSError: as `open_file`.
+    """
+    if within is not None:
+        check_no_link(Path(path), within)
+    try:
+        status = os.stat(path)
+    except ValueError:
+        raise NotAFileError(errno.EINVAL, "is no file name (it has a zero byte)", str(path)) from None
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        found = "is a folder" if stat.S_ISDIR(status.st_mode) else "is a pipe, socket or device"
+        raise NotAFileError(errno.EINVAL, found, str(path))
+    return status
+
+
+def check_no_link(path: Path, within: Path) -> None:
+    """Check that a path is in a folder and that no part of it below the folder is a link.
+
+    Raises:
+        NotAFileError: it is not.
+    """
+    place = within
+    inside = path.parts[len(within.parts) :]
+    if not path.is_relative_to(within) or os.pardir in inside:
+        raise NotAFileError(errno.EINVAL, f"is outside the folder {within}", str(path))
+    for part in inside:
+        place = place / part
+        if place.is_symlink():
+            raise NotAFileError(errno.ELOOP, f"{place.name} is a link, which is not followed here", str(path))
+
+
+def open_file(path: str | os.PathLike[str], within: Path | None = None) -> BinaryIO:
+    """Open a regular file to be read in bytes; never a pipe, socket or device, which may have no end.
+
+    Args:
+        path: may be a link if it is what a user names: a table, weights, an image or a folder of images, since data sets
+            are often put together from links.
+        within: the folder in which the file is read by a name of ours, or by one that the folder states, such as a shard
+            of a store, a record or a render. There neither it nor a folder on the way to it may be a link: a folder that
+            was downloaded could show any file of this machine as its own.
+
+    Raises:
+        OSError: as `open`; `NotAFileError` where no such file is there.
+    """
+    check_file(path, within)
+    return os.fdopen(os.open(path, _READ | (0 if within is None else getattr(os, "O_NOFOLLOW", 0))), "rb")
+
+
+def read_bytes(path: str | os.PathLike[str], within: Path | None = None) -> bytes:
+    """The bytes of a file that `open_file` opens."""
+    with open_file(path, within) as file:
+        return file.read()
+
+
+def sha256_of(path: str | os.PathLike[str], within: Path | None = None) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal; `within` as in `open_file`."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_file(path, within) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_json(path: Path, within: Path | None = None) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file. `within` as in `open_file`.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON object.
+    """
+    try:
+        found = json.loads(read_bytes(path, within))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected JSON") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged; expected a JSON object")
+    return found
+
+
+# Writing, all or nothing ----------------------------------------------------------------------------------------------
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise `OutputError` now rather than after the work when `path` cannot be written."""
     path = Path(path)
     try:
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+        _refuse_other_than_file(path)
         if not path.parent.is_dir():
             raise OutputError(f"{path}: the folder {path.parent} does not exist; expected an existing folder")
         with tempfile.TemporaryFile(dir=path.parent):
@@ -41,29 +130,23 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file.
-
-    Raises:
-        InputError: it cannot be read, or is no JSON object.
-    """
+def _refuse_other_than_file(path: Path) -> None:
     try:
-        found = json.loads(path.read_bytes())
+        check_file(path)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected JSON") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: damaged; expected a JSON object")
-    return found
+        pass
+    except NotAFileError as error:
+        raise OutputError(f"{path}: {error.strerror}; expected the name of a file to write") from None
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
     """The bytes of a JSON file that people can read."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return as_bytes(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-# Writing, all or nothing ----------------------------------------------------------------------------------------------
+def as_bytes(text: str) -> bytes:
+    """Text in UTF-8; of names that are no text on disk, the bytes become escapes, which JSON reads back."""
+    return text.encode(errors="backslashreplace")
 
 
 @contextmanager
@@ -92,10 +175,9 @@ def write_together(contents: Mapping[Path, str | bytes | memoryview]) -> None:
         with ExitStack() as stack:
             written = []
             for path, content in contents.items():
-                if path.is_dir():
-                    raise OutputError(f"{path}: is a folder; expected the name of a file to write")
+                _refuse_other_than_file(path)
                 file = stack.enter_context(_beside(path))
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(as_bytes(content) if isinstance(content, str) else content)
                 _finish(file)
                 written.append((file, path))
             for file, path in written:

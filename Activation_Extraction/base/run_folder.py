@@ -27,7 +27,9 @@ from filelock import FileLock, Timeout
 from Activation_Extraction.base.errors import RESUMES, InputError, OutputError, listed_up_to, shown
 from Activation_Extraction.base.files import (
     PART,
+    NotAFileError,
     as_json,
+    check_no_link,
     flush,
     flush_below,
     read_json,
@@ -174,6 +176,7 @@ class RunFolder:
             )
         with self.writing():
             self.path.mkdir(exist_ok=True)
+            check_no_link(self.path / LOCK, self.path)
             try:
                 self._lock.acquire()
             except Timeout:
@@ -197,7 +200,10 @@ class RunFolder:
         return OutputError(f"{self._shown}: another run is writing it; expected one at a time")
 
     def _remove_leftovers(self) -> None:
-        for folder, _, files in os.walk(self.path):
+        """Remove what killed runs left. Links, which no run makes, are refused: writing would follow them."""
+        for folder, folders, files in os.walk(self.path):
+            for name in [*folders, *files]:
+                check_no_link(Path(folder, name), Path(folder))
             for file in map(Path(folder).joinpath, files):
                 if is_leftover(file) and file.name != LOCK:
                     file.unlink()
@@ -209,6 +215,8 @@ class RunFolder:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
+            if isinstance(error, NotAFileError):
+                raise OutputError(f"{self._shown}: {reason}; expected a folder of files alone") from None
             raise OutputError(
                 f"{self._shown}: cannot be written ({reason}; {_free_space(self.path)}); finished parts are kept, and "
                 "the same command resumes"
@@ -251,15 +259,17 @@ class RunFolder:
 
     def adopt(self, part: str, sha256: Mapping[str, str], **more: Any) -> None:
         """Record a part that an earlier version made without recording it, if its files are there with these hashes."""
-        places = {self.path / name: digest for name, digest in sha256.items()}
-        if all(place.is_file() and sha256_of(place) == digest for place, digest in places.items()):
-            self.record(part, sha256, **more)
+        with suppress(OSError):
+            if all(sha256_of(self.path / name, self.path) == digest for name, digest in sha256.items()):
+                self.record(part, sha256, **more)
 
     def recorded(self, part: str) -> dict[str, Any] | None:
         """The record of a part; None where it is not done, or its files are not what was recorded."""
         try:
-            record = read_json(self._records / f"{part}.json") or {}
-            same = all(sha256_of(self.path / name) == stated["sha256"] for name, stated in record["files"].items())
+            record = read_json(self._records / f"{part}.json", self.path) or {}
+            same = all(
+                sha256_of(self.path / name, self.path) == stated["sha256"] for name, stated in record["files"].items()
+            )
         except (OSError, InputError, LookupError, TypeError, AttributeError):
             return None
         return record if same else None
@@ -269,7 +279,7 @@ class RunFolder:
         found = {}
         for path in sorted(self._records.glob("*.json")):
             with suppress(InputError):
-                found[path.stem] = read_json(path) or {}
+                found[path.stem] = read_json(path, self.path) or {}
         return found
 
     def missing(self, parts: Iterable[P], name_of: Callable[[P], str]) -> list[P]:

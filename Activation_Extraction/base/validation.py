@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
+from Activation_Extraction.base.files import read_bytes
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -72,7 +72,7 @@ def read_yaml(path: str | PathLike[str]) -> Any:
             return super().construct_mapping(node, deep)
 
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
+        return yaml.load(read_bytes(path).decode(), UniqueKeys)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

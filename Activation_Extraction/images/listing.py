@@ -141,7 +141,7 @@ def is_filled(folder: str) -> bool:
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is not None
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
         return False
     except OSError:  # such as no permission to list it
         return True

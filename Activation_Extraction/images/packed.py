@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, first_line, shown
+from Activation_Extraction.base.files import open_file
 from Activation_Extraction.images.listing import (
     Listing,
     concepts_of,
@@ -41,7 +42,7 @@ def list_tar(path: str) -> Listing:
     parts: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {}
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             for member in _members(file, path):
                 name = member.name.removeprefix("./")
                 if not member.isfile() or member.issparse() or not _is_plain(name):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import NamedTuple
 
 from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.base.files import NotAFileError, open_file
 
 AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
 
-MAX_BYTES = 2**31
-"""Larger files are refused before they are read: no image of a supported size is that large."""
+MAX_BYTES = 2**29
+"""Larger files are refused before they are read: 100 million pixels of 4 bytes are smaller, and not compressed."""
 
 
 class FilePart(NamedTuple):
@@ -44,25 +44,25 @@ def bytes_of(place: FilePart | bytes, name: str) -> bytes:
             ends before the part of it does (with an `EOFError` as its cause).
     """
     if isinstance(place, bytes):
+        _check_size(len(place), name)
         return place
     try:
-        mode = os.stat(place.path).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise ImageError(name, "is a folder" if stat.S_ISDIR(mode) else "is a pipe, socket or device", AN_IMAGE)
-        with open(place.path, "rb") as file:
+        with open_file(place.path) as file:
             size = os.fstat(file.fileno()).st_size if place.size is None else place.size
-            if size > MAX_BYTES:
-                raise ImageError(name, f"is a file of {size:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")
+            _check_size(size, name)
             file.seek(place.offset or 0)
-            data = file.read(-1 if place.size is None else size)
+            data = file.read(size)
+    except NotAFileError as error:
+        raise ImageError(name, str(error.strerror), AN_IMAGE) from None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         found = "no such file" if missing else f"cannot be read ({error.strerror or error})"
         raise ImageError(name, found, AN_IMAGE) from error
-    except InputError:
-        raise
-    except ValueError as error:  # a zero byte in the name
-        raise ImageError(name, f"is no file name ({error})", AN_IMAGE) from None
     if place.size is not None and len(data) < place.size:
         raise ImageError(name, "the file ends before it does", AN_IMAGE) from EOFError()
     return data
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > MAX_BYTES:
+        raise ImageError(name, f"is a file of {size:,} bytes", f"{AN_IMAGE} of at most {MAX_BYTES:,}")

@@ -17,6 +17,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
+from Activation_Extraction.base.files import check_file
+from Activation_Extraction.base.text import from_cell, from_cells
 from Activation_Extraction.images.listing import Files, Listing, Places, filled_folders, lost_file
 from Activation_Extraction.images.places import FilePart
 
@@ -48,6 +50,7 @@ def list_table(path: str, split: str | None, images_root: str | None) -> Listing
     """
     root = os.path.dirname(os.path.abspath(path)) if images_root is None else os.path.abspath(images_root)
     try:
+        check_file(path)
         table = _read_csv(path) if path.lower().endswith(".csv") else _read_parquet(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
@@ -126,6 +129,7 @@ def _read_csv(path: str) -> pa.Table:
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(column_types=words, strings_can_be_null=False),
     )
+    table = from_cells(table.rename_columns(list(map(from_cell, table.column_names))))
     _check_columns(path, table.schema)
     return table.select([IMAGE, *(name for name in plain_columns(table.schema) if name != IMAGE)])
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import write_together
+from Activation_Extraction.base.files import read_bytes, write_together
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
@@ -109,7 +109,7 @@ def read_merges(path: str | os.PathLike[str]) -> list[Pair]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode().splitlines()[1:]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import read_json, sha256_of
+from Activation_Extraction.base.files import check_file, read_json, sha256_of
 from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, record_path, stated_record
@@ -75,7 +75,7 @@ def _recorded_hashes(store: ActivationStore, problems: list[str]) -> dict[str, d
     """Size and hash of each file that `COMPLETE` must list; other files in it are problems, and not touched."""
     mark = store.path / COMPLETE
     try:
-        files = (read_json(mark) or {})["files"]
+        files = (read_json(mark, store.path) or {})["files"]
         listed = {name: {"size": int(file["size"]), "sha256": str(file["sha256"])} for name, file in files.items()}
     except (InputError, LookupError, TypeError, ValueError, AttributeError):
         problems.append(f"{mark}: damaged; expected the size and hash of each file")
@@ -88,10 +88,10 @@ def _recorded_hashes(store: ActivationStore, problems: list[str]) -> dict[str, d
 
 def _difference(folder: Path, name: str, expected: Mapping[str, Any]) -> list[str]:
     try:
-        size = (folder / name).stat().st_size
+        size = check_file(folder / name, folder).st_size
         if size != expected["size"]:
             return [f"{folder / name}: {size:,} bytes; expected {expected['size']:,}"]
-        digest = sha256_of(folder / name)
+        digest = sha256_of(folder / name, folder)
     except OSError as error:
         return [f"{folder / name}: cannot be read ({error.strerror}); expected a file of {expected['size']:,} bytes"]
     return [] if digest == expected["sha256"] else [f"{folder / name}: SHA-256 {digest}; expected {expected['sha256']}"]

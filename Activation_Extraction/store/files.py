@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,7 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import read_json
+from Activation_Extraction.base.files import check_file, read_json
+from Activation_Extraction.base.names import file_name, folded
 from Activation_Extraction.base.run_folder import LOCK
 
 FORMAT = "interpscore activation store 1"
@@ -27,7 +27,6 @@ STATISTICS, HISTORY = "statistics.npz", "history.json"
 METADATA = "zarr.json"
 
 _DIMENSIONS: dict[int, tuple[str, ...]] = {1: ("unit",), 2: ("unit", "token"), 3: ("unit", "y", "x")}
-_NO_PART_OF_A_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 _ROW_GROUP = 65_536
 
 
@@ -44,7 +43,7 @@ class Shard:
 
 def group_name(layer: str) -> str:
     """The group of a layer: its name as one part of a path."""
-    return _NO_PART_OF_A_NAME.sub(".", layer)
+    return file_name(layer.replace("/", "."))
 
 
 def check_groups(layers: Iterable[str]) -> None:
@@ -56,7 +55,7 @@ def check_groups(layers: Iterable[str]) -> None:
     files = (IMAGES, PROVENANCE, MANIFEST, COMPLETE, STATISTICS, HISTORY, LOCK, METADATA, "", ".", "..")
     taken = dict.fromkeys(files, "the store itself")
     for layer in layers:
-        name = group_name(layer).lower()
+        name = folded(group_name(layer))
         if name in taken or name.startswith("__"):
             raise InputError(
                 f"layer {shown(layer)}: its folder '{name}' is that of {taken.get(name, 'Zarr')}; expected another store for it"
@@ -101,7 +100,7 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: damaged, or of another format.
     """
-    found = read_json(folder / PROVENANCE)
+    found = read_json(folder / PROVENANCE, folder)
     if found is None:
         return None
     if found.get("format") != FORMAT:
@@ -121,7 +120,6 @@ def _is_sound(provenance: Mapping[str, Any]) -> bool:
         and all(
             isinstance(shape, list) and len(shape) in _DIMENSIONS and _are_counts(shape) for shape in layers.values()
         )
-        and all(group_name(name) not in ("", ".", "..") for name in layers)
     )
 
 
@@ -133,7 +131,9 @@ def read_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]])
     """The commit of a shard; None where it is missing or damaged, or its files are gone or of another size."""
     record = stated_record(folder, shard, shapes)
     try:
-        whole = record and all(f["size"] == (folder / name).stat().st_size for name, f in record["files"].items())
+        whole = record and all(
+            f["size"] == check_file(folder / name, folder).st_size for name, f in record["files"].items()
+        )
     except OSError:
         return None
     return record if whole else None
@@ -142,7 +142,7 @@ def read_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]])
 def stated_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
     """The commit of a shard, whatever became of its files; None where it is missing or damaged."""
     try:
-        record = read_json(record_path(folder, shard.index)) or {}
+        record = read_json(record_path(folder, shard.index), folder) or {}
         files = {name: record["files"][name] for name in shard_files(shard, shapes)}
         known = (
             record["rows"] == [shard.rows.start, shard.rows.stop]
@@ -167,6 +167,7 @@ def record_path(folder: Path, index: int) -> Path:
 def read_images(folder: Path) -> Any:
     """The image table, in Arrow."""
     try:
+        check_file(folder / IMAGES, folder)
         return pq.read_table(folder / IMAGES)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / IMAGES}: cannot be read ({error}); expected the image table of a store") from None

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,8 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, shown
-from Activation_Extraction.base.files import read_json, written_whole
+from Activation_Extraction.base.files import check_file, read_json, written_whole
 from Activation_Extraction.base.run_folder import different_makings
+from Activation_Extraction.base.text import write_csv
 from Activation_Extraction.store.files import (
     COMPLETE,
     IMAGES,
@@ -105,7 +107,7 @@ class ActivationStore:
     @property
     def made_with(self) -> list[dict[str, Any]]:
         """Versions of libraries, processor and threads that shards were computed with; one where all had the same."""
-        return different_makings(read_json(record_path(self.path, shard.index)) for shard in self.shards())
+        return different_makings(read_json(record_path(self.path, shard.index), self.path) for shard in self.shards())
 
     @property
     def is_complete(self) -> bool:
@@ -215,6 +217,7 @@ class ActivationStore:
         layer = self.resolve_layer(layer)
         if not self.is_complete:
             return self._statistics_so_far(layer)
+        self._check_files([*metadata_files([layer]), *files_of_arrays([layer])])
         open_group = zarr_package().open_group
         group = self._read(lambda: open_group(self.path, path=group_name(layer), mode="r", zarr_format=3))
         return read_arrays(lambda name: self._read(lambda: np.asarray(group[name][...])))
@@ -240,6 +243,8 @@ class ActivationStore:
         import xarray as xr
 
         layer = self.resolve_layer(layer)
+        self._check_files([*metadata_files([layer]), *(files_of_arrays([layer]) if self.is_complete else ())])
+        self._check_files(shard_file(layer, shard.index, self.shapes[layer]) for shard in self.shards())
         dataset: xr.Dataset = self._read(lambda: xr.open_zarr(self.path, group=group_name(layer), chunks=None))
         coordinates = {"unit": ("unit", np.arange(self.shapes[layer][0]))}
         for name, column in self.images.items():
@@ -275,7 +280,14 @@ class ActivationStore:
         file = self.path / shard_file(layer, shard.index, self.shapes[layer])
         if not self.is_complete and not (record_path(self.path, shard.index).is_file() and file.is_file()):
             return None
+        self._check_files([shard_file(layer, shard.index, self.shapes[layer])])
         return self._read(lambda: read(file, self._layout(layer)))
+
+    def _check_files(self, names: Iterable[str]) -> None:
+        """See to it that what Zarr and `shards` read are files of the store, and no links."""
+        for name in names:
+            with suppress(FileNotFoundError):  # which they report, or take for a shard that is not computed yet
+                self._read(lambda name=name: check_file(self.path / name, self.path))  # type: ignore[misc]
 
     def _read(self, reading: Callable[[], T]) -> T:
         try:
@@ -320,7 +332,7 @@ def export_npz(store: ActivationStore, path: str | os.PathLike[str]) -> tuple[Pa
                         np.lib.format.write_array_header_2_0(file, header)
                         for block in store.blocks(layer):
                             file.write(np.ascontiguousarray(block, "<f4").data)
-            store.images.to_csv(rows, mode="wb", index_label="row", lineterminator="\n")
+            write_csv(store.images, rows, index_label="row")
     except OSError as error:
         raise OutputError(f"{npz}: cannot be written ({error.strerror or error})") from None
     return npz, table

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.files import flush_below
+from Activation_Extraction.base.files import flush_below, read_bytes
 from Activation_Extraction.store.files import (
     METADATA,
     STATISTICS,
@@ -110,7 +110,7 @@ def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard])
     """The statistics saved so far; empty where they are damaged or one of their shards is missing, to be recounted."""
     nothing = StatisticsSoFar(0, {})
     try:
-        found = (folder / STATISTICS).read_bytes()
+        found = read_bytes(folder / STATISTICS, folder)
     except OSError:
         return nothing
     content, digest = found[:-_DIGEST], found[-_DIGEST:]

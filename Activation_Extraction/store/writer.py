@@ -201,7 +201,7 @@ class StoreWriter:
         zarr = zarr_package()
         for name in metadata_files(self._shapes):
             try:
-                read_json(self.path / name)
+                read_json(self.path / name, self.path)
             except InputError:
                 (self.path / name).unlink()  # rebuilt below
         root = zarr.open_group(self.path, mode="a", zarr_format=3, use_consolidated=False)
@@ -321,7 +321,7 @@ class StoreWriter:
 
     def _add_history(self, what: str) -> None:
         try:
-            events = list((read_json(self.path / HISTORY) or {})["runs"])
+            events = list((read_json(self.path / HISTORY, self.path) or {})["runs"])
         except (InputError, KeyError, TypeError):
             events = []
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -148,7 +148,7 @@ def build_stimuli(
     asked = identity(protocol, seed, units, network.identity if network else None, sources, by_level)
     job = MakingJob(protocol, seed, network, concepts, units)
     with RunFolder(folder, _made_with(network)) as run:
-        held = read_json(folder / PROVENANCE)
+        held = read_json(folder / PROVENANCE, folder)
         refuse_other(folder, held, asked, "another folder (-o)")
         if held is None:
             run.write(PROVENANCE, as_json({**asked, "renders": said}))

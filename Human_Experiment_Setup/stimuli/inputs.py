@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, shown
+from Activation_Extraction.base.files import check_file, read_json
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.sets import ImageSet
@@ -201,21 +202,24 @@ def render_sources(
             problems.append(
                 f"renders {folder}: {len(files)} renders of unit {unit} ({concept}); expected at least {count or 1}"
             )
+        problems += [f"renders {problem}" for file in files if (problem := _no_file(file, renders))]
         sources += [Source(f"{unit}/{file.name}", concept, FilePart(str(file))) for file in files]
         for place in (folder, *folder.parents):
             if place.is_relative_to(renders) and (place / "manifest.json").is_file():
-                said |= {place.relative_to(renders).as_posix(): _json(place / "manifest.json")}
+                said |= {place.relative_to(renders).as_posix(): read_json(place / "manifest.json", renders)}
                 break
     if problems:
         raise InputError(problems)
     return sources, said
 
 
-def _json(path: Path) -> Any:
+def _no_file(path: Path, renders: Path) -> str | None:
+    """Why a render is no file of the folder, or None."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); expected JSON") from None
+        check_file(path, renders)
+    except OSError as error:
+        return f"{path}: {error.strerror}; expected a file"
+    return None
 
 
 # Natural pictures ---------------------------------------------------------------------------------------------------

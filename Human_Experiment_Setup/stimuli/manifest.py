@@ -7,14 +7,15 @@ files do not.
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from Activation_Extraction.base.errors import InputError, Problem, first_line
-from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.files import check_file, open_file, sha256_of
 from Activation_Extraction.base.progress import Advance
+from Activation_Extraction.base.text import CsvLines, from_cell, to_cell
 from Activation_Extraction.images.places import ImageError
 from Human_Experiment_Setup.stimuli.calibration import measured
 from Human_Experiment_Setup.stimuli.pictures import saved_picture
@@ -54,11 +55,11 @@ def as_text(value: float | None) -> str:
 
 def table_as_bytes(rows: Sequence[Mapping[str, str]]) -> bytes:
     """The file `images.csv`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), restval="", lineterminator="\n")
+    file = BytesIO()
+    writer = csv.DictWriter(CsvLines(file), list(COLUMNS), restval="", lineterminator=CsvLines.END)
     writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    writer.writerows({name: to_cell(text) for name, text in row.items()} for row in rows)
+    return file.getvalue()
 
 
 def read_table(folder: Path) -> list[Row]:
@@ -69,12 +70,14 @@ def read_table(folder: Path) -> list[Row]:
     """
     path = folder / TABLE
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with TextIOWrapper(open_file(path, folder), encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = [{name: from_cell(text or "") for name, text in row.items() if name} for row in reader]
     except OSError as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {found}; expected a folder that `interpscore stimuli build` has finished") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({first_line(error)}); expected the table as written") from None
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise InputError(
             [Problem(str(path), "the column is missing", "the table as it was written", column=missing[0])]
@@ -92,12 +95,16 @@ def check_stimuli(folder: Path, advance: Advance = lambda count: None) -> list[s
     rows = read_table(folder)
     for row in rows:
         path = folder / row["image"]
-        if not path.is_file():
-            problems.append(f"{path}: no such file")
-        elif (found := sha256_of(path)) != row["sha256"]:
-            problems.append(f"{path}: SHA-256 {found[:12]}…; expected {row['sha256'][:12]}…")
-        elif row["strength_measured"]:
-            problems += _strength_problems(folder, row)
+        try:
+            found = sha256_of(path, folder)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            problems.append(f"{path}: {'no such file' if missing else error.strerror}")
+        else:
+            if found != row["sha256"]:
+                problems.append(f"{path}: SHA-256 {found[:12]}…; expected {row['sha256'][:12]}…")
+            elif row["strength_measured"]:
+                problems += _strength_problems(folder, row)
         advance(1)
     known = {row["image"] for row in rows}
     extra = sorted(path.name for path in (folder / PICTURES).glob("*") if f"{PICTURES}/{path.name}" not in known)
@@ -107,9 +114,10 @@ def check_stimuli(folder: Path, advance: Advance = lambda count: None) -> list[s
 def _strength_problems(folder: Path, row: Row) -> list[str]:
     path = folder / row["image"]
     try:
+        check_file(folder / row["clean_image"], folder)
         found = measured(row["measure"], saved_picture(folder / row["clean_image"]), saved_picture(path))
         said = float(row["strength_measured"])
-    except (ImageError, ValueError, KeyError) as error:
+    except (ImageError, OSError, ValueError, KeyError) as error:
         return [f"{path}: its strength cannot be measured ({first_line(error)})"]
     if math.isclose(found, said, rel_tol=1e-4, abs_tol=1e-4):
         return []

@@ -15,6 +15,7 @@ import torch
 from Activation_Extraction.activation_extractor import extract_layer_activations
 from Activation_Extraction.backends.preparation import PreparedNetwork, prepare_network
 from Activation_Extraction.base.errors import InputError, UnreadableImageWarning
+from Activation_Extraction.base.names import file_name
 from Activation_Extraction.clip_helpers import preparation, prepare
 from Activation_Extraction.models.registry import Model
 from Activation_Extraction.models.resources import limited_threads
@@ -72,7 +73,7 @@ class Network:
     @property
     def render_places(self) -> list[str]:
         """Folders where renders of the layer may be: `<model>/<layer>`, by any of its names."""
-        return [f"{self.model.name}/{name}" for name in self.layer_names]
+        return [f"{file_name(self.model.name)}/{file_name(name)}" for name in self.layer_names]
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def measure_to_file(
     computed = _EffectsFile(target, identity, job, engine).complete(progress)
     errors = [line for line in pq.read_table(target, columns=["error"])["error"].to_pylist() if line]
     remarks = [f"toward_effect is missing: {why_no_text}"] if why_no_text else []
-    about = read_json(target.with_suffix(".json")) or {}
+    about = read_json(target.with_suffix(".json"), target.parent) or {}
     remarks += remarks_on(about.get("made_with", ()))
     units = layer.count() if layer.units is None else len(layer.units)
     return MeasurementReport(target, len(names), computed, units, about, errors, remarks)
@@ -169,7 +169,7 @@ class _EffectsFile:
 
     def _is_finished(self) -> bool:
         """Whether the file and its origin are there, and what is asked for."""
-        about = read_json(self.target.with_suffix(".json")) if self.target.is_file() else None
+        about = read_json(self.target.with_suffix(".json"), self.target.parent) if self.target.is_file() else None
         if about is None or about.get("format") != FORMAT or about.get("sha256") != sha256_of(self.target):
             return False
         self._refuse_other(about)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.base.files import read_bytes
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.intervals import around_estimate
@@ -108,7 +109,7 @@ def read_draws(results: str | os.PathLike[str]) -> Draws:
         raise InputError(
             f"{path}: not found; expected the draws beside the results, as `interpscore score` writes them"
         )
-    content = path.read_bytes()
+    content = read_bytes(path)
     damaged = InputError(f"{path}: damaged, or the draws of other results than {json_path.name}; score again")
     if sha256(content).hexdigest() != recorded:
         raise damaged

@@ -6,7 +6,6 @@ measured.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.files import read_json, sha256_of
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
@@ -168,10 +167,12 @@ def _about(path: Path) -> dict[str, Any]:
     """Provenance from the JSON of an effects file; empty if there is none in our format."""
     document_path = path.with_suffix(".json")
     try:
-        document = json.loads(document_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = read_json(document_path, document_path.parent) or {}
+    except InputError:
+        if document_path.is_symlink():  # what it says is not to be lost without a word
+            raise
         return {}
-    if not isinstance(document, dict) or not isinstance(document.get("layer"), str):
+    if not isinstance(document.get("layer"), str):
         return {}
     if document.get("format") != FORMAT:
         if "interventions" in document:  # ours, of another version: without a format that is known, nothing is checked

@@ -8,12 +8,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from Activation_Extraction.base.errors import first_line
+from Activation_Extraction.base.files import NotAFileError, check_file, open_file, read_bytes
+from Activation_Extraction.base.text import from_cells
 from InterpScore.errors import InputError, Problem, shown
 
 CSV_BLOCK_BYTES = 16 * 2**20
@@ -106,7 +109,7 @@ def _read_csv(
             table = read(words)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(_csv_problems(path, names, set(columns), error)) from None
-    return table.to_pandas(split_blocks=True, self_destruct=True), names
+    return from_cells(table).to_pandas(split_blocks=True, self_destruct=True), names
 
 
 def _csv_header(path: Path) -> list[str]:
@@ -127,13 +130,13 @@ def _csv_header(path: Path) -> list[str]:
 
 def _csv_rows(path: Path, strict: bool = False) -> Iterator[list[str]]:
     """The rows as Python's reader splits them; bytes that are not UTF-8 become lone surrogates."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with TextIOWrapper(open_file(path), "utf-8-sig", errors="surrogateescape", newline="") as file:
         yield from csv.reader(file, strict=strict)
 
 
 def _refuse_open_quote(path: Path) -> None:
     """An unclosed quote would silently swallow the rows that follow."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
     row = 1
     try:
@@ -191,7 +194,7 @@ def read_json(path: str | os.PathLike[str], expected: str, of_object: Callable[[
     if why_not := _not_a_file(path):
         raise InputError([Problem(str(path), why_not, expected)])
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=of_object)
+        return json.loads(read_bytes(path).decode("utf-8-sig"), object_pairs_hook=of_object)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}"
@@ -205,7 +208,12 @@ def read_json(path: str | os.PathLike[str], expected: str, of_object: Callable[[
 def _not_a_file(path: Path) -> str | None:
     """Why a path is no readable file, or None."""
     try:
-        return None if path.is_file() else "is a folder" if path.is_dir() else "no such file"
+        check_file(path)
+        return None
+    except FileNotFoundError:
+        return "no such file"
+    except NotAFileError as error:
+        return error.strerror
     except OSError as error:  # such as a name that is too long
         return f"cannot be read ({error.strerror})"
 

@@ -116,7 +116,8 @@ class StoredNeurons:
         for layer in self.layers:
             store, complete = layer.store, layer.store.path / COMPLETE
             if id(store) not in said:
-                sha256 = sha256_of(complete) if complete.is_file() else None  # None of one that is not on disk
+                # None of one that is not on disk
+                sha256 = sha256_of(complete, store.path) if complete.is_file() else None
                 said[id(store)] = {**store.identity, "path": str(store.path), "sha256": sha256, "layers": []}
             said[id(store)]["layers"].append(layer.layer)
         return list(said.values())

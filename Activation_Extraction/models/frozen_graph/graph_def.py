@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import open_file
 from Activation_Extraction.models.frozen_graph.messages import NODE, misread
 
 MAX_RANK = 32
@@ -124,7 +125,7 @@ def parse_graph_def(data: bytes | memoryview, source: str) -> dict[str, Node]:
 
 def _mapped(path: Path) -> memoryview:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise InputError(f"{path}: the file is empty; expected {EXPECTED}")
             # The map lives as long as a node that views it.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
-from Activation_Extraction.base.files import sha256_of, write_together
+from Activation_Extraction.base.files import open_file, read_bytes, sha256_of, write_together
 from Activation_Extraction.models.weights.known import SHA256_PATTERN, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.transfer import WAITS, fetch, only_one
 
@@ -178,7 +178,7 @@ def _read_bytes(path: Path) -> bytes:
         if not path.is_file():
             found = "is a folder" if path.is_dir() else "no such file"
             raise InputError(f"{path}: {found}; expected {_READABLE}")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(9)
             if start[:2] in _PICKLES:
                 raise InputError(f"{path}: a Python pickle, which can run code when it is read; {_CONVERT}")
@@ -292,7 +292,7 @@ def _record(file: WeightsFile) -> dict[str, object]:
     """The hash of a file, and its size and time when it was hashed; empty before that."""
     path = _record_path(file)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_bytes(path))
         if not SHA256_PATTERN.fullmatch(record["sha256"]):
             raise ValueError
     except FileNotFoundError:

@@ -228,7 +228,7 @@ def test_byte_changed_anywhere_in_a_packed_file_is_noticed_or_changes_nothing(tm
 def test_file_that_is_missing_or_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_merges(tmp_path / "none.txt")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="is a folder"):
         read_merges(tmp_path)
     with pytest.raises(OutputError, match="is a folder"):
         write_merges([("a", "b")], tmp_path)

@@ -230,7 +230,6 @@ def test_a_folder_that_is_no_store_is_one_clear_line(tmp_path):
         lambda p: p["layers"].update(layer4=[0]),
         lambda p: p["layers"].update(layer4="40"),
         lambda p: p["layers"].update(layer4=[1, 2, 3, 4]),
-        lambda p: p["layers"].update({"..": [40]}),
         lambda p: p["identity"].update(rows="many"),
         lambda p: p["identity"].update(shard_rows=0),
         lambda p: p.update(aliases=None),

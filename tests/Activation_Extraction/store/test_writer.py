@@ -314,7 +314,7 @@ def test_layers_of_another_shape_are_refused(whole):
         (["A", "a"], "layer 'a': its folder 'a' is that of layer 'A'"),
         (["Manifest"], "layer 'Manifest': its folder 'manifest' is that of the store itself"),
         (["zarr.json"], "is that of the store itself"),
-        ([".."], "is that of the store itself"),
+        ([".."], "is that of Zarr"),
         (["__init__"], "is that of Zarr"),
     ],
 )

@@ -1,0 +1,74 @@
+"""Names from outside (concepts, units, images, layers, models) as names of files; manifests keep the names themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.files import as_bytes
+
+K = TypeVar("K", bound=Hashable)
+
+LONGEST = 120
+"""Bytes; disks allow from 143, and suffixes follow."""
+
+_DIGITS = 12
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)\d?)(\.|$)", re.IGNORECASE)
+"""Devices on Windows, whatever the suffix."""
+
+
+def file_name(name: str) -> str:
+    """A name as that of a file or folder, without a suffix: one part of a path, the same for the same name.
+
+    Letters, digits and `_.+#-` stay, others become `_`, also a dot or dash at the start; long names are cut and end with
+    a part of their hash. Where several names share a folder, `file_names` tells them apart.
+
+    >>> file_name("image_block_4/5/Relu_2"), file_name("../x"), file_name("-rf"), file_name("NUL")
+    ('image_block_4_5_Relu_2', '_._x', '_rf', '_NUL')
+    """
+    text = "".join(c if _is_kept(c) else "_" for c in unicodedata.normalize("NFC", name)) or "_"
+    text = re.sub(r"^[.-]|\.$", "_", text)
+    if unicodedata.category(text[0])[0] == "M" or _RESERVED.match(unicodedata.normalize("NFKC", text)):
+        text = f"_{text}"
+    return text if len(text.encode()) <= LONGEST else _marked(text, name)
+
+
+def file_names(wanted: Mapping[K, str]) -> dict[K, str]:
+    """Names for files of one folder, different on every disk: none are the same but for capitals or accents' encoding.
+
+    Args:
+        wanted: what each file is for → its name; where two would be one, both end with a part of the hash of the key.
+
+    Raises:
+        InputError: names that were made to collide.
+
+    >>> file_names({"fire": "fire", "Fire": "Fire", "a/b": "a/b"})
+    {'fire': 'fire-dc9f28b12dd1', 'Fire': 'Fire-c141faa80e43', 'a/b': 'a_b'}
+    """
+    chosen = {key: file_name(name) for key, name in wanted.items()}
+    taken = Counter(map(folded, chosen.values()))
+    chosen = {key: _marked(text, key) if taken[folded(text)] > 1 else text for key, text in chosen.items()}
+    taken = Counter(map(folded, chosen.values()))
+    if twins := [name for key, name in wanted.items() if taken[folded(chosen[key])] > 1]:
+        raise InputError(f"names {' and '.join(map(shown, twins[:2]))}: cannot be told apart as files; expected others")
+    return chosen
+
+
+def folded(name: str) -> str:
+    """What a disk that tells neither capitals nor encodings of accents apart takes a name for."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _is_kept(character: str) -> bool:
+    return character in "_.+#-" or character.isalnum() or unicodedata.category(character)[0] == "M"
+
+
+def _marked(text: str, key: object) -> str:
+    """A file's name that ends with a part of a hash."""
+    digest = hashlib.sha256(as_bytes(key if isinstance(key, str) else repr(key))).hexdigest()[:_DIGITS]
+    return f"{text.encode()[: LONGEST - 1 - _DIGITS].decode(errors='ignore')}-{digest}"
