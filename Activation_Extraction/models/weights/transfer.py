@@ -15,10 +15,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 from urllib import request as web
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from Activation_Extraction.base.errors import DownloadError, OutputError, shown
-from Activation_Extraction.base.files import sha256_of, write_together
+from Activation_Extraction.base.files import NotAFileError, check_file, read_bytes, sha256_of, write_together
+from Activation_Extraction.models.weights.connections import TransferError, opener
 
 Report = Callable[[int, "int | None"], None]
 """Called with bytes so far, and bytes in all or None."""
@@ -35,8 +36,21 @@ WAITS = (1.0, 2.0, 5.0, 10.0)
 """Seconds between tries that bring nothing new; after the last one the next URL is tried."""
 
 BLOCK_BYTES = 1 << 18
+LEAST_RATE = 1000
+"""Bytes a second, over a server's time limit; slower servers count as stalled."""
+
+MOST_BYTES = 20 * 10**9
+"""Of a file whose size its publisher does not state."""
+
 _LONGEST_WAIT = 60.0
+_LONGEST_REASON = 160
 _BUSY = (408, 425, 429)
+_APPEND = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+)
 
 
 def fetch(
@@ -48,6 +62,7 @@ def fetch(
     report: Report,
     timeout: float,
     waits: Sequence[float] = WAITS,
+    most: int = MOST_BYTES,
 ) -> str:
     """Fetch a file from the first URL that gives it completely, and move it to `target`.
 
@@ -55,7 +70,9 @@ def fetch(
         target: its folder exists, and the caller holds `only_one(target)`.
         sha256: expected hash; None accepts any.
         size: exact bytes, where known.
-        timeout: seconds without a byte after which a server counts as stalled.
+        timeout: seconds without a byte, without the head of an answer, or with fewer bytes than `LEAST_RATE` gives, after
+            which a server counts as stalled.
+        most: bytes, of a file whose size is not known.
 
     Returns:
         The SHA-256 of the file.
@@ -68,18 +85,23 @@ def fetch(
     reasons = []
     for url in urls:
         try:
-            digest = _from_one(url, part, size, report, timeout, waits)
+            digest = _from_one(url, part, _Limits(size, most, timeout, waits), report)
             part.move_into_place()
             return digest
-        except _TransferError as fault:
+        except TransferError as fault:
             reasons.append(f"{url}: {fault}")
     raise DownloadError("; ".join(reasons))
 
 
 @contextmanager
 def only_one(target: Path, report: Report) -> Iterator[None]:
-    """Lock `target`; while another process has the lock, report its progress."""
+    """Lock `target`; while another process has the lock, report its progress.
+
+    Raises:
+        OutputError: it cannot be written, or something else than a file is at the name of its part.
+    """
     part = _Part(target, None)
+    part.check()
     lock = FileLock(f"{part.path}.lock")
     try:
         while not lock.is_locked:
@@ -99,12 +121,14 @@ def only_one(target: Path, report: Report) -> Iterator[None]:
         lock.release()
 
 
-class _TransferError(Exception):
-    """A failed try. `again`: another may succeed; `after`: seconds to wait, as the server asks."""
+@dataclass(frozen=True)
+class _Limits:
+    """See `fetch`."""
 
-    def __init__(self, reason: str, *, again: bool = True, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.again, self.after = again, after
+    size: int | None
+    most: int
+    timeout: float
+    waits: Sequence[float]
 
 
 class _Part:
@@ -116,6 +140,16 @@ class _Part:
         self.origin_path = target.with_name(f"{target.name}.part.json")
         self.stitched = self.size > 0  # from several answers, so perhaps from two versions of the file
         self.fresh = False  # fetched again for that reason
+
+    def check(self) -> None:
+        """Refuse what is no file at the names of the part; a link there would be written through."""
+        for path in (self.path, self.origin_path, Path(f"{self.path}.lock")):
+            with suppress(FileNotFoundError):
+                try:
+                    check_file(path, path.parent)
+                except NotAFileError as error:
+                    message = f"{path}: {error.strerror}; expected the part of a download, or nothing: remove it"
+                    raise OutputError(message) from None
 
     @property
     def size(self) -> int:
@@ -138,7 +172,7 @@ class _Part:
 
     def _origin(self) -> dict[str, str | None]:
         try:
-            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
+            origin = json.loads(read_bytes(self.origin_path))
         except (OSError, ValueError):
             return {}
         return origin if isinstance(origin, dict) else {}
@@ -165,9 +199,9 @@ class _Part:
         self.remove()
 
 
-def _from_one(url: str, part: _Part, size: int | None, report: Report, timeout: float, waits: Sequence[float]) -> str:
+def _from_one(url: str, part: _Part, limits: _Limits, report: Report) -> str:
     while True:
-        _transfer(url, part, size, report, timeout, waits)
+        _transfer(url, part, limits, report)
         digest = sha256_of(part.path)
         if part.sha256 in (None, digest):
             return digest
@@ -175,74 +209,79 @@ def _from_one(url: str, part: _Part, size: int | None, report: Report, timeout: 
         part.remove()
         part.fresh = True
         if not halves_may_differ:
-            raise _TransferError(f"gave a file with SHA-256 {digest}; expected {part.sha256}")
+            raise TransferError(f"gave a file with SHA-256 {digest}; expected {part.sha256}")
 
 
-def _transfer(url: str, part: _Part, size: int | None, report: Report, timeout: float, waits: Sequence[float]) -> None:
+def _transfer(url: str, part: _Part, limits: _Limits, report: Report) -> None:
     """Ask again until all bytes are there, or tries bring nothing new."""
     failures, at_start = 0, part.size
     most = at_start
     while True:
         try:
-            _ask(url, part, size, report, timeout)
+            _ask(url, part, limits, report)
             return
-        except _TransferError as fault:
+        except TransferError as fault:
             # The length a server states may be wrong.
             if part.size > most and part.sha256 and sha256_of(part.path) == part.sha256:
                 return
-            failures = 1 if part.size > most else failures + 1
+            failures = 1 if part.size > most and not fault.slow else failures + 1
             most = max(most, part.size)
             # A refusal is final at the start; later it may be a link that has expired.
-            if failures > len(waits) or not (fault.again or most > at_start):
+            if failures > len(limits.waits) or not (fault.again or most > at_start):
                 raise
-            time.sleep(min(max(waits[failures - 1], fault.after), _LONGEST_WAIT))
+            time.sleep(min(max(limits.waits[failures - 1], fault.after), _LONGEST_WAIT))
 
 
-def _ask(url: str, part: _Part, size: int | None, report: Report, timeout: float) -> None:
+def _ask(url: str, part: _Part, limits: _Limits, report: Report) -> None:
     """Append the answer to one request to the part. Returns when the file is complete as far as lengths tell."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise _TransferError("is no http or https address", again=False)
+        raise TransferError("is no http or https address", again=False)
     headers = {"User-Agent": "interpscore", **part.range_headers(url)}
     try:
-        answer: HTTPResponse = _opener().open(web.Request(url, headers=headers), timeout=timeout)
+        answer: HTTPResponse = opener().open(web.Request(url, headers=headers), timeout=limits.timeout)
     except HTTPError as error:
         with error:
             if error.code == 416 and part.size and _content_range(error.headers)[1] == part.size:
                 return
             raise _refusal(error, part) from None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: an invalid address in a redirect
-        raise _network_fault(error, timeout) from None
+        raise _network_fault(error, limits.timeout) from None
+    size = limits.size
     with answer:
         first, total = _content_range(answer.headers) if answer.status == 206 else (0, answer.length)
         if answer.status not in (200, 206):
-            raise _TransferError(f"answered {answer.status}; expected 200", again=False)
+            raise TransferError(f"answered {answer.status}; expected 200", again=False)
         total = size if total is None else total
         if size not in (None, total):
-            raise _TransferError(f"offers {total:,} bytes; expected {size:,}", again=False)
+            raise TransferError(f"offers {total:,} bytes; expected {size:,}", again=False)
+        if size is None and total is not None and total > limits.most:
+            raise TransferError(f"offers {total:,} bytes; expected at most {limits.most:,}", again=False)
         if answer.status == 200:
             part.start_over(url, answer.headers)
         elif first != part.size:
             part.remove()
-            raise _TransferError("answered with another range than was asked for")
+            raise TransferError("answered with another range than was asked for")
         else:
             part.stitched = True
-        _append(answer, part, total, report, timeout)
+        _append(answer, part, total, report, limits)
     if total is not None and part.size < total:
-        raise _TransferError(f"the connection ended after {part.size:,} of {total:,} bytes")
+        raise TransferError(f"the connection ended after {part.size:,} of {total:,} bytes")
 
 
-def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report, timeout: float) -> None:
+def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report, limits: _Limits) -> None:
+    most = limits.most if total is None else total
+    since, so_far = time.monotonic(), part.size
     remaining = answer.length  # None: until the connection ends
     done = part.size
     if total is not None and shutil.disk_usage(part.path.parent).free < total - done:
         raise OutputError(f"{part.path}: the disk is too full; {total - done:,} more bytes are needed there")
     try:
-        with part.path.open("ab") as file:
+        with open(os.open(part.path, _APPEND, 0o666), "ab") as file:
             while remaining is None or remaining > 0:
                 try:
                     block = answer.read1(BLOCK_BYTES if remaining is None else min(BLOCK_BYTES, remaining))
                 except (OSError, HTTPException) as error:
-                    raise _network_fault(error, timeout) from None
+                    raise _network_fault(error, limits.timeout) from None
                 if not block:
                     return
                 file.write(block)
@@ -250,9 +289,14 @@ def _append(answer: HTTPResponse, part: _Part, total: int | None, report: Report
                 remaining = None if remaining is None else remaining - len(block)
                 done += len(block)
                 report(done, total)
-                if total is not None and done > total:
+                if done > most:
                     part.remove()
-                    raise _TransferError(f"gave more than {total:,} bytes", again=False)
+                    raise TransferError(f"gave more than {most:,} bytes", again=False)
+                if (seconds := time.monotonic() - since) >= limits.timeout:
+                    if done - so_far < LEAST_RATE * seconds and remaining != 0:
+                        rate = (done - so_far) / seconds
+                        raise TransferError(f"gave {rate:,.0f} bytes a second; expected {LEAST_RATE:,}", slow=True)
+                    since, so_far = time.monotonic(), done
     except OSError as error:
         raise OutputError(
             f"{part.path}: cannot be written ({error.strerror}); the {part.size:,} bytes so far are kept"
@@ -268,52 +312,26 @@ def _content_range(headers: Message) -> tuple[int | None, int | None]:
     return int(first) if first else None, int(total) if total != "*" else None
 
 
-def _refusal(error: HTTPError, part: _Part) -> _TransferError:
+def _refusal(error: HTTPError, part: _Part) -> TransferError:
     if error.code == 416:
         part.remove()
-        return _TransferError("answered that the rest does not exist")
+        return TransferError("answered that the rest does not exist")
     if error.code in (301, 302, 303, 307, 308):
         address = error.url or ""
         endless = urlsplit(address).scheme in ("http", "https")
         reason = "redirects without end" if endless else f"redirects to {shown(address, 200)}, which is not followed"
-        return _TransferError(reason, again=False)
+        return TransferError(reason, again=False)
     wait = error.headers.get("Retry-After", "")
     after = float(wait) if re.fullmatch(r"\d{1,4}", wait) else 0.0
     again = error.code >= 500 or error.code in _BUSY
-    return _TransferError(f"answered {error.code} {shown(error.reason)}", again=again, after=after)
+    return TransferError(f"answered {error.code} {shown(error.reason)}", again=again, after=after)
 
 
-def _network_fault(error: Exception, timeout: float) -> _TransferError:
+def _network_fault(error: Exception, timeout: float) -> TransferError:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
-        return _TransferError(f"no answer within {timeout:g} seconds")
+        return TransferError(f"no answer within {timeout:g} seconds")
     # Unknown hosts and untrusted certificates fail again.
     again = not isinstance(cause, socket.gaierror | ssl.SSLCertVerificationError | ValueError)
     reason = str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
-    return _TransferError(" ".join(reason.split()), again=again)
-
-
-class _Redirects(web.HTTPRedirectHandler):
-    """Follows redirects to http and https, never from https to http, and keeps the requested range."""
-
-    http_error_308 = web.HTTPRedirectHandler.http_error_302  # Python 3.10 lacks it
-
-    def redirect_request(
-        self, req: web.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> web.Request:
-        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if after not in ("http", "https") or (before, after) == ("https", "http"):
-            fp.close()
-            raise _TransferError(f"redirects to {shown(newurl, 200)}, which is not followed", again=False)
-        return web.Request(newurl, headers=dict(req.headers), origin_req_host=req.origin_req_host, unverifiable=True)
-
-
-def _opener() -> web.OpenerDirector:
-    """An opener for http and https only, with the proxies of the environment."""
-    opener = web.OpenerDirector()
-    for handler in (
-        web.ProxyHandler(), web.HTTPHandler(), web.HTTPSHandler(), _Redirects(),
-        web.HTTPDefaultErrorHandler(), web.HTTPErrorProcessor(), web.UnknownHandler(),
-    ):  # fmt: skip
-        opener.add_handler(handler)
-    return opener
+    return TransferError(" ".join(reason.split())[:_LONGEST_REASON], again=again)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError
 from Activation_Extraction.models.weights import cache as weights
+from Activation_Extraction.models.weights import transfer
 from Activation_Extraction.models.weights.cache import cache_path, download, expected_sha256, find_weights, how_to_get
 from Activation_Extraction.models.weights.known import WeightsFile
 from tests.Activation_Extraction.local_server import serving
@@ -376,6 +377,82 @@ def test_server_that_never_answers_is_given_up(open_shop):
     assert "no answer within 0.1 seconds" in refused(wanted(shop.url), timeout=0.1, waits=(0.0,))
 
 
+def drip(handler, data):
+    """A byte at a time until the client goes."""
+    with suppress(OSError):
+        for byte in data:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+
+def drips_body(shop, handler, start):
+    head(shop, handler, 200 if not start else 206, len(shop.content) - start, **(
+        {"Content_Range": f"bytes {start}-{len(shop.content) - 1}/{len(shop.content)}"} if start else {}
+    ))  # fmt: skip
+    drip(handler, shop.content[start:])
+
+
+def drips_without_a_length(shop, handler, start):
+    head(shop, handler, 200, None)
+    drip(handler, shop.content)
+
+
+def drips_head(shop, handler, start):
+    drip(handler, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (drips_body, "bytes a second; expected 1,000"),
+        (drips_without_a_length, "bytes a second; expected 1,000"),
+        (drips_head, "no answer within 0.15 seconds"),
+    ],
+)
+def test_server_that_drips_is_given_up(open_shop, behaviour, reason):
+    shop = open_shop(behaviours=[behaviour] * 9)
+    assert reason in refused(wanted(shop.url), timeout=0.15, waits=(0.0,))
+    assert len(shop.ranges) == 2
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_file_of_unknown_size_has_a_limit(open_shop, monkeypatch, says_length):
+    monkeypatch.setattr(transfer.fetch, "__kwdefaults__", {**transfer.fetch.__kwdefaults__, "most": HALF})
+    shop = open_shop(behaviours=[honest(says_length=says_length)] * 9)
+    found = f"offers {len(CONTENT):,} bytes; expected at most" if says_length else "gave more than"
+    assert f"{found} {HALF:,}" in refused(wanted(shop.url, sha256=None))
+    assert len(shop.ranges) == 1
+
+
+@pytest.mark.parametrize("suffix", [".part", ".part.json", ".part.lock"])
+@pytest.mark.parametrize("planted", ["folder", "pipe", "link", "link to nothing"])
+def test_what_lies_at_the_names_of_the_part_is_refused_in_one_line(open_shop, tmp_path, suffix, planted):
+    mine, shop = tmp_path / "mine", open_shop()
+    mine.write_text("precious")
+    place = tmp_path / f"net.bin{suffix}"
+    {
+        "folder": place.mkdir, "pipe": lambda: os.mkfifo(place), "link": lambda: place.symlink_to(mine),
+        "link to nothing": lambda: place.symlink_to(tmp_path / "nothing"),
+    }[planted]()  # fmt: skip
+    with pytest.raises(OutputError, match=f"net.bin{suffix}: .*expected the part of a download, or nothing"):
+        download(wanted(shop.url), to=tmp_path / "net.bin", **QUICK)
+    assert (mine.read_text(), shop.ranges, (tmp_path / "nothing").exists()) == ("precious", [], False)
+
+
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 404 \x1b[2J\xe2\x80\xae gone\r\n", b"\x1b]0;title\x07 \x9b2J\r\n", b"HTTP/1.1 \x1b[31m OK\r\n"]
+)
+def test_what_a_server_says_is_printable_and_short(open_shop, line):
+    def babble(shop, handler, start):
+        handler.wfile.write(line.rstrip() + b"x" * 5000 + b"\r\n\r\n")
+
+    shop = open_shop(behaviours=[babble] * 9)
+    message = refused(wanted(shop.url))
+    assert message.isprintable()
+    assert len(message) < 1500
+
+
 def test_what_is_no_http_is_refused_in_one_line(open_shop):
     def babble(shop, handler, start):
         handler.wfile.write(b"SSH-2.0-OpenSSH_9\r\n\r\n")
@@ -415,9 +492,9 @@ def test_redirect_to_anything_but_http_is_refused(open_shop, where):
 def test_redirect_never_leaves_https():
     from urllib.request import Request
 
-    from Activation_Extraction.models.weights.transfer import _Redirects, _TransferError
+    from Activation_Extraction.models.weights.connections import TransferError, _Redirects
 
-    with pytest.raises(_TransferError, match=r"redirects to 'http://a\.example/x', which is not followed"):
+    with pytest.raises(TransferError, match=r"redirects to 'http://a\.example/x', which is not followed"):
         _Redirects().redirect_request(Request("https://a.example/"), io.BytesIO(), 302, "", {}, "http://a.example/x")
 
 
