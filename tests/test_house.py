@@ -100,6 +100,91 @@ def test_every_option_is_documented_with_its_default():
             assert default.strip() == (" ".join(map(str, value)) if isinstance(value, tuple) else str(value)), option
 
 
+PRINTS = {"print", "pprint", "echo", "secho", "echo_via_pager", "Console", "print_exc"}
+"""What prints, by its name where it is imported, called or an attribute of a module."""
+
+METHODS = PRINTS - {"print"}  # `print` is also a method of our console
+
+
+def ways_around(path):
+    """Lines of a file that print without `base.text`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.alias(name=name) if name in PRINTS:
+                yield node.lineno
+            case ast.Call(func=ast.Name(id=name)) if name in PRINTS:
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr=name)) if name in METHODS:
+                yield node.lineno
+            case ast.Call(
+                func=ast.Attribute(value=ast.Attribute(attr="stdout" | "stderr"), attr="write" | "writelines")
+            ):
+                yield node.lineno
+
+
+def test_everything_printed_is_made_printable_first():
+    base = ROOT / "Activation_Extraction" / "base"
+    own = {base / "text.py", base / "start.py"}  # the latter imports nothing, and says one word
+    places = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path not in own]
+    found = {f"{path}:{line}" for path in [*places, *ROOT.glob("*.py")] for line in ways_around(path)}
+    typed = {f"{path}:{line}" for path in places for line in only_for_types(path)}
+    assert found - typed == set()
+
+
+def only_for_types(path):
+    """Lines of a file's imports that type checkers alone read."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from (alias.lineno for each in node.body for alias in getattr(each, "names", ()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print('a')", "import typer; typer.echo('a')", "from click import secho as say", "import sys; sys.stdout.write('a')",
+        "from rich.console import Console", "import rich.console; rich.console.Console().print('a')", "from rich import print as p",
+        "import sys; sys.stderr.writelines(['a'])", "import traceback; traceback.print_exc()",
+    ],
+)  # fmt: skip
+def test_a_way_around_the_printing_function_is_found(tmp_path, line):
+    (tmp_path / "around.py").write_text(line)
+    assert list(ways_around(tmp_path / "around.py")) == [1]
+
+
+READS = {"read_bytes", "read_text"}
+READING = {"base/files.py", "base/extras.py", "store/shards.py", "decoding/worker.py"}
+"""One function opens files; others read metadata of packages, shards that it has checked, and /dev/null."""
+
+
+def reads_around(path):
+    """Lines of a file that open a file for reading, or read one, without `base.files`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="open"), args=[_, *mode]) if not mode or "r" in ast.unparse(mode[0]):
+                yield node.lineno
+            case (
+                ast.Call(func=ast.Attribute(value=ast.Name(), attr="open"), args=[], keywords=[])
+                | ast.Call(func=ast.Attribute(attr="open"), args=[ast.Constant(value="r" | "rb")])
+            ):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr=name)) if name in READS:
+                yield node.lineno
+
+
+def test_every_file_is_opened_by_the_function_that_refuses_pipes_and_links():
+    places = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    found = [path for path in places if list(reads_around(path))]
+    assert {"/".join(path.parts[-2:]) for path in found} <= READING
+
+
+@pytest.mark.parametrize(
+    "line", ["open(p)", "open(p, 'rb')", "p.open()", "p.open('rb')", "p.read_text()", "a.b.read_bytes()"]
+)
+def test_a_way_around_the_opening_function_is_found(tmp_path, line):
+    (tmp_path / "around.py").write_text(line)
+    assert list(reads_around(tmp_path / "around.py")) == [1]
+
+
 @pytest.mark.parametrize("page", ["README.md", "Activation_Extraction/README.md", "InterpScore/README.md"])
 def test_python_of_the_readmes_runs(page, monkeypatch):
     monkeypatch.chdir(ROOT)

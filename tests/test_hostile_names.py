@@ -1,0 +1,230 @@
+"""Guards every command that makes files against names from outside: nothing outside the output, nothing raw on a terminal,
+in HTML or in a spreadsheet. A command that takes an output joins by its case in `CASES`."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import typer
+from PIL import Image
+from torch import nn
+
+from Activation_Extraction.base.commands import app, run
+from Activation_Extraction.base.names import folded
+from Activation_Extraction.base.text import from_cell
+from Activation_Extraction.clip_helpers import ImageInput
+from Activation_Extraction.models import registry
+from Activation_Extraction.models.layers import LayerNames
+from Activation_Extraction.models.registry import Model, ModelSpec
+from tests.hostile import NAMES, NOT_TEXT, ON_DISK, is_safe_part, is_shown
+
+SIDE = 16
+DEEP = "a/b/c/d/e"
+"""Where outputs go, so that names that climb arrive in the test's own folder."""
+
+MADE_BY_US = {".records", ".lock", "zarr.json"}
+
+
+LAYER = "-up \x1b[2J\u202e/x"
+
+
+class Toy(nn.Sequential):
+    """One convolution with a ReLU, a head, and a hostile name."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(3, 4, 3, stride=4))
+        self.add_module(LAYER, nn.ReLU())
+        self.add_module("mean", nn.AdaptiveAvgPool2d(1))
+        self.add_module("flat", nn.Flatten())
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    """The network `toy`."""
+    torch.manual_seed(0)
+    net = Toy().eval().requires_grad_(False)
+    model = Model("toy", net, net, ImageInput(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), LayerNames(net))
+    monkeypatch.setitem(
+        registry._registered, "toy", ModelSpec("toy", "a test", lambda file, sha256: model, embedded=True)
+    )
+
+
+def photo(key):
+    return Image.fromarray(np.random.default_rng(key).integers(0, 256, (SIDE, SIDE, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Four pictures of each hostile name, in a table; and a folder of files with hostile names, some of them broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "copies").mkdir()
+    rows = []
+    for i, name in enumerate(NAMES):
+        for k in range(4):
+            image = f"copies/{i}_{k}.png"
+            photo(4 * i + k).save(folder / image)
+            rows.append({"image": image, "concept": name})
+    pd.DataFrame(rows).to_parquet(folder / "four.parquet")
+    pd.DataFrame(rows[::4]).to_parquet(folder / "one.parquet")
+    (folder / "odd").mkdir()
+    for i, name in enumerate([*map(os.fsencode, ON_DISK), NOT_TEXT]):
+        with open(os.fsencode(folder / "odd") + b"/" + name + b".png", "wb") as file:
+            file.write(b"" if i % 2 else (folder / image).read_bytes())
+    return folder
+
+
+@pytest.fixture
+def called(capfd, tmp_path):
+    """Runs `interpscore` with an output deep in a folder; checks what every command owes, and gives its output."""
+    before = None
+
+    def call(*arguments, codes=(0, 1)):
+        with pytest.raises(SystemExit) as left:
+            run(app, [str(part) for part in arguments])
+        out, err = capfd.readouterr()
+        assert left.value.code in codes, err
+        assert is_shown(out)
+        assert is_shown(err)
+        return out, err
+
+    (tmp_path / DEEP).mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    yield call
+    made = [path for path in tmp_path.rglob("*") if path not in before]
+    assert made
+    for path in made:
+        inside = path.relative_to(tmp_path / DEEP).parts  # ValueError: outside
+        assert all(part in MADE_BY_US or is_safe_part(part) for part in inside), path
+    assert len({folded(str(path)) for path in made}) == len(made)
+
+
+def cells(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [cell for row in csv.reader(file) for cell in row]
+
+
+def is_formula(cell):
+    return cell[:1] in tuple("=+-@\t\r") and not cell.lstrip("+-").replace(".", "").replace("e-", "").isdigit()
+
+
+def dream_of_facets(called, pictures, out):
+    recipe = out.parent / "quick.yaml"
+    recipe.write_text("steps: 1\nsize: 16\nobjective: {channel: 1, facet: 1}\nfacet_layer: conv\n")
+    called(
+        "dream", "--model", "toy", "--layer", LAYER, "--units", "+".join("0123" * 20), "--recipe",
+        recipe, "--facet-images", pictures / "four.parquet", "-o", out, "--threads", 1,
+    )  # fmt: skip
+    recipe.unlink()
+    (manifest,) = out.rglob("manifest.json")
+    (entries,) = json.loads(manifest.read_text())["units"].values()
+    assert sorted(entry["facet"] for entry in entries) == sorted(NAMES)
+    assert {entry["file"] for entry in entries} == {
+        path.relative_to(manifest.parent).as_posix() for path in out.rglob("*.png")
+    }
+    out, _ = called("dream", "check", manifest)
+    assert "1 units" in out
+
+
+def stimuli_of_concepts(called, pictures, out):
+    protocol = out.parent / "plain.yaml"
+    protocol.write_text(f"about: nothing\nsize: {SIDE * 2}\nlevels:\n  5: {{kind: clean}}\n")
+    called("stimuli", "build", pictures / "one.parquet", "-p", protocol, "-o", out)
+    protocol.unlink()
+    page = (out / "contact_sheet.html").read_text()
+    assert is_shown(page)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert not any(map(is_formula, cells(out / "images.csv")))
+    from Activation_Extraction import image_set
+    from Human_Experiment_Setup.stimuli.manifest import read_table
+
+    concepts = {row["concept"] for row in read_table(out)}
+    assert concepts == set(image_set(out / "images.csv").table["concept"].to_pylist())
+    assert concepts <= set(map(str.strip, NAMES))
+    assert len(concepts) > len(NAMES) - 4  # some are one concept, but for capitals
+    (out / "pictures" / "\x1b[2J.png").touch()
+    _, err = called("stimuli", "check", out)
+    assert r"\x1b[2J.png" in err
+    (out / "pictures" / "\x1b[2J.png").unlink()
+
+
+def extract_of_images(called, pictures, out):
+    export = out.parent / "all.npz"
+    _, err = called(
+        "extract", pictures / "odd", "--model", "toy", "--layer", LAYER, "-o", out, "--export", export,
+        "--workers", 1, "--threads", 1,
+    )  # fmt: skip
+    assert err.count("not read: ") == 10
+    assert not any(map(is_formula, cells(export.with_suffix(".csv"))))
+    named = {from_cell(cell) for cell in cells(export.with_suffix(".csv")) if cell.endswith(".png")}
+    assert {f"{name}.png" for name in ON_DISK if name[0] != "."} <= named  # hidden files are left out
+
+
+def causality_of_images(called, pictures, out):
+    out, err = called(
+        "causality", pictures / "odd", pictures / "one.parquet", "--model", "toy", "--layer", LAYER, "--units", "0", "-o",
+        out.with_suffix(".parquet"),
+    )  # fmt: skip
+    assert "unreadable: " in err
+
+
+def score_of_concepts(called, pictures, out):
+    images = [(name, k) for name in NAMES for k in range(2)]
+    table = pd.DataFrame(
+        {
+            "trial_category": "x", "ground_truth": name, "level": 5, "image_filename": f"{i}.png", "soft_correct": k,
+            **{f"activation_{u}": float(name == wanted) + k for u, wanted in enumerate(NAMES)},
+        }
+        for i, (name, k) in enumerate(images)
+    )  # fmt: skip
+    data, neuron_map = out.parent / "data.parquet", out.parent / "map.json"
+    table.to_parquet(data)
+    neuron_map.write_text(json.dumps({str(u): name for u, name in enumerate(NAMES)}))
+    results = out.with_suffix(".csv")
+    _, err = called("score", data, neuron_map, results, "--resamples", "0", codes=[2])
+    assert err.count("expected printable text in one line") == err.count("\n") == 6
+    lines = {str(u): name for u, name in enumerate(NAMES) if repr(name) not in err}
+    neuron_map.write_text(json.dumps(lines))
+    called("score", data, neuron_map, results, "--resamples", "0")
+    assert not any(map(is_formula, cells(results)))
+    stated = {row["Concept"] for row in json.loads(results.with_suffix(".json").read_text())["neurons"]}
+    assert set(map(from_cell, cells(results))) >= stated
+
+
+NOTHING_FROM_OUTSIDE = "writes no name that comes from outside"
+CASES = {
+    "dream": dream_of_facets,
+    "stimuli build": stimuli_of_concepts,
+    "extract": extract_of_images,
+    "causality": causality_of_images,
+    "score": score_of_concepts,
+    "sanity": NOTHING_FROM_OUTSIDE,
+    "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone
+}
+OUTPUTS = {"-o", "--output", "--to", "--export", "results"}
+
+
+def writing_commands(group, above=()):
+    """Names of the commands below a group that take an output."""
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        path = (*above, name)
+        if any(OUTPUTS & {*parameter.opts, parameter.name} for parameter in command.params):
+            yield " ".join(path)
+        if hasattr(command, "list_commands"):
+            yield from writing_commands(command, path)
+
+
+def test_every_command_that_writes_has_a_case():
+    assert set(writing_commands(typer.main.get_command(app))) == set(CASES)
+
+
+@pytest.mark.parametrize("command", [name for name, case in CASES.items() if callable(case)])
+def test_hostile_names_stay_in_the_output_and_are_shown_escaped(command, called, pictures, tmp_path):
+    CASES[command](called, pictures, tmp_path / DEEP / "out")
