@@ -17,7 +17,8 @@ import pandas as pd
 
 from Activation_Extraction.base.extras import naming_extras
 from InterpScore.errors import InputError, MissingScoreWarning
-from InterpScore.helpers import ALIKE, FEWEST, Bools, Floats, percentile_interval, weighted_mean
+from InterpScore.helpers import ALIKE, COMPLEMENTARY_LOG_LOG, FEWEST, IDENTITY, Bools, Floats, weighted_mean
+from InterpScore.intervals import interval_of_draws
 from InterpScore.metric import Metric
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.tables.effects import (
@@ -49,8 +50,7 @@ class CausalityScore(float):
     """C of one unit: a float with details as attributes.
 
     Attributes:
-        low, high: percentile interval of C over images (crossed bootstrap, METRICS.md, section 6); NaN from fewer than
-            two images.
+        low, high: interval of C over images (crossed bootstrap, METRICS.md, section 6); NaN from fewer than two images.
         specific, specific_low, specific_high: C_raw on the concept's clean images minus that on other concepts', and its
             interval; NaN without measured images of other concepts.
         toward: mean cosine of embedding and concept's text, minus the same with the unit ablated; NaN without a text
@@ -268,10 +268,16 @@ def _of_table(
     design = table.rating_design(options.recognised_at)
     drawn = [scores(draws.image_IB) for draws in design.bootstrap(options.resamples, options.seed)]
     draws_2B = np.concatenate([np.empty((2, 0)), *(np.concatenate(parts) for parts in drawn)], axis=1)
-    ends = np.stack(percentile_interval(draws_2B, options.confidence))
     n_target, n_other = (int((side_I & measured_I).sum()) for side_I in (target_I, other_I))
-    known = (ends[1] - ends[0] > ALIKE) & (np.array([n_target, min(n_target, n_other)]) >= FEWEST)
-    (low, specific_low), (high, specific_high) = np.where(known, ends, np.nan).tolist()
+    behind = {COMPLEMENTARY_LOG_LOG: n_target, IDENTITY: min(n_target, n_other)}
+    ends = [
+        interval_of_draws(np.array([point]), draws_B[None], options.confidence, np.array([float(n)]), link)
+        for point, draws_B, (link, n) in zip((value, specific), draws_2B, behind.items(), strict=True)
+    ]
+    known = [high - low > ALIKE and n >= FEWEST for (low, high), n in zip(ends, behind.values(), strict=True)]
+    (low, high), (specific_low, specific_high) = (
+        (end.item() if shown else math.nan for end in pair) for pair, shown in zip(ends, known, strict=True)
+    )
     layer = table.layer_effects.get("")
     statistics = layer_statistics(layer, table.units, target_I) if layer else {}
     toward, percentile = (float(statistics.get(name, [math.nan])[0]) for name in ("C_toward", "C_percentile"))
@@ -343,6 +349,7 @@ METRIC = Metric(
     weight=0.3,
     compute=_compute,
     further={"C_specific": _specific},
+    link=COMPLEMENTARY_LOG_LOG,
     why_missing=_why_missing,
     caveat=_caveat,
     statistics=_statistics,

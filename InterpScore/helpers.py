@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -109,6 +110,56 @@ def percentile_interval(draws_UB: Floats, confidence: float) -> tuple[Floats, Fl
         if finite.size:
             low[u], high[u] = np.quantile(finite, [tail, 1 - tail])
     return low, high
+
+
+class Link(NamedTuple):
+    """A scale on which the draws of a value are closest to normal, and the way back."""
+
+    forward: Callable[[Floats], Floats]
+    back: Callable[[Floats], Floats]
+
+
+IDENTITY = Link(np.positive, np.positive)
+PROBIT = Link(ndtri, ndtr)
+COMPLEMENTARY_LOG_LOG = Link(lambda p: np.log(-np.log1p(-p)), lambda z: -np.expm1(-np.exp(z)))
+
+
+def student_quantile(images_U: Floats, confidence: float) -> Floats:
+    """Two-sided quantile of Student's t with images - 1 degrees of freedom; NaN with fewer than two images."""
+    return np.asarray(stdtrit(np.where(images_U >= 2, images_U - 1, np.nan), (1 + confidence) / 2))
+
+
+def student_interval(
+    point_U: Floats, draws_UB: Floats, confidence: float, images_U: Floats, link: Link = IDENTITY
+) -> tuple[Floats, Floats]:
+    """Percentiles of each unit's draws and estimate ± t·SD, both for few images, whichever reaches further.
+
+    On the scale of `link`, percentiles are moved away from the estimate by the ratio of Student's t (images - 1 degrees
+    of freedom) to the normal quantile. Percentiles as they are where the estimate is at the end of that scale; NaN with
+    fewer than two images.
+
+    Source: METRICS.md, section 6.
+    """
+    low, high = percentile_interval(draws_UB, confidence)
+    t_U = student_quantile(images_U, confidence)
+    stretch_U = t_U / ndtri((1 + confidence) / 2)
+
+    def widen(units: slice) -> None:
+        with np.errstate(all="ignore"):
+            point, bottom, top, draws = (link.forward(values[units]) for values in (point_U, low, high, draws_UB))
+            usable = np.isfinite(draws)
+            n_U = usable.sum(axis=1)
+            center_U1 = np.where(usable, draws, 0).sum(axis=1, keepdims=True) / n_U[:, None]
+            reach = t_U[units] * np.sqrt((np.where(usable, draws - center_U1, 0) ** 2).sum(axis=1) / (n_U - 1))
+            below = np.fmax((point - bottom) * stretch_U[units], reach)
+            above = np.fmax((top - point) * stretch_U[units], reach)
+            inside = np.isfinite(point)
+            low[units] = np.where(inside, link.back(point - below), low[units])
+            high[units] = np.where(inside, link.back(point + above), high[units])
+
+    for _ in on_all_cores(widen, in_shares(len(draws_UB))):
+        pass
+    return np.where(np.isnan(t_U), np.nan, low), np.where(np.isnan(t_U), np.nan, high)
 
 
 def competition_ranks(scores_UB: Floats) -> Floats:

@@ -156,7 +156,14 @@ def _threshold(block: Block, draws: DrawWeights) -> Floats:
 def _compute(block: Block, draws: DrawWeights) -> Floats:
     counted_I, theta_UB = block.counted_I, _threshold(block, draws)
     rating_NB, score_NB = draws.rating_IB[counted_I], draws.score_IB[counted_I]
-    return recognition_above(block.activation_UI[:, counted_I], theta_UB, rating_NB, score_NB)
+    H_UB = recognition_above(block.activation_UI[:, counted_I], theta_UB, rating_NB, score_NB)
+    return H_UB if draws.pseudo_2B is None else draws.smoothed(H_UB, _independent_ratings(block))
+
+
+def _independent_ratings(block: Block) -> Floats:
+    """Of high activation, `(U,)`: halfway between as many as ratings and as images, on a logarithmic scale."""
+    counted_I, high_UN = _high_images(block)
+    return np.asarray(np.sqrt(high_UN.sum(axis=1) * (high_UN @ block.study.design.raters_I[counted_I])))
 
 
 def _base_rate(block: Block, draws: DrawWeights) -> Floats:

@@ -10,12 +10,22 @@ Shapes: U units, K coordinates (one for each plain component and each log ratio)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import fdtri
 
-from InterpScore.helpers import Bools, Floats, Ints, on_all_cores, percentile_interval
+from InterpScore.helpers import (
+    IDENTITY,
+    Bools,
+    Floats,
+    Ints,
+    Link,
+    on_all_cores,
+    percentile_interval,
+    student_interval,
+    student_quantile,
+)
 
 _AT_ONCE = 128
 """Units whose draws are gathered together: memory does not grow with a layer."""
@@ -23,9 +33,19 @@ _STEPS = 4
 """Iterations toward the extreme of a score on an ellipsoid; more change it by less than the draws do."""
 
 
-def interval_of_draws(point_U: Floats, draws_UB: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Percentiles of the draws, extended to the estimate where they exclude it, `(U,)` each."""
-    low, high = percentile_interval(draws_UB, confidence)
+def interval_of_draws(
+    point_U: Floats, draws_UB: Floats, confidence: float, images_U: Floats | None = None, link: Link = IDENTITY
+) -> tuple[Floats, Floats]:
+    """Student intervals on a scale, or percentiles without `images_U`; extended to the estimate, `(U,)` each.
+
+    Args:
+        images_U: how many images the sampling error of each unit rests on.
+        link: the scale on which the draws are closest to normal.
+    """
+    if images_U is None:
+        low, high = percentile_interval(draws_UB, confidence)
+    else:
+        low, high = student_interval(point_U, draws_UB, confidence, images_U, link)
     return np.where(point_U < low, point_U, low), np.where(point_U > high, point_U, high)
 
 
@@ -53,7 +73,8 @@ class Folded:
 class Part:
     """One component of a score: its value, resamples and weight in the score of each unit; NaN values have no weight.
 
-    Resamples show how a plain component varies, a constant apart; of a folded one its log ratios do.
+    Resamples show how a plain component varies, a constant apart; of a folded one its log ratios do. `images_U` and `link`
+    are those of `interval_of_draws`.
     """
 
     value_U: Floats
@@ -62,6 +83,8 @@ class Part:
     low: float = 0.0
     high: float = 1.0
     folded: Folded | None = None
+    images_U: Floats | None = None
+    link: Link = IDENTITY
 
 
 def mean_of_folds(theta_GUB: Floats) -> Floats:
@@ -74,28 +97,61 @@ def mean_of_folds(theta_GUB: Floats) -> Floats:
 def score_interval(
     score_U: Floats, draws_UB: Floats, parts: Sequence[Part], confidence: float
 ) -> tuple[Floats, Floats]:
-    """The interval of a weighted sum of components: percentiles, or for units with a folded component a projection.
+    """The interval of a weighted sum of components: as of draws, or for units with a folded component a projection.
 
     Returns:
         Lower and upper ends, `(U,)` each; none excludes the score itself.
     """
-    folded = [(part, part.folded) for part in parts if part.folded]
-    if not folded:
+    images_U, has_folds_U = _images_behind(parts, len(score_U))
+    if images_U is None:
         return interval_of_draws(score_U, draws_UB, confidence)
-    has_folds = np.any([(part.weight_U > 0) & np.isfinite(f.point_GU).any(axis=0) for part, f in folded], axis=0)
-    projected = has_folds & np.isfinite(score_U)
+    spread = [_spread_for_few(part, images_U, confidence) for part in parts]
+    for old, new in zip(parts, spread, strict=True):
+        if new is not old:
+            draws_UB = draws_UB + old.weight_U[:, None] * (new.draws_UB - old.draws_UB)
+    projected = has_folds_U & np.isfinite(score_U)
+    plain, link = ~projected, parts[0].link if len(parts) == 1 else IDENTITY
     low, high = np.full((2, len(score_U)), np.nan)
-    low[~projected], high[~projected] = interval_of_draws(score_U[~projected], draws_UB[~projected], confidence)
-    images_U = np.min([f.images_U for _, f in folded], axis=0)
+    low[plain], high[plain] = interval_of_draws(score_U[plain], draws_UB[plain], confidence, images_U[plain], link)
 
     def project(units: Ints) -> tuple[Floats, Floats]:
-        return projected_interval(_coordinates(parts, units), images_U[units], confidence)
+        return projected_interval(_coordinates(spread, units), images_U[units], confidence)
 
     chosen = np.flatnonzero(projected)
     shares = [chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE)]
     for units, ends in zip(shares, on_all_cores(project, shares), strict=True):
         low[units], high[units] = ends
     return low, high
+
+
+def _images_behind(parts: Sequence[Part], n_units: int) -> tuple[Floats | None, Bools]:
+    """How many images scores rest on, those of folds or else the most of a component; and which scores have folds.
+
+    None where no component says.
+    """
+    of_folds_U, of_plain_U = np.full((2, n_units), np.nan)
+    for part in parts:
+        if part.folded:
+            there_U = (part.weight_U > 0) & np.isfinite(part.folded.point_GU).any(axis=0)
+            of_folds_U = np.fmin(of_folds_U, np.where(there_U, part.folded.images_U, np.nan))
+        elif part.images_U is not None:
+            of_plain_U = np.fmax(of_plain_U, np.where(part.weight_U > 0, part.images_U, np.nan))
+    has_folds_U = np.isfinite(of_folds_U)
+    if not has_folds_U.any() and all(part.images_U is None for part in parts):
+        return None, has_folds_U
+    images_U = np.where(has_folds_U, of_folds_U, of_plain_U)
+    return np.where(np.isnan(images_U), np.inf, images_U), has_folds_U
+
+
+def _spread_for_few(part: Part, images_U: Floats, confidence: float) -> Part:
+    """Draws of a component on fewer images than the score, further from their mean by the ratio of both Student's t."""
+    if part.folded or part.images_U is None or not (part.images_U < images_U).any():
+        return part
+    ratio_U1 = (student_quantile(part.images_U, confidence) / student_quantile(images_U, confidence))[:, None]
+    there = np.isfinite(part.draws_UB)
+    mean_U1 = np.where(there, part.draws_UB, 0).sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1), 1)[:, None]
+    spread_UB = mean_U1 + ratio_U1 * (part.draws_UB - mean_U1)
+    return replace(part, draws_UB=np.where(ratio_U1 > 1, spread_UB, part.draws_UB))
 
 
 def _coordinates(parts: Sequence[Part], chosen: Ints) -> Coordinates:
@@ -176,16 +232,14 @@ def projected_interval(coordinates: Coordinates, images_U: Floats, confidence: f
     sd = np.sqrt(np.einsum("ukk->uk", covariance))
     folds = present & coordinates.folded_K
     narrow = _region_size(np.ones(len(theta)), images_U, confidence)
-    within_reach = folds & (np.abs(theta) <= np.sqrt(narrow)[:, None] * sd)
-    n_reach, n_folds, n_all = (mask.sum(axis=1) for mask in (within_reach, folds, present))
-    k_U = np.where(n_reach > 0, np.minimum(n_all, 1 + n_reach + (n_all > n_folds)), 1)
-    k_U = np.maximum(np.minimum(k_U, images_U - 1), 1)  # no more than the images can tell apart
-    wide = _region_size(k_U, images_U, confidence)
+    n_reach = (folds & (np.abs(theta) <= np.sqrt(narrow)[:, None] * sd)).sum(axis=1)
+    n_folds, movable = folds.sum(axis=1), folds & (sd > 0) & (n_reach > 0)[:, None]
+    k_U = np.minimum(np.minimum(movable.sum(axis=1), 1 + n_reach), images_U - 1)  # no more than images can tell apart
+    wide = _region_size(np.maximum(k_U, 1), images_U, confidence)
 
     low = _extreme(coordinates, theta, theta, covariance, narrow, -1)
-    high = _extreme(coordinates, theta, theta, covariance, wide, 1)
+    high = _extreme(coordinates, theta, theta, covariance, narrow, 1)
     # A score is highest where folds within reach are 0, the nearest first; it may be lowest beyond 0.
-    movable = folds & (sd > 0) & (n_reach > 0)[:, None]
     distance = np.where(movable, np.abs(theta) / np.where(sd > 0, sd, 1.0), np.inf)
     order = distance.argsort(axis=1).argsort(axis=1)
     for m in range(1, int(movable.sum(axis=1).max(initial=0)) + 1):
@@ -193,9 +247,8 @@ def projected_interval(coordinates: Coordinates, images_U: Floats, confidence: f
             beyond = np.where(chosen, -np.sign(theta) * sd, theta)
             low = np.minimum(low, _extreme(coordinates, beyond, theta, covariance, narrow, -1))
             center, rest, used = _conditional(theta, covariance, chosen)
-            reached = used <= wide
-            top = _extreme(coordinates, center, center, rest, np.where(reached, wide - used, 0.0), 1)
-            high = np.where(reached, np.maximum(high, top), high)
+            top = _extreme(coordinates, center, center, rest, narrow, 1)
+            high = np.where(used <= wide, np.maximum(high, top), high)
     unknown = ~(images_U > n_folds)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from Activation_Extraction.base.extensions import registered
 from InterpScore.errors import InputError
-from InterpScore.helpers import Floats
+from InterpScore.helpers import Floats, Link
 
 if TYPE_CHECKING:
     from InterpScore.options import ScoringOptions
@@ -81,6 +81,9 @@ class Metric:
     caveat: Callable[[Block, int], str] = lambda block, u: ""
     """What to note of one unit's value; nothing where there is nothing to say."""
     test: SignificanceTest | None = None
+    link: Link | None = None
+    """The scale on which its draws are closest to normal. Its interval is Student's there, with the images that are
+    `behind` it; None: percentiles of the draws."""
     folds: Folds | None = None
     """Where the metric is a mean of folded ratios."""
     draws_with_value: str = "in which it can be computed"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class DrawWeights:
     """The same, each rating times its score."""
     label_of_IB: Ints | None = None
     """In permutations the image that each image has its concept label and ratings from; None: every one its own."""
+    pseudo_2B: Floats | None = None
+    """In resamples what one observation at 0 and one at 1 count for, which proportions have besides their own."""
 
     def analysed(self, options: ScoringOptions) -> Floats:
         """What an image's activation counts for: once, or once a rating."""
@@ -47,11 +49,23 @@ class DrawWeights:
     def changed(self, change: Callable[[Floats], Floats], label_of_IB: Ints | None) -> DrawWeights:
         """All four weights changed in the same way."""
         ratings = change(self.rating_IB), change(self.recognised_IB), change(self.score_IB)
-        return DrawWeights(change(self.image_IB), *ratings, label_of_IB)
+        return DrawWeights(change(self.image_IB), *ratings, label_of_IB, self.pseudo_2B)
 
     def only(self, counted_IB: Bools) -> DrawWeights:
         """The same draws with some images left out of each."""
         return self.changed(lambda weights_IB: weights_IB * counted_IB, self.label_of_IB)
+
+    def smoothed(self, proportion_UB: Floats, observations_U: Floats) -> Floats:
+        """Proportions in resamples with Jeffreys' prior, without which those of 0 and 1 would not vary.
+
+        Args:
+            observations_U: how many independent observations each unit's proportion rests on.
+        """
+        if self.pseudo_2B is None:
+            return proportion_UB
+        misses_B, hits_B = self.pseudo_2B
+        n_U1 = np.reshape(observations_U, (-1, 1))
+        return np.asarray((proportion_UB * n_U1 + hits_B) / (n_U1 + misses_B + hits_B))
 
 
 class RatingDesign:
@@ -77,6 +91,12 @@ class RatingDesign:
             "score": score_R,
         }
 
+    @cached_property
+    def raters_I(self) -> Ints:
+        """How many participants rated each image."""
+        pairs = np.unique(np.stack([self._image_R, self._participant_R]), axis=1)
+        return np.bincount(pairs[0], minlength=self.n_images)
+
     def unit_weights(self) -> DrawWeights:
         """The single draw in which every image and every participant counts once."""
         totals = (
@@ -92,7 +112,8 @@ class RatingDesign:
         Bayesian bootstrap). Images' are gamma with shape `1 − 2/n`, n the size of their cell: the
         exponential in large cells, and in small ones just wider, so that the variance of a cell's
         mean is s²/n rather than s²(n−1)/(n(n+1)) (from three images on; the shape is at least ⅓). The
-        draws do not depend on how they are batched. Owen 2007; Owen & Eckles 2012; Rubin 1981.
+        pseudo-observations of proportions are gamma with shape ½ (Jeffreys). The draws do not depend on
+        how they are batched. Owen 2007; Owen & Eckles 2012; Rubin 1981.
         """
         from scipy.sparse import csr_array  # imported late: only resampling needs it
 
@@ -100,13 +121,15 @@ class RatingDesign:
         tables = [
             csr_array((values, (self._image_R, self._participant_R)), shape=shape) for values in self._values.values()
         ]
-        of_images, of_participants = (np.random.default_rng((seed, stream)) for stream in (0, 1))
+        of_images, of_participants, of_pseudo = (np.random.default_rng((seed, stream)) for stream in (0, 1, 2))
         _, cell_I, size_of_cell = np.unique(self._cell_I, return_inverse=True, return_counts=True)
         gamma_I = np.maximum(1 - 2 / size_of_cell[cell_I], 1 / 3)
         for size in _batches(n_draws, shape[0] * 5 + shape[1] * 2):
             image_IB = np.ascontiguousarray((of_images.gamma(gamma_I, size=(size, shape[0])) / gamma_I).T)
             participant_PB = np.ascontiguousarray(of_participants.standard_exponential((size, shape[1])).T)
-            yield DrawWeights(image_IB, *(image_IB * (table @ participant_PB) for table in tables))
+            pseudo_2B = of_pseudo.gamma(0.5, size=(size, 2)).T
+            ratings, recognised, scores = (image_IB * (table @ participant_PB) for table in tables)
+            yield DrawWeights(image_IB, ratings, recognised, scores, pseudo_2B=pseudo_2B)
 
     def split_half_reliability(self, images: Ints, n_splits: int = 100, seed: int = 0) -> float:
         """Reliability of the images' recognition rates, by splitting the participants in two.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import comb, ndtr
 
-from InterpScore.helpers import Bools, Floats, average_ranks, ranked_separation, sides
+from InterpScore.helpers import PROBIT, Bools, Floats, Ints, average_ranks, ranked_separation, sides
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest
 from InterpScore.options import SelectivityName
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from InterpScore.scoring.blocks import Block
 
 MIN_IMAGES_PER_SIDE = 2
+HEAVY_TAILS = 6.0
+"""Excess kurtosis, that of an exponential distribution, above which intervals of S cover the truth too rarely."""
 
 
 def calculate_selectivity_score(target_activations: ArrayLike, non_target_activations: ArrayLike) -> float:
@@ -167,7 +169,31 @@ def _finite(values: ArrayLike, name: str) -> Floats:
 def _compute(block: Block, draws: DrawWeights) -> Floats:
     clean = block.sides(draws)
     measure = block.options.selectivity
-    return selectivity(measure, clean.activation_UN, clean.target_NB, clean.other_NB, clean.count_N)
+    S_UB = selectivity(measure, clean.activation_UN, clean.target_NB, clean.other_NB, clean.count_N)
+    return S_UB if measure == "cles" else draws.smoothed(S_UB, np.array([2.0 * _behind(block, "S")["image"]]))
+
+
+def _caveat(block: Block, u: int) -> str:
+    options, clean_I = block.options, block.clean_I
+    if options.selectivity != "cles" or options.resamples == 0:
+        return ""
+    kurtosis = excess_kurtosis(block.activation_UI[u, clean_I], block.table.concept_I[clean_I])
+    if not kurtosis > HEAVY_TAILS:
+        return ""
+    return f"heavy tails (excess kurtosis {kurtosis:.0f}): its interval may be too narrow, that of --selectivity auroc is not"
+
+
+def excess_kurtosis(values_N: Floats, group_N: Ints) -> float:
+    """Of deviations from the mean of one's group, 0 for a normal distribution; groups of one value are left out.
+
+    NaN where nothing varies.
+    """
+    _, group_N, size_G = np.unique(group_N, return_inverse=True, return_counts=True)
+    deviation_N = values_N - (np.bincount(group_N, values_N) / size_G)[group_N]
+    squares_N = deviation_N[size_G[group_N] > 1] ** 2
+    if not squares_N.any():
+        return float("nan")
+    return float((squares_N**2).mean() / squares_N.mean() ** 2 - 3)
 
 
 def _why_missing(block: Block, u: int) -> str:
@@ -204,7 +230,9 @@ METRIC = Metric(
     weight=0.3,
     compute=_compute,
     null=PERMUTED_LABELS,
+    link=PROBIT,
     why_missing=_why_missing,
+    caveat=_caveat,
     statistics=_statistics,
     behind=_behind,
     test=SignificanceTest(

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from Activation_Extraction.base.progress import StageProgress
+from InterpScore.sanity.coverage_table import check_ends
 from InterpScore.sanity.simulated import (
     check_causality,
     check_coverage,
@@ -16,7 +17,6 @@ from InterpScore.sanity.simulated import (
     check_labels,
     check_null_p_values,
     check_null_scores,
-    check_stabilities,
     check_synthetic_level,
 )
 from InterpScore.sanity.verdict import Check
@@ -46,7 +46,7 @@ def run_sanity_checks(
         ("causality", lambda: check_causality(seed)),
         ("labels", lambda: check_labels(seed)),
         ("invariance", lambda: check_invariance(seed)),
-        ("stabilities", lambda: check_stabilities(max(simulations // 2, 50), seed)),
+        ("ends of scales", lambda: check_ends(max(simulations // 2, 50), seed)),
         ("DeepDream", lambda: check_synthetic_level(seed)),
         ("coverage", lambda: check_coverage(simulations, seed, tell)),
     ]

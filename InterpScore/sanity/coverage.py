@@ -13,7 +13,7 @@ import numpy as np
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.helpers import Floats, percentile_interval, weighted_mean
+from InterpScore.helpers import IDENTITY, Floats
 from InterpScore.intervals import Folded, Part, mean_of_folds, score_interval
 from InterpScore.metric import metrics
 from InterpScore.options import scoring_options
@@ -26,8 +26,6 @@ CONFIDENCE = 0.95
 CROSSED_DRAWS, INDEPENDENT_DRAWS = 1000, 500
 INDEPENDENT_EVERY = 5
 """Of how many studies one is also analysed by the usual mistake, which misses the truth by tens of percent."""
-FOLD_DRAWS = 300
-"""Resamples behind intervals of R in `stability_coverage`."""
 AT_ONCE = 50
 """Draws over single ratings, whose weighted ratings then stay in a processor's cache."""
 
@@ -61,7 +59,8 @@ def interval_coverage(
         progress: called after each study.
     """
     truth = true_scores(design, unit)
-    truth["InterpScore"] = float(_combined(truth, truth)[0])
+    weights = default_weights(truth)
+    truth["InterpScore"] = float(_combined(truth, weights)[0])
     covered = {(way, name): list[bool]() for name in truth for way in ("crossed", "independent")}
     for study in range(studies):
         table = simulate_table(design, {"1": unit}, np.random.default_rng((seed, 74, study)))
@@ -69,8 +68,8 @@ def interval_coverage(
         if study % INDEPENDENT_EVERY == 0:
             ways["independent"] = _independent(table, unit, study)
         for way, (block, batches) in ways.items():
-            for name, (low, high) in _intervals(block, batches, truth, projected=way == "crossed").items():
-                covered[way, name].append(bool(low <= truth[name] <= high))
+            for name, found in scored(block, batches, weights, projected=way == "crossed").items():
+                covered[way, name].append(bool(found.low_U[0] <= truth[name] <= found.high_U[0]))
         if progress:
             progress("coverage of intervals", study + 1, studies)
     return [Coverage(way, name, truth[name], float(np.mean(hits)), len(hits)) for (way, name), hits in covered.items()]
@@ -104,90 +103,63 @@ def _independent(table: ExperimentTable, unit: PlantedUnit, seed: int) -> tuple[
     return block, map(some_draws, range(0, INDEPENDENT_DRAWS, AT_ONCE))
 
 
-def _intervals(
-    block: Block, batches: Iterable[DrawWeights], truth: Mapping[str, float], projected: bool
-) -> dict[str, tuple[float, float]]:
-    """Intervals of the metrics whose truth is known and of their weighted mean; `projected` where they are folded."""
-    known = [metric for metric in metrics() if metric.name in truth]
-    points = {metric.name: metric.compute(block, block.sample)[:, 0] for metric in known}
-    draws: dict[str, list[Floats]] = {metric.name: [] for metric in known}
-    ratios: dict[str, list[Floats]] = {metric.name: [] for metric in known if metric.folds and projected}
-    for batch in batches:
-        for metric in known:
-            if metric.name in ratios:
-                assert metric.folds is not None
-                ratios[metric.name].append(metric.folds.log_ratios(block, batch))
-                draws[metric.name].append(mean_of_folds(ratios[metric.name][-1]))
-            else:
-                draws[metric.name].append(metric.compute(block, batch))
-    joined = {name: np.concatenate(values, axis=1) for name, values in draws.items()}
-    parts, weights = {}, _weights(truth)
+@dataclass(frozen=True)
+class Scored:
+    """The units of a block by one metric or by their weighted mean: estimates, draws and intervals."""
+
+    point_U: Floats
+    draws_UB: Floats
+    low_U: Floats
+    high_U: Floats
+
+
+def scored(
+    block: Block, batches: Iterable[DrawWeights], weights: Mapping[str, float], *, projected: bool = True
+) -> dict[str, Scored]:
+    """Some metrics of a block and their weighted mean as `InterpScore`, with intervals.
+
+    Args:
+        weights: of each metric.
+        projected: intervals as the benchmark makes them, else percentiles.
+    """
+    known, batches = [metric for metric in metrics() if metric.name in weights], list(batches)
+    values: dict[str, tuple[Floats, Floats]] = {}
+    parts: dict[str, Part] = {}
     for metric in known:
-        folded = None
-        if metric.name in ratios:
-            assert metric.folds is not None
-            point_GU = metric.folds.log_ratios(block, block.sample)[:, :, 0]
-            images_U = np.full(len(block.rows), float(metric.folds.images(block)))
-            folded = Folded(point_GU, np.concatenate(ratios[metric.name], axis=2), images_U)
-        weight_U = np.full(len(block.rows), weights[metric.name] / sum(weights.values()))
-        parts[metric.name] = Part(points[metric.name], joined[metric.name], weight_U, folded=folded)
-    out = {}
-    for name, scored in {**{name: [part] for name, part in parts.items()}, "InterpScore": list(parts.values())}.items():
-        alone = [replace(part, weight_U=np.ones_like(part.weight_U)) for part in scored] if name in parts else scored
-        point_U = points[name] if name in points else _combined(points, truth)
-        draws_UB = joined[name] if name in joined else _combined(joined, truth)
-        low, high = score_interval(point_U, draws_UB, alone, CONFIDENCE)
-        out[name] = float(low[0]), float(high[0])
-    return out
+        folded, images_U = None, None
+        if metric.folds and projected:
+            theta = [metric.folds.log_ratios(block, batch) for batch in batches]
+            fewest_U = np.full(len(block.rows), float(metric.folds.images(block)))
+            folded = Folded(
+                metric.folds.log_ratios(block, block.sample)[:, :, 0], np.concatenate(theta, axis=2), fewest_U
+            )
+            draws_UB = mean_of_folds(folded.draws_GUB)
+        else:
+            draws_UB = np.concatenate([metric.compute(block, batch) for batch in batches], axis=1)
+        if metric.link and projected:
+            images_U = np.broadcast_to(metric.behind(block, metric.name)["image"], len(block.rows)).astype(float)
+        point_U, weight_U = metric.compute(block, block.sample)[:, 0], np.full(len(block.rows), weights[metric.name])
+        values[metric.name] = point_U, draws_UB
+        parts[metric.name] = Part(point_U, draws_UB, weight_U, 0.0, 1.0, folded, images_U, metric.link or IDENTITY)
+    out = {
+        name: Scored(
+            *values[name],
+            *score_interval(*values[name], [replace(part, weight_U=np.ones_like(part.weight_U))], CONFIDENCE),
+        )
+        for name, part in parts.items()
+    }
+    point_U, draws_UB = (_combined({name: both[k] for name, both in values.items()}, weights) for k in (0, 1))
+    total = sum(weights.values())
+    shares = [replace(part, weight_U=part.weight_U / total) for part in parts.values()]
+    return out | {"InterpScore": Scored(point_U, draws_UB, *score_interval(point_U, draws_UB, shares, CONFIDENCE))}
 
 
-def _weights(truth: Mapping[str, float]) -> dict[str, float]:
-    return {m.name: w for m, w in zip(metrics(), scoring_options().weights, strict=True) if m.name in truth}
+def default_weights(names: Iterable[str]) -> dict[str, float]:
+    """Of some metrics in the InterpScore."""
+    return {m.name: w for m, w in zip(metrics(), scoring_options().weights, strict=True) if m.name in set(names)}
 
 
-def _combined(values: Mapping[str, Any], truth: Mapping[str, float]) -> Floats:
-    """The InterpScore of the metrics whose truth is known."""
-    weights = _weights(truth)
+def _combined(values: Mapping[str, Any], weights: Mapping[str, float]) -> Floats:
+    """The weighted mean of some metrics."""
     stacked = np.stack([np.atleast_1d(values[name]) for name in weights])
     return weighted_components(stacked, np.isfinite(stacked), list(weights.values()), "renormalise")
-
-
-# Stabilities near 1 -----------------------------------------------------------------------------------------------------
-
-
-def stability_coverage(
-    truth: float, groups: int, studies: int, seed: int, images: int = 12, *, lognormal: bool = False
-) -> tuple[float, float, float]:
-    """How often intervals of R cover a truth that is the same in some groups of levels, in simulated activations.
-
-    Activations are gamma (shape 4) or lognormal (σ = .6), independent over images, every image recognised.
-
-    Returns:
-        The share covered by projected intervals, the share covered by percentiles of the folded draws, and the mean
-        width of the former as a multiple of that of the latter.
-    """
-    generator = np.random.default_rng((seed, 77, groups))
-
-    def activations(mean: float) -> Floats:
-        if lognormal:
-            return np.asarray(mean * np.exp(generator.normal(-0.18, 0.6, (studies, images))))
-        return np.asarray(mean * generator.gamma(4, 0.25, (studies, images)))
-
-    def weights() -> Floats:  # as the crossed bootstrap draws them for a cell of so many images
-        return np.asarray(generator.gamma(max(1 - 2 / images, 1 / 3), size=(images, FOLD_DRAWS)))
-
-    def log_mean(a_UN: Floats, weight_NB: Floats) -> Floats:
-        return np.asarray(np.log(weighted_mean(a_UN, weight_NB)))
-
-    once = np.ones((images, 1))
-    clean_UN, clean_NB = activations(1.0), weights()
-    perturbed = [activations(truth) for _ in range(groups)]
-    point_GU = np.stack([log_mean(a_UN, once) - log_mean(clean_UN, once) for a_UN in perturbed])[:, :, 0]
-    draws_GUB = np.stack([log_mean(a_UN, weights()) - log_mean(clean_UN, clean_NB) for a_UN in perturbed])
-    R_U, R_UB = mean_of_folds(point_GU[:, :, None])[:, 0], mean_of_folds(draws_GUB)
-    part = Part(R_U, R_UB, np.ones(studies), folded=Folded(point_GU, draws_GUB, np.full(studies, float(images))))
-    low, high = score_interval(R_U, R_UB, [part], CONFIDENCE)
-    assert ((low <= R_U) & (high >= R_U)).all(), "an interval excludes its own estimate"
-    naive_low, naive_high = percentile_interval(R_UB, CONFIDENCE)
-    covered = ((low <= truth) & (truth <= high)).mean(), ((naive_low <= truth) & (truth <= naive_high)).mean()
-    return float(covered[0]), float(covered[1]), float((high - low).mean() / (naive_high - naive_low).mean())

@@ -20,7 +20,7 @@ from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.helpers import Floats, sides
 from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.resampling import adjusted_p_values
-from InterpScore.sanity.coverage import interval_coverage, stability_coverage
+from InterpScore.sanity.coverage import interval_coverage
 from InterpScore.sanity.simulation import Noise, PlantedUnit, StudyDesign, simulate_table, simulated_frame
 from InterpScore.sanity.verdict import VARIANTS, Check, judged
 from InterpScore.selectivity import mann_whitney_p, selectivity
@@ -29,7 +29,6 @@ from InterpScore.tables.experiment_table import ExperimentTable
 COVERAGE = (0.93, 0.995)
 ALPHA = 0.05
 DROP = 0.001
-STABILITIES = (0.3, 0.5, 0.8, 0.95, 0.98, 1.0)
 PREVALENCES = (0.5, 0.1, 0.01, 0.001)
 DESIGN = StudyDesign([f"concept {k}" for k in range(6)], raters_per_image=10)
 
@@ -143,22 +142,6 @@ def check_coverage(studies: int, seed: int, tell: StageProgress | None = None) -
         good = COVERAGE[0] - slack <= row.share < COVERAGE[1] + slack
         check = f"95% intervals of {row.score} cover the truth"
         yield judged("7.2", check, variant, figure, "93% to 99.5%", good)
-
-
-def check_stabilities(studies: int, seed: int) -> Iterator[Check]:
-    """7.2: 95% intervals of R cover truths up to 1, where percentiles of folded draws do not."""
-    slack = 2.6 * np.sqrt(0.08 * 0.92 / studies)
-    for groups in (1, 2, 4):
-        for lognormal in (False, True):
-            found = {R: stability_coverage(R, groups, studies, seed, lognormal=lognormal) for R in STABILITIES}
-            what = f"R from {groups} group{'s' * (groups > 1)}, {'lognormal' if lognormal else 'gamma'} activations"
-            for k, (variant, expected) in enumerate((("default", "92% and more"), ("published", "92% and more"))):
-                shares = {R: row[k] for R, row in found.items()}
-                told = ", ".join(f"{share:.0%} at {R:g}" for R, share in shares.items())
-                figure = f"{told}{', percentiles of folded draws' if k else ''} (n = {studies} each)"
-                yield judged(
-                    "7.2", f"95% intervals of {what}", variant, figure, expected, min(shares.values()) >= 0.92 - slack
-                )
 
 
 def check_causality(seed: int) -> Iterator[Check]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.helpers import Floats, on_all_cores
+from InterpScore.helpers import IDENTITY, Floats, on_all_cores
 from InterpScore.intervals import Folded, Part, interval_of_draws, mean_of_folds, score_interval
 from InterpScore.metric import Metric
 from InterpScore.resampling import DrawWeights
@@ -45,7 +45,7 @@ class Bootstrap:
         self.options = study.options
         self.weight_of = {m.name: w for m, w in zip(metrics, self.options.weights, strict=True)}
         self.above_chance = [metric for metric in metrics if f"{metric.name}_excess" in estimates]
-        self._expected = expected
+        self._expected, self._metric_of = expected, {metric.name: metric for metric in metrics}
         n_rows, n_draws = len(estimates[SCORE]), self.options.resamples
         self.draws: dict[str, Floats] = {}
         """`(U, B)` each: scores, further quantities, metrics or their log ratios. NaN in rows that no block has; what has
@@ -138,9 +138,19 @@ class Bootstrap:
 
     # Intervals, each as lower and upper ends, `(U,)` ----------------------------------------------------------------
 
-    def interval(self, name: str) -> tuple[Floats, Floats]:
-        """Of a further quantity."""
-        return interval_of_draws(self.estimates[name], self.of(name), self.options.confidence)
+    def interval(self, metric: Metric, name: str) -> tuple[Floats, Floats]:
+        """Of a further quantity of a metric."""
+        images_U = self._images(metric, name)
+        return interval_of_draws(self.estimates[name], self.of(name), self.options.confidence, images_U)
+
+    def _images(self, metric: Metric, name: str) -> Floats | None:
+        """How many images are behind a metric or a further quantity, `(U,)`; None where its interval is percentiles."""
+        if metric.link is None:
+            return None
+        images_U = np.full(len(self.estimates[SCORE]), np.nan)
+        for block in self.blocks:
+            images_U[block.rows] = metric.behind(block, name).get("image", np.inf)
+        return images_U
 
     def component_interval(self, metric: Metric) -> tuple[Floats, Floats]:
         """Of a metric."""
@@ -169,7 +179,9 @@ class Bootstrap:
                 continue
             # A constant chance level does not change how an excess varies.
             draws_UB = self.draws.get(f"{name}{ending}", self.of(name))
-            parts.append(Part(value_U, draws_UB, share_U, -1.0 if ending else 0.0, folded=self._folded.get(name)))
+            metric, low = self._metric_of[name], -1.0 if ending else 0.0
+            images_U, link = self._images(metric, name), metric.link or IDENTITY
+            parts.append(Part(value_U, draws_UB, share_U, low, 1.0, self._folded.get(name), images_U, link))
         return score_interval(self.estimates[score], self.of(score), parts, self.options.confidence)
 
 

@@ -282,7 +282,7 @@ class ScoringRun:
         for metric in self.metrics:
             self._interval(metric.name, bootstrap.component_interval(metric))
             for name in metric.further:
-                self._interval(name, bootstrap.interval(name))
+                self._interval(name, bootstrap.interval(metric, name))
         self._interval("InterpScore", bootstrap.score_interval())
         self._interval("I_excess", bootstrap.excess_interval())
         resting = [metric for metric, weight in zip(self.metrics, self.options.weights, strict=True) if weight > 0]

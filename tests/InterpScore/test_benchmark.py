@@ -323,3 +323,40 @@ def test_partly_measured_effects_say_on_how_many_images(study, neuron_map):
     holes.loc[holes["image_filename"] == image, "ablation_effect_1"] = np.nan
     notes = scored(holes, neuron_map, resamples=0).loc["1", "Notes"]
     assert "C: from 9 of 10 clean images" in notes
+
+
+def test_heavy_tails_are_noted_beside_intervals_of_S_alone(study, neuron_map):
+    heavy = study.assign(activation_2=np.exp(2 * study["activation_2"]))
+    notes = scored(heavy, neuron_map)["Notes"]
+    assert "S: heavy tails (excess kurtosis" in notes["2"]
+    assert "heavy tails" not in notes["1"]
+    assert "heavy tails" not in scored(heavy, neuron_map, resamples=0).loc["2", "Notes"]
+    assert "heavy tails" not in scored(heavy, neuron_map, selectivity="auroc").loc["2", "Notes"]
+
+
+@pytest.mark.parametrize("measured", [1, 2])
+def test_effects_on_a_single_image_give_no_interval(study, neuron_map, measured):
+    clean = (study["ground_truth"] == "cat") & (study["level"] == 5)
+    kept = study.loc[clean, "image_filename"].unique()[:measured]
+    holes = study.assign(ablation_effect_1=study["ablation_effect_1"].where(study["image_filename"].isin(kept)))
+    row = scored(holes, neuron_map).loc["1"]
+    assert np.isfinite(row[["C", "InterpScore"]].astype(float)).all()
+    missing = measured == 1
+    assert row[["C_low", "C_high", "InterpScore_low"]].isna().eq(missing).all()
+    assert ("C and InterpScore have no interval: 1 image" in row["Notes"]) == missing
+
+
+@pytest.mark.parametrize("everyone", [0.0, 1.0])
+def test_unanimous_recognition_has_an_interval_of_more_than_a_point(study, neuron_map, everyone):
+    row = scored(study.assign(soft_correct=everyone), neuron_map).loc["1"]
+    assert row["H"] == everyone
+    assert 0.01 < row["H_high"] - row["H_low"] < 0.5
+    assert everyone in (row["H_low"], row["H_high"])
+
+
+@pytest.mark.parametrize("measure", ["auroc", "auprc"])
+def test_complete_separation_has_an_interval_of_more_than_a_point(study, neuron_map, measure):
+    apart = study.assign(activation_1=study["activation_1"] + 100 * (study["ground_truth"] == "cat"))
+    row = scored(apart, neuron_map, selectivity=measure).loc["1"]
+    assert row["S"] == row["S_high"] == 1
+    assert 0.5 < row["S_low"] < 0.99

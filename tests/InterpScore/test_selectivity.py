@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, norm
+from scipy.stats import kurtosis, mannwhitneyu, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from InterpScore import calculate_selectivity_score
 from InterpScore.helpers import ranked_separation, sides
-from InterpScore.selectivity import common_language_effect, hedges_factor, hedges_g, mann_whitney_p, selectivity
+from InterpScore.selectivity import (
+    HEAVY_TAILS,
+    common_language_effect,
+    excess_kurtosis,
+    hedges_factor,
+    hedges_g,
+    mann_whitney_p,
+    selectivity,
+)
 
 whole = st.integers(-6, 6)
 sample = st.lists(whole, min_size=2, max_size=12)
@@ -328,3 +336,34 @@ def test_extreme_scales_of_activation_change_nothing(scale):
     target, other = np.array([1.0, 2.0, 4.0]), np.array([0.5, 1.0, 2.0, 3.0])
     expected = calculate_selectivity_score(target, other)
     assert calculate_selectivity_score(target * scale, other * scale) == pytest.approx(expected, rel=1e-12)
+
+
+HEAVY = {
+    "lognormal": lambda generator, n: generator.lognormal(0, 1.2, n),
+    "sparse": lambda generator, n: np.maximum(generator.standard_normal(n) - 1.3, 0),
+    "Pareto": lambda generator, n: generator.pareto(2, n),
+    "one outlier": lambda generator, n: np.r_[60.0, generator.standard_normal(n - 1)],
+}
+LIGHT = {
+    "normal": lambda generator, n: generator.standard_normal(n),
+    "uniform": lambda generator, n: generator.random(n),
+    "gamma": lambda generator, n: generator.gamma(4, 1, n),
+    "other means by concept": lambda generator, n: generator.standard_normal(n) + np.repeat([0, 30, 3, -4], n // 4),
+    "constant": lambda generator, n: np.ones(n),
+}
+
+
+@pytest.mark.parametrize("tails", [*HEAVY, *LIGHT])
+def test_heavy_tails_are_told_from_samples_with_few_false_alarms(tails):
+    n, generator = 120, np.random.default_rng(1)
+    groups, draw = np.repeat(np.arange(4), n // 4), (HEAVY | LIGHT)[tails]
+    told = np.mean([excess_kurtosis(draw(generator, n), groups) > HEAVY_TAILS for _ in range(200)])
+    assert told > 0.8 if tails in HEAVY else told <= (0.03 if tails == "gamma" else 0)
+
+
+def test_kurtosis_is_that_of_deviations_from_the_mean_of_the_concept():
+    generator = np.random.default_rng(0)
+    values, groups = generator.gamma(1, 1, 41), np.r_[np.repeat(np.arange(4), 10), 4]
+    deviations = np.concatenate([values[groups == g] - values[groups == g].mean() for g in range(4)])
+    assert excess_kurtosis(values, groups) == pytest.approx(kurtosis(deviations))
+    assert np.isnan(excess_kurtosis(values[:3], np.arange(3)))

@@ -1,7 +1,9 @@
 """Guards the ground truth of METRICS.md, section 7: what must pass passes, and the checks can fail."""
 
+import runpy
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from Activation_Extraction.base.commands import run
 from InterpScore.cli.sanity import sanity_app
 from InterpScore.resampling import RatingDesign
 from InterpScore.sanity import checks as sanity
-from InterpScore.sanity import edited_networks
+from InterpScore.sanity import coverage_table, edited_networks
 from InterpScore.sanity import network as sanity_network
 from InterpScore.sanity import simulated as sanity_simulated
+from InterpScore.sanity.coverage_table import CoverageRow
+from InterpScore.sanity.ends import Covered
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
 
+ROOT = Path(__file__).resolve().parents[3]
 FEWER = {"check_null_p_values": 8, "check_dose": 4}
 """Simulated studies of checks that tell right from wrong with few; the slow tests take a tenth of the simulations."""
 
@@ -30,6 +35,8 @@ def checks(simulations):
         for name, studies in FEWER.items() if simulations < 1000 else ():
             check = getattr(sanity, name)
             monkeypatch.setattr(sanity, name, lambda _, seed, check=check, studies=studies: check(studies, seed))
+        if simulations < 1000:  # cells at the ends of scales are tested beside the intervals
+            monkeypatch.setattr(sanity, "check_ends", lambda studies, seed: [])
         return sanity.run_sanity_checks(simulations=simulations)
 
 
@@ -155,3 +162,25 @@ def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
         "random weights: S_excess falls to 0",
         "random weights: C_specific falls to 0",
     }
+
+
+def test_coverage_of_a_row_must_be_enough_in_every_cell_unless_it_is_known_to_fall_short(monkeypatch):
+    good, bad = Covered(0.9, 0.95, 0.5, 1.1), Covered(0.9, 0.6, 0.97, 1.1)
+    rows = [
+        CoverageRow("S", "good", {"a": good}),
+        CoverageRow("S", "bad", {"a": good, "b": bad}),
+        CoverageRow("S", "known", {"a": good, "b": bad}, falls_short=True),
+    ]
+    monkeypatch.setattr(coverage_table, "coverage_rows", lambda studies, seed: iter(rows))
+    found = {(c.check.split(": ")[1], c.variant): (c.passed, c.required) for c in coverage_table.check_ends(100, 0)}
+    assert found["good", "default"] == (True, True)
+    assert found["bad", "default"] == (False, True)
+    assert found["known", "default"] == (False, False)
+    assert found["good", "published"] == (False, False)
+    assert "95% at a, 60% at b (n = 100 each)" in [c.figure for c in coverage_table.check_ends(100, 0)]
+
+
+def test_a_table_of_coverage_shows_percentiles_and_widths_beside_it():
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "coverage.py"))
+    shown = benchmark["table_of"]([CoverageRow("C near 0", "12 images", {".02": Covered(0.02, 0.956, 0.9, 1.18)})])
+    assert shown.splitlines()[2] == "| 12 images | 95.6 (90.0) ×1.18 |"
