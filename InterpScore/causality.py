@@ -274,9 +274,9 @@ def _of_table(
         interval_of_draws(np.array([point]), draws_B[None], options.confidence, np.array([float(n)]), link)
         for point, draws_B, (link, n) in zip((value, specific), draws_2B, behind.items(), strict=True)
     ]
-    known = [high - low > ALIKE and n >= FEWEST for (low, high), n in zip(ends, behind.values(), strict=True)]
     (low, high), (specific_low, specific_high) = (
-        (end.item() if shown else math.nan for end in pair) for pair, shown in zip(ends, known, strict=True)
+        (float(a[0]), float(b[0])) if n >= FEWEST and b[0] - a[0] > ALIKE else (math.nan, math.nan)
+        for (a, b), n in zip(ends, behind.values(), strict=True)
     )
     layer = table.layer_effects.get("")
     statistics = layer_statistics(layer, table.units, target_I) if layer else {}

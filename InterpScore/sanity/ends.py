@@ -183,13 +183,16 @@ def _table(
 def _scored(table: ExperimentTable, metric: str, seed: int, measure: SelectivityName = "cles") -> tuple[Scored, Floats]:
     """One metric of all units of a table, as the benchmark computes it, and its draws without pseudo-observations."""
     study = Study(table, scoring_options(selectivity=measure))
-    (block,) = blocks_of(study, [Row(unit, ("concept",)) for unit in table.units])
     batches = list(study.design.bootstrap(DRAWS, seed))
-    found = scored(block, batches, {metric: 1.0})[metric]
-    if measure == "cles" and metric != "H":
-        return found, found.draws_UB
     plain = [replace(batch, pseudo_2B=None) for batch in batches]
-    return found, scored(block, plain, {metric: 1.0}, projected=False)[metric].draws_UB
+    smoothed = metric == "H" or measure != "cles"
+    found, plain_UB = list[Scored](), list[Floats]()
+    for block in blocks_of(study, [Row(unit, ("concept",)) for unit in table.units]):
+        found.append(scored(block, batches, {metric: 1.0})[metric])
+        without = scored(block, plain, {metric: 1.0}, projected=False)[metric] if smoothed else found[-1]
+        plain_UB.append(without.draws_UB)
+    ends = ([getattr(part, name) for part in found] for name in ("point_U", "draws_UB", "low_U", "high_U"))
+    return Scored(*(np.concatenate(parts) for parts in ends)), np.concatenate(plain_UB)
 
 
 # R and scores that contain it -----------------------------------------------------------------------------------------

@@ -343,7 +343,7 @@ def test_effects_on_a_single_image_give_no_interval(study, neuron_map, measured)
     assert np.isfinite(row[["C", "InterpScore"]].astype(float)).all()
     missing = measured == 1
     assert row[["C_low", "C_high", "InterpScore_low"]].isna().eq(missing).all()
-    assert ("C and InterpScore have no interval: 1 image" in row["Notes"]) == missing
+    assert ("C interval: none from 1 image" in row["Notes"]) == missing
 
 
 @pytest.mark.parametrize("everyone", [0.0, 1.0])
