@@ -52,6 +52,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/causality.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/dream.py
+	$(BIN)/python benchmarks/coverage.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
