@@ -74,7 +74,7 @@ def weighted_components(stacked_K: Floats, present_K: Bools, weights: Sequence[f
     `present_K` says which count as there; it may come from the point estimate, so that a draw in
     which a component is NaN is NaN rather than a score of other components.
     """
-    weight_K = (np.asarray(weights, dtype=float) / max(weights)).reshape(-1, *[1] * (stacked_K.ndim - 1))
+    weight_K = (np.asarray(weights, dtype=float) / (max(weights) or 1.0)).reshape(-1, *[1] * (stacked_K.ndim - 1))
     weight_K = np.broadcast_to(weight_K, stacked_K.shape)
     present_K = np.broadcast_to(present_K, stacked_K.shape)
     counted_K = weight_K if on_missing == "zero" else weight_K * present_K

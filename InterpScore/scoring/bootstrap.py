@@ -71,8 +71,10 @@ class Bootstrap:
         self._folded = {metric.name: self._log_ratios(metric) for metric in metrics if metric.folds}
 
     def of(self, name: str) -> Floats:
-        """`draws[name]`, or `(U, 0)` where nothing has a value."""
-        return self.draws.get(name, np.empty((len(self.estimates[SCORE]), 0)))
+        """`draws[name]`, `(U, B)`; NaN, which takes no memory, where nothing has a value."""
+        if name not in self.draws:
+            return np.broadcast_to(np.nan, (len(self.estimates[SCORE]), self.options.resamples))
+        return self.draws[name]
 
     def _resampled(self, weights: DrawWeights, block: Block) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """What is kept of a block in a batch of draws, and in how many of them each metric has no value.
@@ -131,8 +133,6 @@ class Bootstrap:
         """The first draws of a metric, `(U, n)`; NaN where it cannot be computed."""
         folded = self._folded.get(metric.name)
         draws_UB = mean_of_folds(folded.draws_GUB[:, :, :n]) if folded else self.of(metric.name)[:, :n]
-        if not draws_UB.shape[1]:
-            draws_UB = np.full((len(draws_UB), n), np.nan)
         fill = self.options.fill_missing.get(metric.name, np.nan)
         return np.where(np.isnan(draws_UB), fill, draws_UB)
 
@@ -169,7 +169,7 @@ class Bootstrap:
         """Of a weighted mean of metrics, or of the columns named `<metric><ending>`."""
         names = [name for name, weight in weights.items() if weight > 0]
         values = [self.estimates[f"{name}{ending}"] for name in names]
-        weight_KU = np.array([[weights[name]] for name in names]) * np.ones(len(self.estimates[score]))
+        weight_KU = np.array([weights[name] for name in names])[:, None] * np.ones(len(self.estimates[score]))
         counted_KU = np.where(np.isfinite(values), weight_KU, 0.0) if values else weight_KU
         total_U = (weight_KU if self.options.on_missing == "zero" else counted_KU).sum(axis=0)
         share_KU = counted_KU / np.where(total_U > 0, total_U, 1.0)

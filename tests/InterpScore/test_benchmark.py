@@ -360,3 +360,13 @@ def test_complete_separation_has_an_interval_of_more_than_a_point(study, neuron_
     row = scored(apart, neuron_map, selectivity=measure).loc["1"]
     assert row["S"] == row["S_high"] == 1
     assert 0.5 < row["S_low"] < 0.99
+
+
+@pytest.mark.parametrize("weights", [(0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (1, 0, 0, 0)])
+@pytest.mark.parametrize("options", [{}, {"on_missing": "zero"}, {"preset": "published"}])
+def test_a_single_weighted_component_is_the_score_with_its_interval(study, neuron_map, weights, options):
+    row = scored(study, neuron_map, weights=weights, **options).loc["1"]
+    name = "SCRH"[weights.index(1)]
+    assert row[["InterpScore", "InterpScore_low", "InterpScore_high"]].tolist() == pytest.approx(
+        row[[name, f"{name}_low", f"{name}_high"]].tolist(), nan_ok=True
+    )
