@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from Activation_Extraction.backends.runner import AUTO, Runner, prepare_runner
 from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.base.progress import Advance, image_progress
+from Activation_Extraction.base.progress import Advance, doing, image_progress
 from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.clip_helpers import preparation
 from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, default_workers
@@ -107,7 +107,8 @@ def extract_full_layer_activations(
         OutputError: the store cannot be written, or another run is writing it.
     """
     image_list = images if isinstance(images, ImageSet) else image_set(images)
-    replicas = _replicas(model, weights, devices, threads, memory_limit)
+    with doing(f"Loading {model if isinstance(model, str) else model.name}", shown=progress):
+        replicas = _replicas(model, weights, devices, threads, memory_limit)
     first = replicas[0]
     wanted = [layers] if isinstance(layers, str) else list(layers)
     if not wanted:
@@ -136,14 +137,15 @@ def extract_full_layer_activations(
     elif backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
         backend = "eager"
     runners: list[Runner] = []
-    for replica in replicas:
-        runners.append(
-            prepare_runner(
-                replica, names, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size,
-                images=len(image_list),
-            )
-        )  # fmt: skip
-        backend, batch_size = runners[0].provenance["backend"], runners[0].batch_size
+    with doing("Preparing the network" + (", timing batches" if batch_size == AUTO else ""), shown=progress):
+        for replica in replicas:
+            runners.append(
+                prepare_runner(
+                    replica, names, pooling=pooling, backend=backend, precision=precision, batch_size=batch_size,
+                    images=len(image_list),
+                )
+            )  # fmt: skip
+            backend, batch_size = runners[0].provenance["backend"], runners[0].batch_size
     with StoreWriter(
         output,
         {**identity, "backend": backend, "batch_size": batch_size},

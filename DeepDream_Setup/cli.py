@@ -51,13 +51,16 @@ def dream(
     unit's image does not depend on which others are rendered.
     """
     from Activation_Extraction.base.errors import InputError
+    from Activation_Extraction.base.files import check_creatable
+    from Activation_Extraction.base.progress import doing
 
     if context.invoked_subcommand is not None:
         return
     if facet and not facet_images:
         raise InputError("--facet: found without --facet-images; expected both")
-    from DeepDream_Setup.session import Request, run_session
-
+    check_creatable(output)
+    with doing("Loading libraries", shown=not quiet):
+        from DeepDream_Setup.session import Request, run_session
     request = Request(
         model=model, weights=weights, layer=layer, units=units, recipe=recipe, starts=tuple(start or ()),
         images=tuple(images or ()), facet_images=tuple(facet_images or ()), facets=tuple(facet or ()), output=output,

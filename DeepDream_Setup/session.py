@@ -17,7 +17,7 @@ from torch import Tensor
 from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.names import file_names
-from Activation_Extraction.base.progress import Advance, image_progress
+from Activation_Extraction.base.progress import Advance, doing, image_progress
 from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
@@ -86,13 +86,15 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
     if ("facet" in recipe.objective) != (facet_set is not None):
         found = "facet images without a term facet in it" if facet_set else "a term facet without --facet-images"
         raise InputError(f"recipe {request.recipe}, objective: found {found}; expected both or neither")
-    model = load_model(request.model, weights=request.weights, device=request.device, threads=request.threads)
+    with doing(f"Loading {request.model}", shown=progress):
+        model = load_model(request.model, weights=request.weights, device=request.device, threads=request.threads)
     layer = layer_of_units(request.units, request.layer, model.layers.resolve)
     if layer is None:
         raise InputError("layer: none given; expected one (`interpscore models layers` lists them)")
     precision = request.precision or best_precision(model.device)
     check_precision(precision, model.device, (*PRECISIONS, DOUBLE))
-    judge = Judge(model, layer, recipe.reading)
+    with doing("Preparing the network", shown=progress):
+        judge = Judge(model, layer, recipe.reading)
     units = parse_units(request.units, judge.network.units)
     facets = None if facet_set is None else _facets(model, facet_set, request, recipe, progress)
     names = _file_names(recipe, facets)

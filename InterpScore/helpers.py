@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,13 +34,23 @@ ALIKE = 1e-14
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`work` of every item, in order, in one thread a core: NumPy releases the interpreter lock in large operations."""
+    """`work` of every item, in order, in one thread a core: NumPy releases the interpreter lock in large operations.
+
+    Matrix products use one thread each meanwhile, as more would wait for each other.
+    """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if min(workers, len(items)) < 2:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with _matrix_libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(work, items)
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController  # late: runs of one block do without
+
+    return ThreadpoolController()
 
 
 def in_shares(n: int, size: int = 128) -> list[slice]:

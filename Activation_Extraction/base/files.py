@@ -130,6 +130,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
+def check_creatable(folder: str | os.PathLike[str]) -> None:
+    """Raise `OutputError` now rather than after the work when a folder, which need not exist, cannot be written into."""
+    folder = Path(folder)
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise OutputError(f"{folder}: cannot be written ({there} is a file); expected the name of a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
 def _refuse_other_than_file(path: Path) -> None:
     try:
         check_file(path)

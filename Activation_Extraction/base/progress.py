@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from Activation_Extraction.base.text import console, say
+from Activation_Extraction.base.text import console, in_markup, say
 
 Advance = Callable[[int], None]
 """Called with the number of images (or other items) completed since the last call."""
@@ -18,6 +18,16 @@ StageProgress = Callable[[str, int, int], None]
 
 _SECONDS = 30
 """Time between two plain lines."""
+
+
+@contextmanager
+def doing(what: str, *, shown: bool = True) -> Iterator[None]:
+    """A line on a terminal while something takes a moment and cannot be counted, such as loading a network."""
+    if not shown or not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(in_markup(f"{what} …")):
+        yield
 
 
 @contextmanager
@@ -62,7 +72,7 @@ def stage_progress(*, shown: bool = True) -> Iterator[StageProgress | None]:
             def update_bar(stage: str, completed: int, total: int) -> None:
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(stage, total=total)
-                bars.update(tasks[stage], completed=completed)
+                bars.update(tasks[stage], completed=completed, visible=completed < total)
 
             yield update_bar
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from Activation_Extraction.base.errors import InputError, listed_up_to
+from Activation_Extraction.base.progress import doing
 from Activation_Extraction.base.text import say
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def extract(
     Interrupted runs resume with the same command. Unreadable images are listed at the end; their rows are NaN, and the
     exit code is then 1 (0: success; 2: wrong input, or a store that cannot be written; 130: interrupted).
     """
-    from Activation_Extraction.base.files import check_writable
+    from Activation_Extraction.base.files import check_creatable, check_writable
     from Activation_Extraction.images.sets import image_set
     from Activation_Extraction.store.reader import export_npz, export_paths
 
@@ -68,6 +69,7 @@ def extract(
         raise InputError("IMAGES: none given; expected a folder, a glob, image files, tables, tar shards or hf:NAME")
     if not layer:
         raise InputError("--layer: none given; expected at least one (`interpscore models layers` lists them)")
+    check_creatable(output)
     if export is not None:
         for path in export_paths(export):
             check_writable(path)
@@ -89,7 +91,8 @@ def extract(
 def _extracted(
     images: ImageSet, layers: list[str], output: Path, model: str, *, progress: bool, **options: Any
 ) -> ExtractionReport:
-    from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
+    with doing("Loading libraries", shown=progress):
+        from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 
     return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
 

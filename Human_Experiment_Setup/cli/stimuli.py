@@ -70,10 +70,15 @@ def build(
     from dataclasses import replace
 
     from Activation_Extraction.base.errors import InputError
-    from Activation_Extraction.images.sets import image_set
-    from Human_Experiment_Setup.stimuli.build import build_stimuli
-    from Human_Experiment_Setup.stimuli.plan import needs_network
-    from Human_Experiment_Setup.stimuli.protocol import LARGEST, SMALLEST, read_protocol
+    from Activation_Extraction.base.files import check_creatable
+    from Activation_Extraction.base.progress import doing
+
+    check_creatable(output)
+    with doing("Loading libraries", shown=not quiet):
+        from Activation_Extraction.images.sets import image_set
+        from Human_Experiment_Setup.stimuli.build import build_stimuli
+        from Human_Experiment_Setup.stimuli.plan import needs_network
+        from Human_Experiment_Setup.stimuli.protocol import LARGEST, SMALLEST, read_protocol
 
     chosen = read_protocol(protocol)
     if size is not None:
@@ -83,9 +88,10 @@ def build(
     clean = image_set(images, split=split)
     network = None
     if model is not None or weights is not None or needs_network(chosen, layer):
-        from Activation_Extraction.models.registry import load_model
+        with doing(f"Loading {model or 'clip'}", shown=not quiet):
+            from Activation_Extraction.models.registry import load_model
 
-        network = load_model(model or "clip", weights=weights)
+            network = load_model(model or "clip", weights=weights)
     report = build_stimuli(
         clean, chosen, output, neuron_map=neuron_map, model=network, layer=layer, preprocessing=preprocessing,
         renders=renders, exemplars=image_set(exemplars) if exemplars else None, store=store, seed=seed,

@@ -53,19 +53,22 @@ def causality(
     Interrupted runs resume when the same command is run again. Unreadable images are listed, and their rows are empty.
     Exit codes: 0 complete, 1 unreadable or missing images, 2 wrong input or output, 130 interrupted.
     """
-    from Activation_Extraction.base.progress import image_progress
-    from Activation_Extraction.images.sets import image_set
-    from Activation_Extraction.models.registry import load_model
-    from Activation_Extraction.models.units import layer_of_units
-    from InterpScore.interventions.files import measure_to_file
-    from InterpScore.interventions.layer import unit_count
-    from InterpScore.interventions.measurement import ImagesOfSet, default_layer, prepare_layer
-    from InterpScore.tables.effects import EFFECTS
-    from InterpScore.tables.experiment_table import clean_images_of
-    from InterpScore.tables.image_names import rows_of_images
+    from Activation_Extraction.base.files import check_writable
+    from Activation_Extraction.base.progress import doing, image_progress
 
     if not images:
         raise InputError("IMAGES: none given; expected a folder, a glob, image files, tables, tar shards or hf:NAME")
+    check_writable(output)
+    with doing("Loading libraries", shown=not quiet):
+        from Activation_Extraction.images.sets import image_set
+        from Activation_Extraction.models.registry import load_model
+        from Activation_Extraction.models.units import layer_of_units
+        from InterpScore.interventions.files import measure_to_file
+        from InterpScore.interventions.layer import unit_count
+        from InterpScore.interventions.measurement import ImagesOfSet, default_layer, prepare_layer
+        from InterpScore.tables.effects import EFFECTS
+        from InterpScore.tables.experiment_table import clean_images_of
+        from InterpScore.tables.image_names import rows_of_images
     kinds = [*EFFECTS, *_kinds(also)]
     chosen = image_set(images, split=split, images_root=images_root)
     names = chosen.table["image"].to_pylist()
@@ -79,9 +82,10 @@ def causality(
         rows = [int(row) for row in row_I if row >= 0]
         names = [name for name, row in zip(concept_of, row_I, strict=True) if row >= 0]
         concepts = [concept_of[name] for name in names]
-    network = load_model(model, weights=weights, device=device)
-    layer = layer_of_units(units, layer, network.layers.resolve) or default_layer(network)
-    prepared = prepare_layer(network, layer, _units(units, unit_count(network, layer)))
+    with doing(f"Loading {model}", shown=not quiet):
+        network = load_model(model, weights=weights, device=device)
+        layer = layer_of_units(units, layer, network.layers.resolve) or default_layer(network)
+        prepared = prepare_layer(network, layer, _units(units, unit_count(network, layer)))
     with ExitStack() as shown:
 
         def progress(done: int) -> Callable[[int], None]:

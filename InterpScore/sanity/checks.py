@@ -55,8 +55,8 @@ def run_sanity_checks(
 
         steps.append(("network", lambda: check_network(seed)))
     checks: list[Check] = []
-    for done, (name, run) in enumerate(steps):
-        tell(f"checks ({name})", done, len(steps))
+    for done, (_, run) in enumerate(steps):
+        tell("checks", done, len(steps))
         checks.extend(run())
     tell("checks", len(steps), len(steps))
     return (

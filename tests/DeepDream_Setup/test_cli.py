@@ -278,7 +278,7 @@ def test_target_that_cannot_be_written_is_one_line(dream, tmp_path):
     (tmp_path / "file").write_text("in the way")
     code, _, err = dream("--units", "0", out=tmp_path / "file")
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{tmp_path / 'file'}/clip-mini/layer4: cannot be written" in err
+    assert f"{tmp_path / 'file'}: cannot be written" in err
 
 
 def test_check_of_what_is_no_manifest_is_one_line(tmp_path, capfd):

@@ -3,7 +3,7 @@
 import pytest
 
 from Activation_Extraction.base import progress
-from Activation_Extraction.base.progress import image_progress
+from Activation_Extraction.base.progress import doing, image_progress
 
 
 @pytest.mark.parametrize(("options", "counted"), [({}, "images"), ({"counted": "steps"}, "steps")])
@@ -23,3 +23,42 @@ def test_nothing_is_said_on_request_or_within_half_a_minute(monkeypatch, capsys)
     with image_progress("Rendering", 20, shown=False) as advance:
         advance(5)
     assert capsys.readouterr().err == ""
+
+
+def on_a_terminal(body):
+    """What a terminal receives while Python runs `body`."""
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", body], stderr=theirs, env=os.environ | {"TERM": "xterm"}):
+        os.close(theirs)
+        received = b""
+        try:
+            while part := os.read(ours, 1 << 16):
+                received += part
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+    return received.decode()
+
+
+def test_a_terminal_says_at_once_what_is_being_done_and_hides_stages_that_are_done():
+    told = on_a_terminal(
+        "from Activation_Extraction.base.progress import doing, stage_progress\n"
+        "import time\n"
+        "with doing('Loading net[1]'): pass\n"
+        "with stage_progress() as progress:\n"
+        "    progress('first', 2, 2); progress('second', 1, 2); time.sleep(.3)\n"
+    )
+    assert "Loading net[1] …" in told
+    assert "second" in told
+    assert told.rfind("first") < told.find("second")
+
+
+def test_elsewhere_nothing_is_said_of_what_cannot_be_counted(capsys):
+    with doing("Loading"):
+        pass
+    assert capsys.readouterr() == ("", "")
