@@ -141,9 +141,11 @@ def _numbers(entry: dict[str, Any]) -> str:
 
 
 def _print_report(report: Report) -> None:
-    done = f"{report.made:,} units rendered"
+    done = f"{report.made:,} unit{'s' * (report.made != 1)} rendered"
     if report.made:
-        done += f" in {report.seconds:.0f} s ({report.seconds / report.made:,.1f} s each)"
+        done += f" in {report.seconds:.0f} s"
+    if report.made > 1:
+        done += f" ({report.seconds / report.made:,.1f} s each)"
     if report.found:
         done += f", {report.found:,} were there"
     say(f"{report.folder}: {done}")

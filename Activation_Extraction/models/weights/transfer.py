@@ -107,6 +107,8 @@ def only_one(target: Path, report: Report) -> Iterator[None]:
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=0)
+                if not os.path.exists(lock.lock_file):  # removed by the process that had it, so no other would see it
+                    lock.release()
             except Timeout:
                 report(part.size, None)
                 time.sleep(0.2)
@@ -114,10 +116,9 @@ def only_one(target: Path, report: Report) -> Iterator[None]:
         raise OutputError(f"{lock.lock_file}: cannot be written ({error.strerror})") from None
     try:
         yield
-        # A process that still waits for the removed lock checks for the file first.
+    finally:
         with suppress(OSError):
             os.unlink(lock.lock_file)
-    finally:
         lock.release()
 
 

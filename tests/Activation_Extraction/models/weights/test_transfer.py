@@ -461,6 +461,15 @@ def test_what_is_no_http_is_refused_in_one_line(open_shop):
     assert "SSH" in refused(wanted(shop.url))
 
 
+@pytest.mark.parametrize(
+    "trouble", [[], [status(404)], [status(410)], [status(401)]], ids=["nobody", "404", "410", "401"]
+)
+def test_failed_download_leaves_no_lock(open_shop, cache, trouble):
+    url = open_shop(behaviours=trouble).url if trouble else "http://127.0.0.1:9/x"
+    refused(wanted(url))
+    assert [name for name in left(cache) if name.endswith(".lock")] == []
+
+
 def test_nobody_at_the_address_is_one_line():
     with serving(BaseHTTPRequestHandler) as closed:
         pass
