@@ -147,7 +147,7 @@ def _print_report(report: Report) -> None:
     if report.made > 1:
         done += f" ({report.seconds / report.made:,.1f} s each)"
     if report.found:
-        done += f", {report.found:,} were there"
+        done += f", {report.found:,} {'was' if report.found == 1 else 'were'} there"
     say(f"{report.folder}: {done}")
     for remark in report.remarks:
         say(f"note: {remark}")

@@ -69,7 +69,7 @@ def test_what_is_there_is_not_made_again_what_is_damaged_is_and_nothing_else_is_
     (folder / "2/fourier.png").write_bytes(before[:100])
     stamp = (folder / "1/fourier.png").stat().st_mtime_ns
     code, out, _ = dream("--units", "1:4")
-    assert (code, "2 units rendered" in out, "1 were there" in out) == (0, True, True)
+    assert (code, "2 units rendered" in out, "1 was there" in out) == (0, True, True)
     assert (folder / "1/fourier.png").stat().st_mtime_ns == stamp
     assert (folder / "2/fourier.png").read_bytes() == before
     code, _, err = dream("--units", "1", "--seed", "3")
@@ -91,7 +91,7 @@ def test_renders_of_the_version_before_are_there_and_other_versions_are_said(dre
     content |= {"processor": "cpu x86_64 other", "versions": {"torch": "1.0"}}
     (folder / "manifest.json").write_text(json.dumps(content))
     code, out, err = dream("--units", "1:4")
-    assert (code, err, "1 units rendered" in out, "2 were there" in out) == (0, "", True, True)
+    assert (code, err, "1 unit rendered" in out, "2 were there" in out) == (0, "", True, True)
     assert "note: parts were made with different libraries or processors: torch 1.0 and " in out
     assert manifest(tmp_path)["units"].items() >= content["units"].items()
     assert len(manifest(tmp_path)["made_with"]) == 2
