@@ -14,7 +14,7 @@ import pandas as pd
 
 from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.progress import StageProgress
-from InterpScore.aggregated_measure import weighted_components
+from InterpScore.aggregated_measure import ROUNDING, weighted_components
 from InterpScore.errors import InputError
 from InterpScore.helpers import ALIKE, FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import around_estimate, interval_of_draws
@@ -325,7 +325,10 @@ class ScoringRun:
         )
 
     def _interval(self, name: str, ends: tuple[Floats, Floats]) -> None:
-        self.columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+        low, high, estimate = *ends, self.columns[name]
+        assert not ((low > estimate + ROUNDING) | (high < estimate - ROUNDING)).any(), f"an interval of {name} excludes it"
+        self.columns[f"{name}_low"] = np.where(low > estimate, estimate, low)
+        self.columns[f"{name}_high"] = np.where(high < estimate, estimate, high)
 
     # The table ------------------------------------------------------------------------------------------------------
 
