@@ -181,7 +181,7 @@ def zarr_package() -> Any:
     return zarr
 
 
-def as_parquet(table: pa.Table) -> memoryview:
+def as_parquet(table: pa.Table) -> bytes:
     content = BytesIO()
     pq.write_table(table, content, row_group_size=_ROW_GROUP)
-    return content.getbuffer()
+    return content.getvalue()

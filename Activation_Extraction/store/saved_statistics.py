@@ -97,13 +97,15 @@ class StatisticsSoFar(NamedTuple):
     of: dict[str, UnitStatistics]
 
 
-def so_far_as_bytes(state: StatisticsSoFar) -> memoryview:
+def so_far_as_bytes(state: StatisticsSoFar) -> bytes:
     """The file of statistics so far: an `.npz`, with its SHA-256 behind it."""
     arrays = {f"{layer}|{name}": a for layer, part in state.of.items() for name, a in part.arrays().items()}
     content = BytesIO()
     np.savez(content, allow_pickle=False, through=np.int64(state.through), **arrays)
-    content.write(hashlib.sha256(content.getbuffer()).digest())
-    return content.getbuffer()
+    with content.getbuffer() as written:
+        digest = hashlib.sha256(written).digest()
+    content.write(digest)
+    return content.getvalue()
 
 
 def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:

@@ -275,7 +275,7 @@ def test_disk_that_fails_stops_the_run(photos):
 
 def test_permission_denied_is_a_broken_row(photos, monkeypatch):
     images = image_set(photos)
-    with patched("def refused(*a): raise PermissionError(13, 'no')\nplaces.open = refused", monkeypatch):
+    with patched("def refused(*a): raise PermissionError(13, 'no')\nplaces.open_file = refused", monkeypatch):
         assert decoded(images)[0][1:] == (None, f"0.png: cannot be read (no); expected {AN_IMAGE}")
 
 
