@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.base.files import as_json, check_no_link, read_json
+from Activation_Extraction.base.files import as_json, check_no_link
 from Activation_Extraction.base.names import file_name
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other
 from Activation_Extraction.images.reading import png_bytes

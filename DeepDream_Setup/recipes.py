@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
+from Activation_Extraction.base.documents import read_yaml
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
-from Activation_Extraction.base.validation import read_yaml, validated
+from Activation_Extraction.base.validation import validated
 from DeepDream_Setup.transforms import Transforms
 
 FOLDER = Path(__file__).with_name("recipes")
+
+LARGEST, MOST_STEPS, MOST_STARTS = 4096, 1_000_000, 100
+"""Limits of a recipe: pixels per side, steps, images a unit."""
 
 READINGS = ("channel", "neuron", "cosine")
 """How a unit is read: mean over its map, its centre, or the mean weighted by cosine."""
@@ -35,11 +39,15 @@ _Objective = Annotated[
     AfterValidator(_of_one_reading),
     Field(description="terms and their weights, exactly one of them channel, neuron or cosine"),
 ]
-_Starts = Annotated[tuple[StrictStr, ...], Field(min_length=1, description="a list such as [grey, perlin]")]
-_Size = Annotated[
-    Annotated[StrictInt, Field(ge=8)] | Annotated[StrictFloat, Field(gt=0, le=1)],
-    Field(description="pixels from 8, or a share such as 0.5"),
+_Starts = Annotated[
+    tuple[StrictStr, ...],
+    Field(min_length=1, max_length=MOST_STARTS, description=f"a list of up to {MOST_STARTS} such as [grey, perlin]"),
 ]
+_Size = Annotated[
+    Annotated[StrictInt, Field(ge=8, le=LARGEST)] | Annotated[StrictFloat, Field(gt=0, le=1)],
+    Field(description=f"pixels from 8 to {LARGEST:,}, or a share such as 0.5"),
+]
+_Steps = Annotated[StrictInt, Field(le=MOST_STEPS)]
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -61,12 +69,12 @@ class Recipe:
 
     parametrization: Literal["pixel", "fourier", "maco"] = "fourier"
     objective: _Objective = field(default_factory=lambda: {"channel": 1.0})
-    steps: Annotated[StrictInt, Field(ge=1)] = 256
+    steps: Annotated[_Steps, Field(ge=1)] = 256
     learning_rate: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.05
     starts: _Starts = ("fourier",)
     transforms: Transforms = field(default_factory=Transforms)
     size: _Size = 1.0
-    rescue_steps: Annotated[StrictInt, Field(ge=0)] = 16
+    rescue_steps: Annotated[_Steps, Field(ge=0)] = 16
     facet_layer: Annotated[StrictStr | None, Field(description="the name of a layer")] = None
 
     @property

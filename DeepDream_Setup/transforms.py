@@ -23,6 +23,9 @@ DRAWS = 7
 
 GREY = 0.5
 
+MOST_PIXELS = 10_000
+"""Limit of padding, shifts and, in degrees, rotations."""
+
 
 def _smaller_first(numbers: tuple[float, float]) -> tuple[float, float]:
     if numbers[0] > numbers[1]:
@@ -30,12 +33,12 @@ def _smaller_first(numbers: tuple[float, float]) -> tuple[float, float]:
     return numbers
 
 
-_Amount = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
-_Factor = Annotated[StrictFloat, Field(ge=1e-3, allow_inf_nan=False)]
+_Amount = Annotated[StrictFloat, Field(ge=0, le=MOST_PIXELS)]
+_Factor = Annotated[StrictFloat, Field(ge=1e-3, le=1e3)]
 _Range = Annotated[
     tuple[_Factor, _Factor],
     AfterValidator(_smaller_first),
-    Field(description="two numbers such as [0.9, 1.1], the smaller first, from 0.001"),
+    Field(description="two numbers such as [0.9, 1.1], the smaller first, from 0.001 to 1,000"),
 ]
 
 

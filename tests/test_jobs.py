@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import OutputError
-from Activation_Extraction.base.files import as_json, read_json
+from Activation_Extraction.base.files import as_json
 from Activation_Extraction.base.run_folder import LOCK, RunFolder
 from tests.small_jobs import FOLDERS, WORK, files_of, set_up
 

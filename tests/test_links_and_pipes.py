@@ -10,15 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, InterpScoreError, OutputError
-from Activation_Extraction.base.files import (
-    NotAFileError,
-    check_writable,
-    open_file,
-    read_json,
-    sha256_of,
-    write_together,
-)
+from Activation_Extraction.base.files import NotAFileError, check_writable, open_file, sha256_of, write_together
 from Activation_Extraction.base.run_folder import RunFolder
 from Activation_Extraction.images.places import FilePart, bytes_of
 from Activation_Extraction.images.reading import png_bytes, read_image
@@ -35,8 +29,8 @@ from Human_Experiment_Setup.stimuli.inputs import render_sources
 from Human_Experiment_Setup.stimuli.manifest import COLUMNS, check_stimuli, read_table, table_as_bytes
 from Human_Experiment_Setup.stimuli.protocol import read_protocol
 from InterpScore.tables.effects import FORMAT, read_effects
-from InterpScore.tables.files import read_json_object
 from InterpScore.tables.files import read_table as read_experiment
+from InterpScore.tables.neuron_map import read_neuron_map
 from tests.Activation_Extraction import small_stores
 
 pytestmark = pytest.mark.timeout(60)
@@ -49,7 +43,7 @@ READERS = {
     "table.csv": lambda path: read_experiment(path, bool, bool),
     "table.parquet": lambda path: read_experiment(path, bool, bool),
     "effects.parquet": read_effects,
-    "map.json": lambda path: read_json_object(path, "a neuron map"),
+    "map.json": lambda path: read_neuron_map(path),
     "images.csv": image_set,
     "images.parquet": image_set,
     "shard.tar": image_set,
@@ -101,7 +95,7 @@ def test_what_is_no_file_is_not_written_over(tmp_path, plant):
 def test_a_link_that_a_user_names_is_followed(tmp_path):
     (tmp_path / "a.json").write_text('{"1": "fire"}')
     (tmp_path / "link.json").symlink_to("a.json")
-    assert read_json_object(tmp_path / "link.json", "a map") == [("1", "fire")]
+    assert read_json(tmp_path / "link.json") == {"1": "fire"}
     assert sha256_of(tmp_path / "link.json") == sha256_of(tmp_path / "a.json")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import stat
@@ -14,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from Activation_Extraction.base.errors import InputError, OutputError
+from Activation_Extraction.base.errors import OutputError
 
 PART = ".part"
 """Ends the name of a file that is not complete yet."""
@@ -95,25 +96,6 @@ def sha256_of(path: str | os.PathLike[str], within: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def read_json(path: Path, within: Path | None = None) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file. `within` as in `open_file`.
-
-    Raises:
-        InputError: it cannot be read, or is no JSON object.
-    """
-    try:
-        found = json.loads(read_bytes(path, within))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected JSON") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected JSON") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: damaged; expected a JSON object")
-    return found
-
-
 # Writing, all or nothing ----------------------------------------------------------------------------------------------
 
 
@@ -153,8 +135,20 @@ def _refuse_other_than_file(path: Path) -> None:
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON file that people can read."""
-    return as_bytes(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    """The bytes of a JSON file that people can read; numbers that are not finite become null."""
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # JSON has neither NaN nor infinity
+        text = json.dumps(_finite(content), indent=1, ensure_ascii=False)
+    return as_bytes(text + "\n")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def as_bytes(text: str) -> bytes:

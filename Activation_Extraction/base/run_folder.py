@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import RESUMES, InputError, OutputError, listed_up_to, shown
 from Activation_Extraction.base.files import (
     PART,
@@ -32,7 +33,6 @@ from Activation_Extraction.base.files import (
     check_no_link,
     flush,
     flush_below,
-    read_json,
     sha256_of,
     written_whole,
 )
@@ -290,7 +290,8 @@ class RunFolder:
 def different_makings(records: Iterable[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
     """With what parts were made, each once, in the order of the parts."""
     found = (record.get("made_with") for record in records if record is not None)
-    return list({json.dumps(one): one for one in found if isinstance(one, dict)}.values())
+    sound = (one for one in found if isinstance(one, dict) and isinstance(one.get("versions", {}), dict))
+    return list({json.dumps(one): one for one in sound}.values())
 
 
 def is_leftover(path: Path) -> bool:

@@ -1,20 +1,18 @@
-"""What people write (recipes, protocols, configurations, options) as pydantic models, with one line for each mistake.
+"""What people write, and what files state (recipes, protocols, options, manifests), as pydantic models: a line a mistake.
 
 The expected value in a message is the field's `description`; without one, its type and bounds, or the text of the
 `ValueError` that a validator raises. For mistakes in several fields at once, validators raise `InputError`.
 
-pydantic and PyYAML are imported when something is read, so importing this module is cheap.
+pydantic is imported when something is validated, so importing this module is cheap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
-from os import PathLike
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
-from Activation_Extraction.base.files import read_bytes
+from Activation_Extraction.base.errors import InputError, did_you_mean, listed_up_to, shown
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -27,6 +25,11 @@ NOUNS = {
     "integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false",
     "array": "a list", "object": "keys and values",
 }  # fmt: skip
+_MOST_ERRORS, _SHOWN_LINES = 1000, 20
+"""Mistakes that are looked at, and lines of them in a message: a damaged manifest may have thousands."""
+
+_SHOWN_KEY = 60
+
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
 
 
@@ -35,7 +38,7 @@ def validated(model: type[T], content: object, source: str | None) -> T:
 
     Args:
         model: with fields of JSON types. It rejects unknown keys if its configuration has `extra="forbid"`.
-        content: mappings, lists and scalars, such as parsed YAML.
+        content: mappings, lists and scalars, as `read_yaml` and `read_json` give them.
         source: the file named in each message; None for the options of a command, which are shown as `--options`.
 
     Raises:
@@ -52,33 +55,9 @@ def validated(model: type[T], content: object, source: str | None) -> T:
         return adapter.validate_python(content)
     except ValidationError as error:
         schema = adapter.json_schema()
-        lines = [line for each in error.errors(include_url=False) for line in _lines(each, schema, content, source)]
-    raise InputError(dict.fromkeys(lines))
-
-
-def read_yaml(path: str | PathLike[str]) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        InputError: it cannot be read, is not YAML, or a key appears twice (YAML would silently drop one value).
-    """
-    import yaml
-
-    class UniqueKeys(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            keys = [str(key.value) for key, _ in node.value]
-            for twice in sorted({key for key in keys if keys.count(key) > 1}):
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' appears twice", node.start_mark)
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(read_bytes(path).decode(), UniqueKeys)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not YAML ({first_line(error)})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        errors = error.errors(include_url=False)[:_MOST_ERRORS]
+        lines = [line for each in errors for line in _lines(each, schema, content, source)]
+    raise InputError(listed_up_to(list(dict.fromkeys(lines)), _SHOWN_LINES, "lines like these"))
 
 
 def _lines(error: ErrorDetails, schema: Schema, content: object, source: str | None) -> list[str]:
@@ -181,9 +160,10 @@ def _quoted(text: str) -> list[str]:
 
 
 def _place(source: str | None, path: list[Any]) -> str:
+    steps = [text if len(text := str(step)) <= _SHOWN_KEY else f"{text[:_SHOWN_KEY]}…" for step in path]
     if source is None:
-        return ".".join([*map(_option, path[:1]), *map(str, path[1:])])
-    return f"{source}, {'.'.join(map(str, path))}" if path else source
+        return ".".join([*map(_option, steps[:1]), *steps[1:]])
+    return f"{source}, {'.'.join(steps)}" if path else source
 
 
 def _option(name: object) -> str:

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.errors import InterpScoreError
+from Activation_Extraction.base.documents import parse_json
+from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.decoding.worker import READY, Answer, Settings
 from Activation_Extraction.images.places import FilePart
 
@@ -30,6 +31,7 @@ main(settings)
 _STARTS = 3
 """Attempts to start a process that is killed, without a message, while it starts."""
 
+_LONGEST_ANSWER = 2**20
 _PIPE_BYTES = 2**20
 """A picture fits into the pipe, so the process can decode the next one before it is read."""
 
@@ -112,14 +114,14 @@ class DecodingProcess:
             if isinstance(place, bytes):
                 questions.write(place)
             questions.flush()
-            if (line := answers.readline()).endswith(b"\n"):
-                answer = Answer(**json.loads(line))
+            if (line := answers.readline(_LONGEST_ANSWER)).endswith(b"\n"):
+                answer = Answer(**parse_json(line, "the answer of a decoding process"))
                 if answer.shape is None:
                     return answer, None
                 pixels_HWC = np.empty(answer.shape, np.uint8) if into is None else into
                 if answers.readinto(pixels_HWC.data.cast("B")) == pixels_HWC.nbytes:
                     return answer, pixels_HWC
-        except BrokenPipeError:
+        except (BrokenPipeError, InputError, TypeError, ValueError):  # it ended, or its memory is damaged
             pass
         raise DecoderCrashedError(self._clear())
 

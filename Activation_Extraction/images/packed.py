@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from array import array
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from Activation_Extraction.base.documents import parse_json
 from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.base.files import open_file
 from Activation_Extraction.images.listing import (
@@ -116,8 +116,8 @@ def _label(name: str, data: bytes) -> str | None:
     try:
         text = data.decode().strip()
         if name.endswith(".json"):
-            found = json.loads(text)
-            known = found.get("concept", found.get("label")) if isinstance(found, dict) else None
+            found = parse_json(data, name)
+            known = found.get("concept", found.get("label"))
             text = str(known) if isinstance(known, str | int) else ""
     except ValueError:
         return None

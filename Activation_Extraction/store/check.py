@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import check_file, read_json, sha256_of
+from Activation_Extraction.base.files import check_file, sha256_of
 from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, record_path, stated_record

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, shown
-from Activation_Extraction.base.files import check_file, read_json
+from Activation_Extraction.base.files import check_file
 from Activation_Extraction.base.names import file_name, folded
 from Activation_Extraction.base.run_folder import LOCK
 

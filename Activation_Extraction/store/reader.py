@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, shown
-from Activation_Extraction.base.files import check_file, read_json, written_whole
+from Activation_Extraction.base.files import check_file, written_whole
 from Activation_Extraction.base.run_folder import different_makings
 from Activation_Extraction.base.text import write_csv
 from Activation_Extraction.store.files import (

@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, InterpScoreError, shown
-from Activation_Extraction.base.files import as_json, flush_below, read_json, sha256_of
+from Activation_Extraction.base.files import as_json, flush_below, sha256_of
 from Activation_Extraction.base.run_folder import RunFolder, is_leftover, refuse_other
 from Activation_Extraction.store.files import (
     COMPLETE,

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.engine import Engine, local
-from Activation_Extraction.base.files import as_json, read_json, sha256_of
+from Activation_Extraction.base.files import as_json, sha256_of
 from Activation_Extraction.base.progress import Advance, image_progress
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on, versions_of
 from Activation_Extraction.images.reading import png_bytes

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
-from Activation_Extraction.base.files import check_file, read_json
+from Activation_Extraction.base.files import check_file
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.sets import ImageSet

@@ -21,17 +21,20 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 
+from Activation_Extraction.base.documents import read_yaml
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
-from Activation_Extraction.base.validation import read_yaml, validated
+from Activation_Extraction.base.validation import validated
 from Human_Experiment_Setup.stimuli.calibration import MEASURES
 from Human_Experiment_Setup.stimuli.perturbations import families
 
 FOLDER = Path(__file__).parents[1] / "protocols"
 SMALLEST, LARGEST = 32, 2048
 """Limits of a study's pixels per side; structural similarity needs 11."""
+MOST, MOST_LEVELS, HIGHEST_LEVEL = 1_000_000, 100, 1_000_000
+"""Limits of counts (pictures of a concept, steps, starting points), of the number of levels and of their numbers."""
 
 _Number = StrictInt | StrictFloat
-_Count = Annotated[StrictInt, Field(ge=1)]
+_Count = Annotated[StrictInt, Field(ge=1, le=MOST)]
 
 
 def _of_a_family(method: str) -> str:
@@ -157,6 +160,10 @@ class ExemplarLevel(Level):
         return f"{self.activation} active"
 
 
+_LevelNumber = Annotated[
+    StrictInt,
+    Field(ge=-HIGHEST_LEVEL, le=HIGHEST_LEVEL, description=f"a whole number of up to {HIGHEST_LEVEL:,}"),
+]
 AnyLevel = Annotated[
     CleanLevel | BenignLevel | AdversarialLevel | SyntheticLevel | ExemplarLevel, Field(discriminator="kind")
 ]
@@ -184,7 +191,7 @@ class Protocol:
     name: StrictStr
     about: StrictStr
     size: Annotated[StrictInt, Field(ge=SMALLEST, le=LARGEST)]
-    levels: Annotated[Mapping[StrictInt, AnyLevel], AfterValidator(_clean_first)]
+    levels: Annotated[Mapping[_LevelNumber, AnyLevel], Field(max_length=MOST_LEVELS), AfterValidator(_clean_first)]
     images_per_concept: _Count | None = None
 
     @property

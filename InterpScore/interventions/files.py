@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.engine import Engine, local
-from Activation_Extraction.base.files import as_json, flush, read_json, sha256_of, written_whole
+from Activation_Extraction.base.files import as_json, flush, sha256_of, written_whole
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on
 from Activation_Extraction.clip_helpers import ImageSource

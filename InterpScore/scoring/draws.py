@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import parse_npz, read_json
 from Activation_Extraction.base.errors import did_you_mean
 from Activation_Extraction.base.files import read_bytes
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.intervals import around_estimate
-from InterpScore.tables.files import read_json
 
 FORMAT = "interpscore-draws/1"
+_BESIDE = "the JSON beside the CSV of `interpscore score`"
+_LARGEST_RESULTS = 2**29
+"""Bytes of the JSON: some 3,000 a neuron."""
 ENDING = ".draws.npz"
 KEPT_OF_MANY, MANY = 200, 200
 """Draws kept of each neuron by default where a run has more than so many neurons; all are kept otherwise."""
@@ -94,7 +97,9 @@ def read_draws(results: str | os.PathLike[str]) -> Draws:
         InputError: no results, results without draws, draws that are missing, damaged or of other results.
     """
     json_path, path = Path(results).with_suffix(".json"), draws_path(results)
-    match read_json(json_path, "the JSON beside the CSV of `interpscore score`"):
+    match read_json(json_path, expected=_BESIDE, largest=_LARGEST_RESULTS):
+        case None:
+            raise InputError(f"{json_path}: no such file; expected {_BESIDE}")
         case {"signature": {"draws": {"sha256": str(recorded)}}}:
             pass
         case {"signature": {}, "neurons": _}:
@@ -102,23 +107,28 @@ def read_draws(results: str | os.PathLike[str]) -> Draws:
                 f"{json_path}: these results keep no draws; score again with --resamples and --draws above 0"
             )
         case _:
-            raise InputError(
-                f"{json_path}: no scoring results; expected the JSON beside the CSV of `interpscore score`"
-            )
+            raise InputError(f"{json_path}: no scoring results; expected {_BESIDE}")
     if not path.is_file():
         raise InputError(
             f"{path}: not found; expected the draws beside the results, as `interpscore score` writes them"
         )
-    content = read_bytes(path)
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected the draws of a run") from None
     damaged = InputError(f"{path}: damaged, or the draws of other results than {json_path.name}; score again")
     if sha256(content).hexdigest() != recorded:
         raise damaged
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            neurons, components = (tuple(archive[name].tolist()) for name in ("neuron", "component"))
-            return Draws(neurons, components, archive["estimate"], archive["draws"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        arrays = parse_npz(content)
+        estimate, values = arrays["estimate"], arrays["draws"]
+        neurons, components = (tuple(map(str, arrays[name].reshape(-1).tolist())) for name in ("neuron", "component"))
+    except (ValueError, KeyError):
         raise damaged from None
+    shape = (len(neurons), len(components))
+    if estimate.shape != shape or values.shape[:-1] != shape or estimate.dtype.kind + values.dtype.kind != "ff":
+        raise damaged
+    return Draws(neurons, components, estimate, values)
 
 
 def draws_path(results: str | os.PathLike[str]) -> Path:

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.files import read_json, sha256_of
+from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks

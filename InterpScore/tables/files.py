@@ -1,21 +1,20 @@
-"""Reading CSV, Parquet and JSON tables strictly."""
+"""Reading CSV and Parquet tables strictly."""
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from Activation_Extraction.base.documents import parquet_file
 from Activation_Extraction.base.errors import first_line
-from Activation_Extraction.base.files import NotAFileError, check_file, open_file, read_bytes
+from Activation_Extraction.base.files import NotAFileError, check_file, open_file
 from Activation_Extraction.base.text import from_cells
 from InterpScore.errors import InputError, Problem, shown
 
@@ -61,18 +60,12 @@ def read_table(
 
 
 def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
+    with parquet_file(path, "a table in Parquet") as file:
         names = file.schema_arrow.names
         _refuse_twins(path, names)
         table = file.read(columns=[name for name in names if wanted(name)])
         # Pandas metadata would turn former index columns into an index again.
         return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
-    except (pa.ArrowException, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
 
 
 def _read_csv(
@@ -180,31 +173,6 @@ def _refuse_twins(path: Path, names: Iterable[str]) -> None:
         raise InputError(Problem(str(path), found, "each column once", column=name) for name in twins)
 
 
-def read_json_object(path: str | os.PathLike[str], expected: str) -> list[tuple[str, Any]]:
-    """The (key, value) pairs of a JSON object, including repeated keys."""
-    value = read_json(path, expected, _Pairs)
-    if not isinstance(value, _Pairs):
-        raise InputError(f"{path}: found {shown(value)}; expected {expected}")
-    return list(value)
-
-
-def read_json(path: str | os.PathLike[str], expected: str, of_object: Callable[[Any], Any] = dict) -> Any:
-    """A JSON file; `of_object` makes an object of its (key, value) pairs."""
-    path = Path(path)
-    if why_not := _not_a_file(path):
-        raise InputError([Problem(str(path), why_not, expected)])
-    try:
-        return json.loads(read_bytes(path).decode("utf-8-sig"), object_pairs_hook=of_object)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected {expected}"
-        ) from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not JSON ({first_line(error)}); expected {expected}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
-
-
 def _not_a_file(path: Path) -> str | None:
     """Why a path is no readable file, or None."""
     try:
@@ -225,7 +193,3 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """The pairs of a JSON object, distinct from a JSON array."""

@@ -6,12 +6,16 @@ import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from Activation_Extraction.base.documents import read_json
 from InterpScore.errors import InputError, Problem, shown
-from InterpScore.tables.files import read_json_object
 
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
+
+LARGEST = 16 * 2**20
+"""Bytes; a line a unit is some 30."""
 
 Concepts = tuple[str, ...]
 """The concepts of one neuron."""
@@ -42,7 +46,9 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
         raise InputError(f"the neuron map: found {type(neuron_map).__name__}; expected {EXPECTED} or the path of one")
     if isinstance(neuron_map, Mapping):
         return _checked("the neuron map", neuron_map.items())
-    return _checked(str(neuron_map), read_json_object(neuron_map, EXPECTED))
+    if (found := read_json(Path(neuron_map), expected=EXPECTED, largest=LARGEST)) is None:
+        raise InputError([Problem(str(neuron_map), "no such file", EXPECTED)])
+    return _checked(str(neuron_map), found.items())
 
 
 def _is_one_line(text: str) -> bool:

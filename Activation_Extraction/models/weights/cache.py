@@ -18,8 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
-from Activation_Extraction.base.files import open_file, read_bytes, sha256_of, write_together
+from Activation_Extraction.base.files import open_file, sha256_of, write_together
 from Activation_Extraction.models.weights.known import SHA256_PATTERN, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.transfer import WAITS, fetch, only_one
 
@@ -292,18 +293,17 @@ def _record(file: WeightsFile) -> dict[str, object]:
     """The hash of a file, and its size and time when it was hashed; empty before that."""
     path = _record_path(file)
     try:
-        record = json.loads(read_bytes(path))
+        if (record := read_json(path)) is None:
+            return {}
         if not SHA256_PATTERN.fullmatch(record["sha256"]):
-            raise ValueError
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError):
+            raise InputError(f"{path}: no hash")
+    except (InputError, TypeError, KeyError):
         if file.sha256 is not None:
             return {}
         raise InputError(
             f"{path}: not readable; expected the hash of the first {file.name}; remove it to trust the next download"
         ) from None
-    return dict(record)
+    return record
 
 
 def _record_hash(file: WeightsFile, digest: str) -> None:

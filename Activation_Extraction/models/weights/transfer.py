@@ -25,8 +25,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from Activation_Extraction.base.errors import DownloadError, OutputError, shown
-from Activation_Extraction.base.files import NotAFileError, check_file, read_bytes, sha256_of, write_together
+from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, shown
+from Activation_Extraction.base.files import NotAFileError, check_file, sha256_of, write_together
 from Activation_Extraction.models.weights.connections import TransferError, opener
 
 Report = Callable[[int, "int | None"], None]
@@ -171,12 +172,12 @@ class _Part:
             return {}
         return {"Range": f"bytes={self.size}-", **({"If-Range": validator} if validator else {})}
 
-    def _origin(self) -> dict[str, str | None]:
+    def _origin(self) -> dict[str, str]:
         try:
-            origin = json.loads(read_bytes(self.origin_path))
-        except (OSError, ValueError):
+            origin = read_json(self.origin_path) or {}
+        except InputError:
             return {}
-        return origin if isinstance(origin, dict) else {}
+        return {name: value for name, value in origin.items() if isinstance(value, str) and value.isprintable()}
 
     def start_over(self, url: str, headers: Message) -> None:
         self.remove()

@@ -10,8 +10,9 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 
+from Activation_Extraction.base.documents import read_yaml
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.base.validation import read_yaml, validated
+from Activation_Extraction.base.validation import validated
 
 
 def even(number: int) -> int:
@@ -102,17 +103,17 @@ def test_options_are_shown_as_they_are_written_in_a_command():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a: [", "not YAML"),
-        (b"a: 1\na: 2", "not YAML .the key 'a' appears twice"),
-        (b"\xff\xfe\xfd", "not YAML"),
-        (None, "cannot be read .No such file"),
+        (b"a: [", ", line 1, column 5: not YAML"),
+        (b"a: 1\na: 2", ", line 2, column 1: not YAML .the key 'a' appears twice"),
+        (b"\xff\xfe\xfd", ": not YAML"),
+        (None, ": cannot be read .No such file"),
     ],
 )
 def test_yaml_that_cannot_be_read_is_one_line(tmp_path, text, message):
     path = tmp_path / "tea.yaml"
     if text is not None:
         path.write_bytes(text)
-    with pytest.raises(InputError, match=f"^{path}: {message}") as raised:
+    with pytest.raises(InputError, match=f"^{path}{message}") as raised:
         read_yaml(path)
     assert "\n" not in str(raised.value)
 

@@ -67,10 +67,10 @@ def test_everything_said_is_in_the_dictionary_defaults_included():
         (("64", "8"), "size: found '8'; expected a whole number from 32, up to 2,048"),
         (("64", "64\nimages_per_concept: 0"), "images_per_concept: found '0'; expected a whole number from 1"),
         (("  5: {kind: clean}\n", ""), "levels: 0 levels of the kind clean; expected one"),
-        (("  1:", "  5:"), "not YAML (the key '5' appears twice"),
+        (("  1:", "  5:"), "line 5, column 3: not YAML (the key '5' appears twice"),
         (("  1:", "  one:"), "levels: found the key 'one'; expected a valid integer"),
         (("about: two levels\n", ""), "no key 'about'"),
-        (("levels:", "levels: ["), "not YAML"),
+        (("levels:", "levels: ["), "line 5, column 3: not YAML"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_its_place(tmp_path, change, line):

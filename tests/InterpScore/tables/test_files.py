@@ -8,7 +8,7 @@ import pytest
 
 from Activation_Extraction.base.files import check_writable, write_together
 from InterpScore.errors import InputError, OutputError
-from InterpScore.tables.files import read_json_object, read_table
+from InterpScore.tables.files import read_table
 
 WORDS = ["null", "NA", "nan", "None", "", " x "]
 
@@ -200,41 +200,6 @@ def test_a_parquet_with_damaged_pages_is_refused(tmp_path):
     damaged[4:60] = b"\xff" * 56
     path.write_bytes(damaged)
     assert problems_of(path)[0].startswith(str(path))
-
-
-def test_json_pairs_keep_keys_that_stand_twice(tmp_path):
-    path = write(tmp_path / "m.json", '\ufeff{"1": "cat", "1": "dog"}')
-    assert read_json_object(path, "a map") == [("1", "cat"), ("1", "dog")]
-
-
-NO_OBJECT = {
-    "not JSON": (b'{"1": "cat",\n oops}', "line 2, column 2: not JSON"),
-    "empty": (b"", "line 1, column 1: not JSON"),
-    "a list": (b'["cat"]', "found \"['cat']\""),
-    "a list of pairs": (b'[["1", "cat"]]', "found"),
-    "a number": (b"7", "found '7'"),
-    "null": (b"null", "found 'None'"),
-    "Latin-1": ('{"1": "é"}'.encode("latin-1"), "not JSON ('utf-8' codec"),
-    "nested too deep": (b"[" * 200_000, "not JSON"),
-    "a number of too many digits": (b"9" * 5000, "not JSON"),
-}
-
-
-@pytest.mark.parametrize(("content", "found"), NO_OBJECT.values(), ids=NO_OBJECT)
-def test_what_is_no_json_object_is_refused_with_what_was_found(tmp_path, content, found):
-    path = write(tmp_path / "m.json", content)
-    with pytest.raises(InputError) as caught:
-        read_json_object(path, "a map")
-    assert str(path) in str(caught.value)
-    assert found in str(caught.value)
-    assert "expected a map" in str(caught.value)
-
-
-def test_a_json_folder_or_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is a folder; expected a map"):
-        read_json_object(tmp_path, "a map")
-    with pytest.raises(InputError, match="no such file; expected a map"):
-        read_json_object(tmp_path / "m.json", "a map")
 
 
 def test_write_together_writes_every_file_to_the_byte(tmp_path):

@@ -36,7 +36,10 @@ def test_concepts_are_compared_without_case_and_space():
 
 
 WRONG = {
-    "twice": ('{"1": "cat", "2": "dog", "1": "cow"}', ["neuron 1 appears more than once; expected each neuron once"]),
+    "twice": (
+        '{"1": "cat", "2": "dog", "1": "cow"}',
+        ["not JSON (the key '1' appears twice); expected a JSON object such as"],
+    ),
     "twice but for space": ('{"1": "cat", " 1 ": "cow"}', ["neuron 1 appears more than once"]),
     "a number for a concept": ('{"1": 5}', ["neuron 1 has the concept '5'; expected a word or phrase"]),
     "null for a concept": ('{"1": null}', ["neuron 1 has the concept 'None'"]),
@@ -50,7 +53,7 @@ WRONG = {
     "half a character": ('{"1": "\\ud800"}', ["neuron '1' has the concept '\\ud800'; expected printable text"]),
     "a line break": ('{"1": "cat\\r\\ndog"}', ["neuron '1' has the concept 'cat\\r\\ndog'; expected printable text"]),
     "several": (
-        '{"1": 5, "2": "dog", "3": "", "2": "cow"}',
+        '{"1": 5, "2": "dog", "3": "", " 2": "cow"}',
         ["neuron 1 has the concept '5'", "neuron 3 has the concept ''", "neuron 2 appears more than once"],
     ),
 }
