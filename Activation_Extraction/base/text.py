@@ -39,6 +39,15 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def is_text(text: str) -> bool:
+    """Whether a string has no lone surrogates, so that UTF-8 can encode it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def say(line: object = "", *, error: bool = False) -> None:
     """Print one line: on standard output, or on standard error."""
     print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)

@@ -104,14 +104,14 @@ def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -
     from Activation_Extraction.store.reader import ActivationStore
 
     store = ActivationStore.open(path)
-    with image_progress("Verifying", len(store), shown=not quiet) as advance:
+    with image_progress("Verifying", int(store.identity["rows"]), shown=not quiet) as advance:
         problems = verify(path, images, repair=repair, advance=advance)
     for problem in problems:
         say(f"damaged: {problem}", error=True)
     missing = sum(len(shard.rows) for shard in store.missing_shards())
     if not quiet:
         state = "complete" if store.is_complete else f"unfinished: {missing:,} images are still to be computed"
-        also = f", and those of {len(store):,} images" if images is not None else ""
+        also = f", and those of {len(images):,} images" if images is not None else ""
         say(f"{path}: {state}; " + (f"{len(problems)} problems" if problems else f"all hashes right{also}"))
         if problems:
             how = "Run" if repair else "Add --repair, then run"

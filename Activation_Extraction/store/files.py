@@ -16,19 +16,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.documents import parquet_file, read_json
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import check_file
 from Activation_Extraction.base.names import file_name, folded
 from Activation_Extraction.base.run_folder import LOCK
+from Activation_Extraction.base.text import is_text
+from Activation_Extraction.base.validation import validated
 
 FORMAT = "interpscore activation store 1"
 IMAGES, PROVENANCE, MANIFEST, COMPLETE = "images.parquet", "provenance.json", "manifest", "complete.json"
 STATISTICS, HISTORY = "statistics.npz", "history.json"
 METADATA = "zarr.json"
 
+DAMAGE = (
+    OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, NotImplementedError,
+    MemoryError,
+)  # fmt: skip
+"""What Zarr and its codecs raise when they read damaged files; they promise nothing there."""
+
 _DIMENSIONS: dict[int, tuple[str, ...]] = {1: ("unit",), 2: ("unit", "token"), 3: ("unit", "y", "x")}
 _ROW_GROUP = 65_536
+_AN_IMAGE_TABLE = "the image table of a store"
 
 
 @dataclass(frozen=True)
@@ -106,26 +115,17 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
         return None
     if found.get("format") != FORMAT:
         raise InputError(f"{folder / PROVENANCE}: format {shown(found.get('format'))}; expected '{FORMAT}'")
-    if not _is_sound(found):
-        raise InputError(f"{folder / PROVENANCE}: damaged; expected identity, layers with their shapes, and aliases")
+    from Activation_Extraction.store.provenance import MOST_SHARDS, Provenance  # late: it loads pydantic
+
+    source = str(folder / PROVENANCE)
+    stated = validated(Provenance, found, source)
+    shards = -(-stated.identity.rows // stated.identity.shard_rows)
+    if shards > MOST_SHARDS:
+        raise InputError(f"{source}, identity.shard_rows: {shards:,} shards; expected up to {MOST_SHARDS:,}")
+    for alias, layer in stated.aliases.items():
+        if layer not in stated.layers:
+            raise InputError(f"{source}, aliases.{alias}: found {shown(layer)}; expected a layer of the store")
     return found
-
-
-def _is_sound(provenance: Mapping[str, Any]) -> bool:
-    identity, layers, aliases = (provenance.get(name) for name in ("identity", "layers", "aliases"))
-    return (
-        isinstance(identity, dict)
-        and isinstance(layers, dict)
-        and isinstance(aliases, dict)
-        and _are_counts([identity.get(name) for name in ("rows", "shard_rows", "top_k")])
-        and all(
-            isinstance(shape, list) and len(shape) in _DIMENSIONS and _are_counts(shape) for shape in layers.values()
-        )
-    )
-
-
-def _are_counts(values: Iterable[object]) -> bool:
-    return all(isinstance(value, int) and value > 0 for value in values)
 
 
 def read_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
@@ -149,10 +149,10 @@ def stated_record(folder: Path, shard: Shard, shapes: Mapping[str, Sequence[int]
             record["rows"] == [shard.rows.start, shard.rows.stop]
             and len(record["sha256"]) == len(record["errors"]) == len(shard.rows)
             and all(isinstance(file["size"], int) and isinstance(file["sha256"], str) for file in files.values())
-            and all(isinstance(digest, str | None) for digest in record["sha256"])
-            and all(isinstance(error, str) for error in record["errors"])
+            and all(digest is None or (isinstance(digest, str) and is_text(digest)) for digest in record["sha256"])
+            and all(isinstance(error, str) and is_text(error) for error in record["errors"])
         )
-    except (InputError, LookupError, TypeError):
+    except (InputError, LookupError, TypeError, AttributeError):
         return None
     return {**record, "files": files} if known else None
 
@@ -165,13 +165,24 @@ def record_path(folder: Path, index: int) -> Path:
     return folder / MANIFEST / f"{record_name(index)}.json"
 
 
-def read_images(folder: Path) -> Any:
-    """The image table, in Arrow."""
-    try:
-        check_file(folder / IMAGES, folder)
-        return pq.read_table(folder / IMAGES)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / IMAGES}: cannot be read ({error}); expected the image table of a store") from None
+def count_images(folder: Path) -> int:
+    """The number of rows of the image table, from its metadata."""
+    with parquet_file(folder / IMAGES, _AN_IMAGE_TABLE, folder) as file:
+        return int(file.metadata.num_rows)
+
+
+def read_images(folder: Path) -> pa.Table:
+    """The image table.
+
+    Raises:
+        InputError: it is missing, damaged, or without names.
+    """
+    with parquet_file(folder / IMAGES, _AN_IMAGE_TABLE, folder) as file:
+        table = file.read().replace_schema_metadata()  # that of pandas would make an index of a column
+        names = table.column_names
+        if len(set(names)) < len(names) or "image" not in names or not pa.types.is_string(table["image"].type):
+            raise InputError(f"{folder / IMAGES}: no column 'image' of text, or twins; expected {_AN_IMAGE_TABLE}")
+        return table
 
 
 def zarr_package() -> Any:

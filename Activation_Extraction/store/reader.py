@@ -34,15 +34,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.base.documents import read_json
-from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, shown
+from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, first_line, shown
 from Activation_Extraction.base.files import check_file, written_whole
 from Activation_Extraction.base.run_folder import different_makings
 from Activation_Extraction.base.text import write_csv
 from Activation_Extraction.store.files import (
     COMPLETE,
+    DAMAGE,
     IMAGES,
     PROVENANCE,
     Shard,
+    count_images,
     group_name,
     metadata_files,
     read_images,
@@ -102,8 +104,19 @@ class ActivationStore:
         return list(self.shapes)
 
     def __len__(self) -> int:
-        """Number of images, computed or not."""
-        return int(self.identity["rows"])
+        """Number of images, computed or not.
+
+        Raises:
+            InputError: the image table is damaged, or has other rows.
+        """
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        rows, found = int(self.identity["rows"]), count_images(self.path)
+        if rows != found:
+            raise InputError(f"{self.path / PROVENANCE}, identity.rows: {rows:,}; expected {found:,}, as {IMAGES} has")
+        return rows
 
     @property
     def made_with(self) -> list[dict[str, Any]]:
@@ -116,8 +129,8 @@ class ActivationStore:
 
     def shards(self) -> list[Shard]:
         """Every shard, committed or not."""
-        step = int(self.identity["shard_rows"])
-        return [Shard(i, range(s, min(s + step, len(self)))) for i, s in enumerate(range(0, len(self), step))]
+        rows, step = int(self.identity["rows"]), int(self.identity["shard_rows"])
+        return [Shard(i, range(s, min(s + step, rows))) for i, s in enumerate(range(0, rows, step))]
 
     def missing_shards(self) -> list[Shard]:
         """Shards that are not committed, or whose files are missing or have another size."""
@@ -128,8 +141,12 @@ class ActivationStore:
     @cached_property
     def images(self) -> pd.DataFrame:
         """The image table: `image`, the set's own columns, `sha256` and `error` ("" if none), missing until computed."""
-        table = read_images(self.path).to_pandas()
+        rows, table = len(self), read_images(self.path).to_pandas()
+        assert len(table) == rows
         if self.is_complete:
+            if missing := {"sha256", "error"} - {*table}:
+                found = f"no column '{min(missing)}'"
+                raise InputError(f"{self.path / IMAGES}: {found}; expected the image table of a complete store")
             return table
         sha256, errors = self.image_records()
         return table.assign(sha256=sha256, error=errors)
@@ -221,11 +238,11 @@ class ActivationStore:
         self._check_files([*metadata_files([layer]), *files_of_arrays([layer])])
         open_group = zarr_package().open_group
         group = self._read(lambda: open_group(self.path, path=group_name(layer), mode="r", zarr_format=3))
-        return read_arrays(lambda name: self._read(lambda: np.asarray(group[name][...])))
+        return self._read(lambda: read_arrays(group, self.shapes[layer][0], len(self)))
 
     def _statistics_so_far(self, layer: str) -> UnitStatistics:
         missing = self.missing_shards()
-        state = read_so_far(self.path, self.shapes, missing)
+        state = read_so_far(self.path, {name: shape[0] for name, shape in self.shapes.items()}, missing)
         parts = [state.of[layer]] if state.of else []
         for shard in self.shards()[state.through :]:
             if shard not in missing:
@@ -293,9 +310,11 @@ class ActivationStore:
     def _read(self, reading: Callable[[], T]) -> T:
         try:
             return reading()
-        except (OSError, KeyError, ValueError) as error:
+        except InputError:
+            raise
+        except DAMAGE as error:
             raise InputError(
-                f"{self.path}: cannot be read ({error}); `interpscore extract --verify` tells which files are damaged"
+                f"{self.path}: cannot be read ({first_line(error)}); `interpscore extract --verify` tells which files are damaged"
             ) from None
 
 

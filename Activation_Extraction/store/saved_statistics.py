@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.documents import parse_npz
 from Activation_Extraction.base.files import flush_below, read_bytes
 from Activation_Extraction.store.files import (
     METADATA,
@@ -71,9 +72,27 @@ def files_of_arrays(layers: Iterable[str]) -> list[str]:
     ]
 
 
-def read_arrays(read: Callable[[str], NDArray[Any]]) -> UnitStatistics:
-    """What `write_arrays` wrote, given what reads an array by its name."""
+def read_arrays(group: Any, units: int, rows: int) -> UnitStatistics:
+    """What `write_arrays` wrote into the group of a layer with so many units, in a store with so many images.
+
+    Raises:
+        ValueError: arrays of other types or shapes. They are checked before anything of their size is made.
+    """
+    sizes = {"unit": units, "bin": len(histogram_edges()) - 1, "rank": rows}
+
+    def read(name: str) -> NDArray[Any]:
+        array, axes = group[name], _ARRAYS[name][0]
+        fits = [
+            n <= sizes[axis] if axis == "rank" else n == sizes[axis] for axis, n in zip(axes, array.shape, strict=True)
+        ]
+        if not all(fits) or array.chunks != array.shape or array.dtype.kind not in "iuf":
+            raise ValueError(f"{name}: {array.dtype} of shape {array.shape}")
+        return np.asarray(array[...])
+
     count_U, variance_U = read("count"), read("variance")
+    top_activation_UK, top_image_UK = read("top_activation"), read("top_image")
+    if top_activation_UK.shape != top_image_UK.shape or not ((top_image_UK >= -1) & (top_image_UK < rows)).all():
+        raise ValueError("top_image: images that are none of the store")
     return UnitStatistics(
         count_U=count_U,
         mean_U=read("mean"),
@@ -82,8 +101,8 @@ def read_arrays(read: Callable[[str], NDArray[Any]]) -> UnitStatistics:
         maximum_U=read("maximum"),
         inactive_U=np.rint(np.nan_to_num(read("sparsity")) * count_U).astype(np.int64),
         histogram_UB=read("histogram"),
-        top_activation_UK=read("top_activation"),
-        top_image_UK=read("top_image"),
+        top_activation_UK=top_activation_UK,
+        top_image_UK=top_image_UK,
     )
 
 
@@ -108,8 +127,8 @@ def so_far_as_bytes(state: StatisticsSoFar) -> bytes:
     return content.getvalue()
 
 
-def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard]) -> StatisticsSoFar:
-    """The statistics saved so far; empty where they are damaged or one of their shards is missing, to be recounted."""
+def read_so_far(folder: Path, layers: Mapping[str, int], missing: Collection[Shard]) -> StatisticsSoFar:
+    """The statistics saved so far, of layers with so many units; empty where they are damaged or one of their shards is missing, to be recounted."""
     nothing = StatisticsSoFar(0, {})
     try:
         found = read_bytes(folder / STATISTICS, folder)
@@ -118,12 +137,31 @@ def read_so_far(folder: Path, layers: Iterable[str], missing: Collection[Shard])
     content, digest = found[:-_DIGEST], found[-_DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         return nothing
-    with np.load(BytesIO(content), allow_pickle=False) as file:
+    try:
+        file = parse_npz(content)
         through = int(file["through"])
         if any(shard.index < through for shard in missing):
             return nothing
         of = {
-            layer: UnitStatistics.from_arrays({name: file[f"{layer}|{name}"] for name in UnitStatistics.names()})
-            for layer in layers
+            layer: _checked({name: file[f"{layer}|{name}"] for name in UnitStatistics.names()}, units)
+            for layer, units in layers.items()
         }
-    return StatisticsSoFar(through, of)
+    except (ValueError, LookupError, TypeError):
+        return nothing
+    return StatisticsSoFar(through, of) if through > 0 else nothing
+
+
+def _checked(arrays: Mapping[str, NDArray[Any]], units: int) -> UnitStatistics:
+    """The statistics of so many units; ValueError where arrays are of other types or shapes."""
+    statistics = UnitStatistics.from_arrays(arrays)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    of_units = {name: shape for name, shape in shapes.items() if not name.endswith(("_UB", "_UK"))}
+    if (
+        any(array.dtype.kind not in "iuf" for array in arrays.values())
+        or any(shape != (units,) for shape in of_units.values())
+        or statistics.histogram_UB.shape != (units, len(histogram_edges()) - 1)
+        or statistics.top_image_UK.shape[:-1] != (units,)
+        or statistics.top_image_UK.shape != statistics.top_activation_UK.shape
+    ):
+        raise ValueError("arrays of other types or shapes")
+    return statistics

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHUNK_UNITS, CHUNK_MAPS = 32, 8
 """Most units in a chunk, without and with positions: with fewer, units are faster to read and rows slower."""
 
-_NUMBER, _CHECKSUM = 4, 4
+_NUMBER, _CHECKSUM, _INDEX_ENTRY = 4, 4, 16
 _READ_ALL = 8
 """If at least one row in so many is requested, the complete file is read."""
 
@@ -89,10 +89,10 @@ def read_rows(file: Path, layout: Layout, rows: Sequence[int] | NDArray[np.int64
         taken: NDArray[np.float32] = read_shard(file, layout)[np.asarray(rows)]
         return taken
     chunk, row = layout.rows * layout.row_bytes, layout.row_bytes
-    places = [c * chunk + int(r) * row for r in rows for c in range(layout.chunks)]
-    values = np.empty((len(rows), *layout.shard_shape[1:]), "<f4")
-    content = _bytes_of(values)
     with _opened(file, layout) as handle:
+        values = np.empty((len(rows), *layout.shard_shape[1:]), "<f4")
+        content = _bytes_of(values)
+        places = [c * chunk + int(r) * row for r in rows for c in range(layout.chunks)]
         if hasattr(os, "posix_fadvise"):  # a disk reads many places faster if it knows them all beforehand
             for place in places:
                 os.posix_fadvise(handle.fileno(), place, row, os.POSIX_FADV_WILLNEED)
@@ -107,10 +107,10 @@ def read_units(file: Path, layout: Layout, units: NDArray[np.int64]) -> NDArray[
     Raises:
         OSError: cannot be read; ValueError: damaged.
     """
-    values = np.empty((layout.rows, len(units), *layout.shape[1:]), np.float32)
-    chunk_RV = np.empty(layout.chunk_shape, "<f4")
     chunk_n, unit_n = np.divmod(units, layout.chunk_shape[1])
     with _opened(file, layout) as handle:
+        values = np.empty((layout.rows, len(units), *layout.shape[1:]), np.float32)
+        chunk_RV = np.empty(layout.chunk_shape, "<f4")
         for chunk in np.unique(chunk_n):
             _read(handle, int(chunk) * chunk_RV.nbytes, _bytes_of(chunk_RV))
             here = chunk_n == chunk
@@ -124,8 +124,8 @@ def read_shard(file: Path, layout: Layout) -> NDArray[np.float32]:
     Raises:
         OSError: cannot be read; ValueError: damaged.
     """
-    chunk_CRV = np.empty((layout.chunks, *layout.chunk_shape), "<f4")
     with _opened(file, layout) as handle:
+        chunk_CRV = np.empty((layout.chunks, *layout.chunk_shape), "<f4")
         _read(handle, 0, _bytes_of(chunk_CRV))
     return np.moveaxis(chunk_CRV, 0, 1).reshape(layout.shard_shape)[:, : layout.shape[0]]
 
@@ -134,6 +134,9 @@ def read_shard(file: Path, layout: Layout) -> NDArray[np.float32]:
 def _opened(file: Path, layout: Layout) -> Iterator[FileIO]:
     """The file, after checking the offsets of chunks in its index."""
     chunk = layout.rows * layout.row_bytes
+    size = layout.chunks * (chunk + _INDEX_ENTRY) + _CHECKSUM
+    if (found := file.stat().st_size) != size:  # before anything of that size is made
+        raise ValueError(f"{file}: {found:,} bytes; expected {size:,}")
     expected = np.array([(c * chunk, chunk) for c in range(layout.chunks)], "<u8").tobytes()
     with open(file, "rb", buffering=0) as handle:
         handle.seek(layout.chunks * chunk)

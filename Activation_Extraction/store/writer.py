@@ -32,6 +32,7 @@ from Activation_Extraction.base.files import as_json, flush_below, sha256_of
 from Activation_Extraction.base.run_folder import RunFolder, is_leftover, refuse_other
 from Activation_Extraction.store.files import (
     COMPLETE,
+    DAMAGE,
     FORMAT,
     HISTORY,
     IMAGES,
@@ -199,13 +200,19 @@ class StoreWriter:
 
     def _create_arrays(self) -> dict[str, Any]:
         """The array of each layer, made where it is not there yet, and the metadata that lets readers find them."""
-        zarr = zarr_package()
-        for name in metadata_files(self._shapes):
-            try:
+        try:
+            for name in metadata_files(self._shapes):
                 read_json(self.path / name, self.path)
-            except InputError:
-                (self.path / name).unlink()  # rebuilt below
-        root = zarr.open_group(self.path, mode="a", zarr_format=3, use_consolidated=False)
+            return self._opened_arrays()
+        except DAMAGE as error:
+            if isinstance(error, OSError):  # of the disk
+                raise
+            for name in metadata_files(self._shapes):
+                (self.path / name).unlink(missing_ok=True)
+            return self._opened_arrays()
+
+    def _opened_arrays(self) -> dict[str, Any]:
+        root = zarr_package().open_group(self.path, mode="a", zarr_format=3, use_consolidated=False)
         arrays = {}
         for layer, shape in self._shapes.items():
             layout = Layout(self._wanted["shard_rows"], shape)
@@ -285,7 +292,7 @@ class StoreWriter:
         """Take up the statistics so far, and count what a stopped run committed and did not count."""
         self._shards = self.store.shards()
         self._there = {shard.index for shard in self._shards} - {shard.index for shard in self.missing}
-        self._state = read_so_far(self.path, self._shapes, self.missing)
+        self._state = read_so_far(self.path, {name: shape[0] for name, shape in self._shapes.items()}, self.missing)
         with self._folder.writing():
             self._count()
 

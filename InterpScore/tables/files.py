@@ -15,7 +15,7 @@ import pandas as pd
 from Activation_Extraction.base.documents import parquet_file
 from Activation_Extraction.base.errors import first_line
 from Activation_Extraction.base.files import NotAFileError, check_file, open_file
-from Activation_Extraction.base.text import from_cells
+from Activation_Extraction.base.text import from_cells, is_text
 from InterpScore.errors import InputError, Problem, shown
 
 CSV_BLOCK_BYTES = 16 * 2**20
@@ -184,12 +184,3 @@ def _not_a_file(path: Path) -> str | None:
         return error.strerror
     except OSError as error:  # such as a name that is too long
         return f"cannot be read ({error.strerror})"
-
-
-def is_text(value: str) -> bool:
-    """Whether a string has no lone surrogates, so that UTF-8 can encode it."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
