@@ -130,6 +130,8 @@ def extract_full_layer_activations(
         "shard_rows": shard_rows, "top_k": top_k,
     }  # fmt: skip
     recorded = recorded_identity(output, asked)  # a store of something else is refused before anything is prepared
+    if recorded is not None and None in (recorded.get("backend"), recorded.get("batch_size")):
+        raise InputError(f"{output}: names no backend or batch size; expected another store (-o)")
     if recorded is not None and (store := ActivationStore.open(output)).is_complete:
         return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"], remarks_on(store.made_with))
     if recorded is not None:

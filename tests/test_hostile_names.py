@@ -26,7 +26,7 @@ SIDE = 16
 DEEP = "a/b/c/d/e"
 """Where outputs go, so that names that climb arrive in the test's own folder."""
 
-MADE_BY_US = {".records", ".lock", "zarr.json"}
+MADE_BY_US = {".records", ".identity.json", ".lock", "zarr.json"}
 
 
 LAYER = "-up \x1b[2J\u202e/x"

@@ -34,6 +34,9 @@ from InterpScore.tables.neuron_map import read_neuron_map
 from tests.Activation_Extraction import small_stores
 
 pytestmark = pytest.mark.timeout(60)
+ENTRY = {"start": "grey", "best_natural": None, "times_natural": None, "flags": []} | dict.fromkeys(
+    ("activation", "jittered", "contrast", "saturation", "slope"), 1.0
+)
 PIXELS = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
 
 
@@ -175,7 +178,16 @@ def test_pipes_in_a_store_are_refused(tmp_path, whole_store, name):
 
 def test_effects_whose_json_is_a_link_are_refused(tmp_path):
     pd.DataFrame({"image_filename": ["a"], "ablation_effect_1": [0.5]}).to_parquet(tmp_path / "e.parquet")
-    about = {"format": FORMAT, "layer": "l", "sha256": sha256_of(tmp_path / "e.parquet")}
+    about = {
+        "format": FORMAT,
+        "layer": "l",
+        "layer_aliases": [],
+        "model": "m",
+        "method": "m",
+        "units": "all",
+        "interventions": [],
+        "sha256": sha256_of(tmp_path / "e.parquet"),
+    }
     (tmp_path / "e.json").write_text(json.dumps(about))
     assert read_effects(tmp_path / "e.parquet")[0].about["layer"] == "l"
     replaced_by_link(tmp_path / "e.json", tmp_path / "outside")
@@ -187,7 +199,7 @@ def rendered(root):
     with Renders(root, {"model": "m", "layer": "l"}, {}) as renders:
         for unit in (Unit((0,)), Unit((1,))):
             if renders.missing([unit]):
-                renders.add(unit, [Picture("grey", PIXELS, {"start": "grey"})])
+                renders.add(unit, [Picture("grey", PIXELS, ENTRY)])
     return root / "m" / "l"
 
 

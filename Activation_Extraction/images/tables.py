@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from Activation_Extraction.base.documents import parquet_file
 from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
 from Activation_Extraction.base.files import check_file
 from Activation_Extraction.base.text import from_cell, from_cells
@@ -52,6 +53,7 @@ def list_table(path: str, split: str | None, images_root: str | None) -> Listing
     try:
         check_file(path)
         table = _read_csv(path) if path.lower().endswith(".csv") else _read_parquet(path)
+        table.validate(full=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
     except pa.ArrowException as error:
@@ -135,17 +137,16 @@ def _read_csv(path: str) -> pa.Table:
 
 
 def _read_parquet(path: str) -> pa.Table:
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path, "an image table in CSV or Parquet") as file:
         schema = file.schema_arrow
         _check_columns(path, schema)
         kind = schema.field(IMAGE).type
         plain = [name for name in plain_columns(schema) if name != IMAGE]
         if not pa.types.is_struct(kind):
-            table = file.read(columns=[IMAGE, *plain])
-            return table.select([IMAGE, *plain])
+            return file.read(columns=[IMAGE, *plain]).select([IMAGE, *plain]).replace_schema_metadata()
         if {"bytes", "path"} - {kind.field(i).name for i in range(kind.num_fields)}:
             raise InputError([Problem(path, f"a struct of {kind}", f"{A_PATH}, or bytes and path", column=IMAGE)])
-        return file.read(columns=[f"{IMAGE}.path", *plain]).select([IMAGE, *plain])
+        return file.read(columns=[f"{IMAGE}.path", *plain]).select([IMAGE, *plain]).replace_schema_metadata()
 
 
 def _check_columns(path: str, schema: pa.Schema) -> None:
@@ -200,7 +201,7 @@ class PackedRows:
         try:
             with self._lock:
                 record = self._record(row if self._rows is None else self._rows[row].as_py()) or {}
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, StopIteration, ValueError) as error:
             raise InputError(f"{self._path}: cannot be read any more ({first_line(error)})") from None
         data = record.get("bytes")
         return FilePart(os.path.join(self._root, record.get("path") or "")) if data is None else bytes(data)

@@ -37,8 +37,8 @@ class Identity(BaseModel):
     rows: _Count
     shard_rows: _Count
     top_k: _Count
-    backend: StrictStr
-    batch_size: _Count
+    backend: StrictStr | None = None
+    batch_size: _Count | None = None
     provenance: dict[StrictStr, Any] = Field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -22,9 +23,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.documents import parquet_file, read_json
 from Activation_Extraction.base.engine import Engine, local
-from Activation_Extraction.base.files import as_json, flush, sha256_of, written_whole
+from Activation_Extraction.base.errors import first_line
+from Activation_Extraction.base.files import as_json, flush, read_bytes, sha256_of, written_whole
 from Activation_Extraction.base.progress import Advance
 from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on
 from Activation_Extraction.clip_helpers import ImageSource
@@ -106,7 +108,8 @@ def measure_to_file(
     }
     job = MeasuringJob(layer, names, images, list(kinds), texts_E)
     computed = _EffectsFile(target, identity, job, engine).complete(progress)
-    errors = [line for line in pq.read_table(target, columns=["error"])["error"].to_pylist() if line]
+    with parquet_file(target, "the effects as they were written") as file:
+        errors = [line for line in file.read(columns=["error"])["error"].to_pylist() if line]
     remarks = [f"toward_effect is missing: {why_no_text}"] if why_no_text else []
     about = read_json(target.with_suffix(".json"), target.parent) or {}
     remarks += remarks_on(about.get("made_with", ()))
@@ -164,7 +167,11 @@ class _EffectsFile:
         with RunFolder(parts, self.job.layer.model.made_with, shown_as=self.target) as folder:
             if not self._is_finished():  # another run may just have done it
                 computed = self._measure(folder, progress)
-                self._finish(folder)
+                try:
+                    self._finish(folder)
+                except (pa.ArrowException, ValueError) as error:
+                    found = f"its parts cannot be joined ({first_line(error)})"
+                    raise InputError(f"{parts}: {found}; expected the folder removed, to measure again") from None
             shutil.rmtree(parts, ignore_errors=True)
         return computed
 
@@ -193,11 +200,15 @@ class _EffectsFile:
     def _mean_U(self, folder: RunFolder) -> Tensor:
         """The mean of every unit, for mean-ablation; computed once, since it takes a run over all images."""
         file = folder.path / "mean.npy"
-        if not file.exists():
-            content = BytesIO()
-            np.save(content, self.job.measurement.mean_U.numpy(), allow_pickle=False)
-            folder.write(file.name, content.getvalue())
-        return torch.from_numpy(np.load(file, allow_pickle=False))
+        with suppress(OSError, ValueError):  # missing or damaged
+            found = np.load(BytesIO(read_bytes(file, folder.path)), allow_pickle=False)
+            if found.shape == (self.job.layer.count(),) and found.dtype == np.float64:
+                return torch.from_numpy(found)
+        content = BytesIO()
+        mean_U = self.job.measurement.mean_U
+        np.save(content, mean_U.numpy(), allow_pickle=False)
+        folder.write(file.name, content.getvalue())
+        return mean_U
 
     def _finish(self, folder: RunFolder) -> None:
         """Assemble the file from its parts, and write its provenance."""

@@ -19,6 +19,7 @@ import pandas as pd
 
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.validation import validated
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
@@ -164,13 +165,25 @@ def own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
     return data.reset_index(level=named).reset_index(drop=True) if named else data.reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What the JSON of an effects file says that scoring reads."""
+
+    layer: str
+    model: str
+    method: str
+    units: str | list[int]
+    layer_aliases: list[str]
+
+
 def _about(path: Path) -> dict[str, Any]:
     """Provenance from the JSON of an effects file; empty if there is none in our format."""
     document_path = path.with_suffix(".json")
     try:
         document = read_json(document_path, document_path.parent) or {}
     except InputError:
-        if document_path.is_symlink():  # what it says is not to be lost without a word
+        # What it says is not to be lost without a word; beside a CSV, it is another program's.
+        if document_path.is_symlink() or path.suffix.lower() != ".csv":
             raise
         return {}
     if not isinstance(document.get("layer"), str):
@@ -183,6 +196,7 @@ def _about(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{document_path}: was written with another {path.name}; expected the two files as written together"
         )
+    validated(_Origin, document, str(document_path))
     return {key: value for key, value in document.items() if key not in ("format", "sha256", "images")}
 
 

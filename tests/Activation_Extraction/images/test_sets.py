@@ -398,7 +398,7 @@ def test_table_that_is_missing_damaged_or_of_other_things_is_one_line(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"image\n\xff\xfe.jpg\n")
     assert "not a readable table" in refusal(tmp_path / "t.csv")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no")
-    assert "t.parquet: not a readable table" in refusal(tmp_path / "t.parquet")
+    assert "t.parquet: not a readable Parquet file" in refusal(tmp_path / "t.parquet")
     for column, said in (([1, 2], "found int64; expected the path"), ([{"a": 1}], "a struct of struct<a: int64>")):
         pq.write_table(pa.table({"image": column}), tmp_path / "t.parquet")
         assert said in refusal(tmp_path / "t.parquet")

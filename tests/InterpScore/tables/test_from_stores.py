@@ -361,10 +361,19 @@ def effects_of(frame, *units, images=slice(None)):
     return frame.drop_duplicates("image_filename")[["image_filename", *names]].iloc[images]
 
 
+ORIGIN = {"layer_aliases": [], "model": "m", "method": "m", "units": [1]}
+
+
 def effects_file(path, frame, **about):
     """An effects file with its JSON beside it."""
     frame.to_parquet(path, index=False)
-    document = {"format": FORMAT, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "layer": "b", **about}
+    document = {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "layer": "b",
+        **ORIGIN,
+        **about,
+    }
     path.with_suffix(".json").write_text(json.dumps(document))
     return path
 
