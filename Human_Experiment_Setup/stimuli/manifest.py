@@ -72,13 +72,14 @@ def read_table(folder: Path) -> list[Row]:
     try:
         with TextIOWrapper(open_file(path, folder), encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
             rows = [{name: from_cell(text or "") for name, text in row.items() if name} for row in reader]
     except OSError as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {found}; expected a folder that `interpscore stimuli build` has finished") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({first_line(error)}); expected the table as written") from None
-    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+    if missing := [name for name in COLUMNS if name not in columns]:
         raise InputError(
             [Problem(str(path), "the column is missing", "the table as it was written", column=missing[0])]
         )

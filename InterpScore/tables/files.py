@@ -60,10 +60,15 @@ def read_table(
 
 
 def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
+    import pyarrow as pa
+
     with parquet_file(path, "a table in Parquet") as file:
         names = file.schema_arrow.names
         _refuse_twins(path, names)
         table = file.read(columns=[name for name in names if wanted(name)])
+        for at, field in enumerate(table.schema):
+            if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):  # texts of older writers
+                table = table.set_column(at, field.name, table[at].cast(pa.string()))
         # Pandas metadata would turn former index columns into an index again.
         return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
 
