@@ -185,7 +185,7 @@ def _plain_loader() -> type[yaml.SafeLoader]:
         depth = 0
 
         def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             if getattr(event, "anchor", None) is not None:  # of anchors and of aliases
                 raise yaml.composer.ComposerError(
                     None, None, "an anchor or alias; expected the values themselves", event.start_mark

@@ -30,8 +30,7 @@ STATISTICS, HISTORY = "statistics.npz", "history.json"
 METADATA = "zarr.json"
 
 DAMAGE = (
-    OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, NotImplementedError,
-    MemoryError,
+    OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
 )  # fmt: skip
 """What Zarr and its codecs raise when they read damaged files; they promise nothing there."""
 
