@@ -26,7 +26,7 @@ def dream(
     context: typer.Context,
     layer: Annotated[str | None, typer.Option(help="A layer; see `interpscore models layers`.", show_default="what --units names", rich_help_panel=NETWORK)] = None,
     units: Annotated[str, typer.Option(help="5,12 or 0:64 (excludes 64) or : (all); 5+9 is one image for both; layer4.5:89 includes the layer.", rich_help_panel=NETWORK)] = ":",
-    model: Annotated[str, typer.Option(help="A network; see `interpscore models list`.", rich_help_panel=NETWORK)] = "clip",
+    model: Annotated[str, typer.Option(help="A network; see `interpscore models list`; or my_file.py:load, a function in a Python file that returns a Model; the file is run.", rich_help_panel=NETWORK)] = "clip",
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     recipe: Annotated[str, typer.Option(help="microscope (fast), study (four starting images), paper (facets, 4,096 steps), or a YAML file.")] = "microscope",
     start: Annotated[list[str] | None, typer.Option(help="Starting image: fourier, grey, perlin, gradient, structured_noise, or a photograph; repeatable.", show_default="the recipe's")] = None,

@@ -20,6 +20,7 @@ import pandas as pd
 from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.models.own_file import names_a_file
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
@@ -65,7 +66,8 @@ def run_interpretability_benchmark(
             are of several layers.
         images: the folder that holds the table's images, or anything else that `image_set` takes: C is measured on
             them, by ablating and amplifying every neuron in `model`.
-        model: a network or its name; None is the one that the stores are of.
+        model: a network or its name, as `load_model` takes it; None is the one that the stores are of, which is never a
+            Python file: those are run only if they are named here.
         model_weights, device: of a model by name, as `load_model` takes them.
         preset: `default`, or `published` for the conventions of the 2025 study.
         progress: progress callback (stage, completed, total).
@@ -100,6 +102,7 @@ def run_interpretability_benchmark(
         name, value = next(iter(given.items()))
         raise InputError(f"{name}: found {shown(value)} without images; expected --images as well")
     table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, causality, stored)
+    _refuse_other_network(stored, table.effects_from)
     if images is not None:
         from Activation_Extraction.models.registry import load_model  # late: it loads torch
         from InterpScore.interventions.of_tables import measured_for_table
@@ -107,6 +110,7 @@ def run_interpretability_benchmark(
         network = _model_of(stored) if model is None else model
         if isinstance(network, str):
             network = load_model(network, weights=model_weights, device=device)
+        _refuse_other_network(stored, [network.identity])
         layer = layers[0] if layers and not stored else None
         table = with_effects(table, measured_for_table(table, chosen.clean_level, images, network, layer, progress))
     result = score_table(table, concepts_of, chosen, progress)
@@ -146,7 +150,27 @@ def _model_of(stored: StoredNeurons | None) -> str:
     if len(names) != 1:
         found = f"stores of {' and '.join(sorted(names))}" if names else "no name"
         raise InputError(f"--model: {found}; expected the network to intervene on, such as clip-rn50x4")
-    return names.pop()
+    name = names.pop()
+    if names_a_file(name):
+        raise InputError(
+            f"--model: not given, and the store is of the model {shown(name)}; expected --model with this file's path, "
+            "as a file that a store names is never run"
+        )
+    return name
+
+
+def _refuse_other_network(stored: StoredNeurons | None, others: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse effects that were measured in another network than the activations of a store, as far as hashes tell."""
+    for store in {id(layer.store): layer.store for layer in stored.layers}.values() if stored else ():
+        ours = store.identity.get("provenance") or {}
+        for other in others:
+            theirs = other.get("provenance") or {}
+            for name in ("file_sha256", "state_sha256"):
+                if name in ours and name in theirs and ours[name] != theirs[name]:
+                    raise InputError(
+                        f"{store.path}: activations of {store.identity.get('model')} with {name} {ours[name]}; effects "
+                        f"were measured in {other.get('model')} with {theirs[name]}; expected the same network"
+                    )
 
 
 def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from typer.core import TyperCommand, TyperGroup
 from Activation_Extraction.base.errors import InputError, InterpScoreError, MissingPackageError, first_line
 from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.text import say
+from Activation_Extraction.base.user_code import lines_of_user_code
 
 ENTRY_POINT_GROUP = "interpscore.commands"
 WRONG_INPUT, BUG, STOPPED, PIPE_CLOSED = 2, 70, 130, 141
@@ -135,12 +136,8 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
         sys.exit(PIPE_CLOSED)
     except MemoryError as error:
         fail([f"not enough memory ({first_line(error)}); expected a machine with more, or smaller work"], debug)
-    except OSError as error:
-        if error.errno not in OF_THE_MACHINE:
-            _report_bug(error, arguments, debug)
-        fail([f"{error.filename or program.info.name or 'interpscore'}: {error.strerror}"], debug)
     except Exception as error:
-        _report_bug(error, arguments, debug)
+        _fail_unforeseen(error, program, arguments, debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -158,6 +155,15 @@ def fail(problems: list[str], debug: bool = False) -> NoReturn:
     for problem in problems:
         say(f"error: {problem}", error=True)
     sys.exit(WRONG_INPUT)
+
+
+def _fail_unforeseen(error: Exception, program: typer.Typer, arguments: list[str], debug: bool) -> NoReturn:
+    """End with an error of the user's own code, or of the machine, as one line; with any other as a bug."""
+    if lines := lines_of_user_code(error):
+        fail(lines, debug)
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        fail([f"{error.filename or program.info.name or 'interpscore'}: {error.strerror}"], debug)
+    _report_bug(error, arguments, debug)
 
 
 def _report_bug(error: Exception, arguments: list[str], debug: bool) -> NoReturn:

@@ -29,7 +29,7 @@ def extract(
     output: Annotated[Path, typer.Option("--output", "-o", help="The activation store to write or resume, such as acts.zarr.")],
     images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
     layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer, in either naming scheme; repeat for several in one pass. `interpscore models layers` lists them.", rich_help_panel=NETWORK)] = None,
-    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
+    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it, or my_file.py:load, a function in a Python file that returns a Model; the file is run.", rich_help_panel=NETWORK)] = "clip",
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     pooling: Annotated[Literal["mean", "max", "none"], typer.Option(help="Over the positions of a map; none keeps all positions.", rich_help_panel=NETWORK)] = "mean",
     preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip scales and crops, published squashes, own is the network's.", show_default="what the network was trained with", rich_help_panel=NETWORK)] = None,

@@ -59,7 +59,12 @@ def list_models() -> None:
 
 @models_app.command()
 def layers(
-    name: Annotated[str, typer.Argument(help="Name of a model, as `interpscore models list` shows it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model, as `interpscore models list` shows it, or my_file.py:load, a function in a Python file that returns a Model; the file is run."
+        ),
+    ],
     weights: Annotated[
         str | None,
         typer.Option(help="A weights file or its source, such as tensorflow, whose layers have other names."),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +20,7 @@ from Activation_Extraction.models.axes import Axis, unit_axis
 from Activation_Extraction.models.layers import LayerNames
 from Activation_Extraction.models.processor_settings import preprocessing_of
 from Activation_Extraction.models.registry import Model
+from Activation_Extraction.models.weights.state import state_hash
 
 Preprocess = Callable[[Image.Image], Tensor]
 """From an image in RGB to a tensor 3 × H × W, with the same H and W for every image."""
@@ -66,7 +66,7 @@ def from_module(
         image_tower=image_tower,
         image_input=preprocess if isinstance(preprocess, ImageInput) else _probed(preprocess, name),
         layers=LayerNames(image_tower, aliases, prefix=f"{tower}." if tower else "", axis=axis, image_axis=image_axis),
-        provenance={**source, **(provenance or {}), **_state_hash(module)},
+        provenance={**source, **(provenance or {}), **state_hash(module)},
     )
 
 
@@ -194,17 +194,6 @@ def _convnext_axis(name: str, shape: Sequence[int]) -> int | None:
     """Blocks of transformers' ConvNeXt are NHWC between the depthwise convolution and the last projection."""
     inner = name.rpartition(".")[2] in ("layernorm", "pwconv1", "act", "grn", "pwconv2")
     return 3 if inner and ".layers." in name and len(shape) == 4 else unit_axis(shape)
-
-
-def _state_hash(module: nn.Module) -> dict[str, str]:
-    """SHA-256 over the names, types, shapes and values of all tensors; empty on the meta device."""
-    digest = sha256()
-    for name, tensor in module.state_dict().items():
-        if tensor.is_meta:
-            return {}
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return {"state_sha256": digest.hexdigest()}
 
 
 COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (102, 102, 102), "red": (255, 0, 0)}

@@ -4,6 +4,7 @@
     load_model("clip-rn50x4")                              from the cache; `interpscore models download clip-rn50x4`
     load_model("clip-rn50x4", weights="image32.pb")        a file: safetensors, OpenAI's archive, a frozen graph
     load_model("clip-rn50x4", weights="random")            untrained, for tests and baselines
+    load_model("my_file.py:load")                          what a function in a Python file gives; runs the file
 
 Other packages add models through the entry-point group `interpscore.models`: each entry is a `ModelSpec`.
 """
@@ -14,7 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -30,10 +31,12 @@ from Activation_Extraction.base.run_folder import RECORDED_ONLY, versions_of
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
+from Activation_Extraction.models.own_file import OwnFile, names_a_file
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
 from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
 from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
+from Activation_Extraction.models.weights.state import state_hash
 
 ENTRY_POINT_GROUP = "interpscore.models"
 RANDOM = "random"
@@ -163,7 +166,8 @@ def load_model(
     """A model by name; loaded once for each device and weights file, and shared.
 
     Args:
-        name: one of `available_models()`; "clip" is CLIP RN50x4.
+        name: one of `available_models()` ("clip" is CLIP RN50x4), or a Python file and the name in it of a function that
+            returns a `Model`, or of a `Model`: `my_file.py:load`. The file is run, so pass only names that a user typed.
         weights: a file, a source of `interpscore models list` (such as "tensorflow"), "random", or None: the embedded
             weights, else the first of its files that is in the cache.
         sha256: expected hash of the weights file, checked before it is parsed.
@@ -189,7 +193,10 @@ def load_model(
     if sha256 is not None and file == RANDOM:
         raise InputError(f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file")
     model = _loaded(spec, file, expected if sha256 is None else sha256.strip().lower(), target)
-    again = partial(load_model, spec.name, weights=file, sha256=model.provenance.get("weights_sha256"))
+    if names_a_file(name):
+        again = partial(_unchanged, str(OwnFile.read(name).path.with_name(spec.name)), model.provenance["file_sha256"])
+    else:
+        again = partial(load_model, spec.name, weights=file, sha256=model.provenance.get("weights_sha256"))
     model = replace(model, threads=threads, memory_limit=limit, again=again)
     check_fits(model.module, limit, model.name, target)
     return model
@@ -201,7 +208,9 @@ def available_models() -> dict[str, ModelSpec]:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The model of that name; `InputError` with the nearest names when there is none."""
+    """The model of that name; `InputError` with the nearest names when there is none. Runs nothing."""
+    if names_a_file(str(name)):
+        return _spec_of(OwnFile.read(str(name)))
     wanted = str(name).strip().lower().replace("_", "-")
     wanted = NICKNAMES.get(wanted, wanted)
     if wanted in _OURS:  # even if entry points of other packages fail
@@ -313,6 +322,33 @@ def _of_other_packages() -> dict[str, ModelSpec]:
         if spec.name not in _OURS:
             specs[spec.name] = spec
     return specs
+
+
+# Models in files of the user's own ------------------------------------------------------------------------------------
+
+
+@cache  # so that a file that did not change is loaded once
+def _spec_of(file: OwnFile) -> ModelSpec:
+    def load(weights: Path | str | None, sha256: str | None) -> Model:
+        if weights is not None or sha256 is not None:
+            raise InputError(f"weights: found with {file.label}; expected none: its code loads its own weights")
+        model = file.run()
+        if not isinstance(model, Model):
+            raise InputError(
+                f"{file.path}: {file.name} gives {type(model).__name__}; expected a Model, as "
+                "Activation_Extraction.models.adapters.from_module makes of a network"
+            )
+        ours = {"file": file.path.name, "file_sha256": file.sha256, **state_hash(model.module)}
+        return replace(model, provenance={**model.provenance, **ours})
+
+    return ModelSpec(file.label, "a model in a Python file", load, embedded=True)
+
+
+def _unchanged(name: str, file_sha256: str, **options: Any) -> Model:
+    """The model of a file, in another process; refused where the file has changed since."""
+    if OwnFile.read(name).sha256 != file_sha256:
+        raise InputError(f"{name}: has changed since it was loaded; expected it to stay unchanged during a run")
+    return load_model(name, **options)
 
 
 # Our own models -----------------------------------------------------------------------------------------------------

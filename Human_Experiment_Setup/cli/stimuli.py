@@ -43,7 +43,7 @@ def build(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     neuron_map: Annotated[Path | None, typer.Option(help='JSON file of units and their concepts, such as {"89": "trump"}.', rich_help_panel=NETWORK)] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the units; adds activations to the table.", rich_help_panel=NETWORK)] = None,
-    model: Annotated[str | None, typer.Option(help="A network; see `interpscore models list`.", show_default="clip, if one is needed", rich_help_panel=NETWORK)] = None,
+    model: Annotated[str | None, typer.Option(help="A network; see `interpscore models list`; or my_file.py:load, a function in a Python file that returns a Model; the file is run.", show_default="clip, if one is needed", rich_help_panel=NETWORK)] = None,
     weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=NETWORK)] = None,
     preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip resizes and crops, published squashes, own is the network's own.", show_default="as in training", rich_help_panel=NETWORK)] = None,
     renders: Annotated[Path | None, typer.Option(help="For synthetic levels: folder with [<model>/<layer>/]<unit>/*.png.", rich_help_panel=OTHERS)] = None,

@@ -29,7 +29,7 @@ NETWORK, IMAGES = "The network", "The images"
 def causality(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .parquet file to write or resume; a .json of the same name records its provenance.")],
     images: Annotated[list[str] | None, typer.Argument(help="Folders, 'quoted/**/globs*.jpg', image files, image tables (.csv, .parquet), tar shards, or hf:NAME for a Hugging Face dataset.")] = None,
-    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it.", rich_help_panel=NETWORK)] = "clip",
+    model: Annotated[str, typer.Option(help="Name of a network, as `interpscore models list` shows it, or my_file.py:load, a function in a Python file that returns a Model; the file is run.", rich_help_panel=NETWORK)] = "clip",
     layer: Annotated[str | None, typer.Option(help="The layer to intervene on, by any of its names.", show_default="the one in --units, else the input of a CLIP's attention pool", rich_help_panel=NETWORK)] = None,
     units: Annotated[str, typer.Option(help="Units, such as 5,12 or 0:64 (without 64); : is all; layer4.5:89 also names the layer. For the input of the attention pool, all units cost little more.", rich_help_panel=NETWORK)] = ":",
     also: Annotated[str | None, typer.Option(help='Interventions in addition to ablation (× 0) and amplification (× 2): factors, mean, resample, such as "0.5 5 mean".', rich_help_panel=NETWORK)] = None,

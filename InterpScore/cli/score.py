@@ -97,7 +97,7 @@ def score(
     store: Annotated[list[Path] | None, typer.Option(help="Take activations from this store of `interpscore extract` instead of columns, by image; may be given several times.", rich_help_panel=FROM_NETWORK)] = None,
     layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times; without a store, the layer of --model to intervene on.", show_default="all; the last of a CLIP", rich_help_panel=FROM_NETWORK)] = None,
     images: Annotated[list[str] | None, typer.Option(help="Measure C: the folder (or image table, tar, hf:NAME) with the table's images; every neuron is ablated and amplified in --model.", rich_help_panel=FROM_NETWORK)] = None,
-    model: Annotated[str | None, typer.Option(help="The network, as `interpscore models list` shows it.", show_default="that of the store", rich_help_panel=FROM_NETWORK)] = None,
+    model: Annotated[str | None, typer.Option(help="The network, as `interpscore models list` shows it, or my_file.py:load, a function in a Python file that returns a Model; the file is run.", show_default="that of the store", rich_help_panel=FROM_NETWORK)] = None,
     model_weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=FROM_NETWORK)] = None,
     device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=FROM_NETWORK)] = "cpu",
     causality: Annotated[list[Path] | None, typer.Option(help="Take C from this file of `interpscore causality`, or any CSV or Parquet with one row per image, ablation_effect_<neuron> and amplification_effect_<neuron>; may be given for several layers.", rich_help_panel=FROM_NETWORK)] = None,

