@@ -173,6 +173,18 @@ def causality_of_images(called, pictures, out):
     assert "unreadable: " in err
 
 
+def table_of_concepts(called, pictures, out):
+    options = ("--model", "toy", "--layer", LAYER, "-o", out, "--workers", 1, "--threads", 1)
+    called("extract", pictures / "four.parquet", *options)
+    table = out.with_suffix(".csv")
+    one = pd.read_parquet(pictures / "four.parquet").assign(clean_image="=1+1", split="@x", kind="\x1b[2J", level=5)
+    one.to_parquet(out.parent / "labels.parquet")
+    labels = ("--images", out.parent / "labels.parquet", "--images-root", pictures)
+    called("table", *labels, "--store", out, "--units", "0", "-o", table)
+    assert not any(map(is_formula, cells(table)))
+    assert set(NAMES) == set(map(from_cell, cells(table))) & set(NAMES)
+
+
 def score_of_concepts(called, pictures, out):
     images = [(name, k) for name in NAMES for k in range(2)]
     table = pd.DataFrame(
@@ -202,6 +214,7 @@ CASES = {
     "stimuli build": stimuli_of_concepts,
     "extract": extract_of_images,
     "causality": causality_of_images,
+    "table": table_of_concepts,
     "score": score_of_concepts,
     "sanity": NOTHING_FROM_OUTSIDE,
     "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone

@@ -189,6 +189,7 @@ COMMANDS = {
     "causality": ["{photos}", "--model", "clip-mini", "-o", "effects.parquet"],
     "dream": ["--model", "clip-mini", "--layer", "block_4", "--units", "1", "-o", "renders"],
     "stimuli": ["check", "stimuli"],
+    "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
     "sanity": ["--help"],
 }
