@@ -185,6 +185,18 @@ def table_of_concepts(called, pictures, out):
     assert set(NAMES) == set(map(from_cell, cells(table))) & set(NAMES)
 
 
+def top_of_concepts(called, pictures, out):
+    options = ("--model", "toy", "--layer", LAYER, "-o", out, "--workers", 1, "--threads", 1)
+    called("extract", pictures / "odd", pictures / "four.parquet", *options)
+    (out.parent / "map.json").write_text(json.dumps({"0": NAMES[0].strip() or "x", "1": "<b>=1+1"}))
+    images = ("--images", pictures / "odd", "--images", pictures / "four.parquet")
+    called("top", out, *images, "-k", 30, "--neuron-map", out.parent / "map.json", "-o", out.with_suffix(".png"))
+    _, err = called(
+        "top", out, "--images", pictures / "copies", "--units", ":", "-k", 30, "-o", out.parent / "b.png", codes=[2]
+    )
+    assert "not found" in err
+
+
 def score_of_concepts(called, pictures, out):
     images = [(name, k) for name in NAMES for k in range(2)]
     table = pd.DataFrame(
@@ -215,6 +227,7 @@ CASES = {
     "extract": extract_of_images,
     "causality": causality_of_images,
     "table": table_of_concepts,
+    "top": top_of_concepts,
     "score": score_of_concepts,
     "sanity": NOTHING_FROM_OUTSIDE,
     "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone

@@ -18,10 +18,12 @@ from random import Random
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from rich.console import Console
 
 from Activation_Extraction import Model, extract_activations, image_set, load_model
+from Activation_Extraction.images.reading import png_bytes
+from Activation_Extraction.images.wall import Row, Tile, draw_wall, in_digits
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
@@ -38,6 +40,9 @@ SIDE = 192
 """Pixels per side of a picture."""
 PICTURES = {"selection": 24, "evaluation": 8}
 """Pictures per concept: to choose units on, and to score them on."""
+
+BEST = 10
+"""Pictures of a unit on the wall."""
 
 CONTROLS = 2
 """Random units for comparison, each assigned a concept that already has a chosen unit."""
@@ -69,7 +74,7 @@ def main() -> None:
     units = choose_units(activation_IU, selection["concept"].tolist())
     chosen = {unit: concept for concept, unit in units.items()}
     neuron_map = chosen | controls(activation_IU, units)
-    wall(selection, activation_IU, neuron_map, folder / "pictures").save(folder / "units.png")
+    (folder / "units.png").write_bytes(png_bytes(wall(selection, activation_IU, neuron_map, folder / "pictures")))
     say(f"Rendering what the {len(chosen)} units prefer into {folder / 'renders'} …")
     run_session(
         Request(MODEL, LAYER, ",".join(map(str, sorted(chosen))), str(HERE / "quick_study.yaml"), folder / "renders",
@@ -154,19 +159,17 @@ def rated(images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, fol
     return table
 
 
-def wall(images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], folder: Path) -> Image.Image:
+def wall(images: pd.DataFrame, activations: np.ndarray, neuron_map: Mapping[int, str], folder: Path) -> np.ndarray:
     """A row for each unit: its number, its concept, and the selection pictures that activate it most, best first."""
-    tile, gap, columns, label = 84, 5, 10, 150
-    sheet = Image.new("RGB", (label + columns * (tile + gap) + gap, len(neuron_map) * (tile + gap) + gap), "#ffffff")
-    pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(20), ImageFont.load_default(15)
-    for row, (unit, concept) in enumerate(neuron_map.items()):
-        top = gap + row * (tile + gap)
-        pen.text((16, top + 18), f"unit {unit}", "#22223b", large)
-        pen.text((16, top + 46), concept, "#5c5f77", small)
-        for column, i in enumerate(np.argsort(-activations[:, unit])[:columns]):
-            picture = Image.open(folder / images["image"].iloc[i]).resize((tile, tile), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (label + gap + column * (tile + gap), top))
-    return sheet
+
+    def row(unit: int, concept: str) -> Row:
+        best = np.argsort(-activations[:, unit], kind="stable")[:BEST]
+        labels = zip(best, in_digits(activations[best, unit].tolist()), strict=True)
+        tiles = [Tile(Image.open(folder / images["image"].iloc[i]), images["concept"].iloc[i], a) for i, a in labels]
+        return Row(f"unit {unit}", concept, tiles)
+
+    rows = [row(unit, concept) for unit, concept in neuron_map.items()]
+    return draw_wall(rows, f"{MODEL} · {LAYER}", f"the pictures that activate a unit most, of {len(images)}")
 
 
 if __name__ == "__main__":

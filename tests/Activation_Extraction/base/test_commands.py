@@ -190,6 +190,7 @@ COMMANDS = {
     "dream": ["--model", "clip-mini", "--layer", "block_4", "--units", "1", "-o", "renders"],
     "stimuli": ["check", "stimuli"],
     "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
+    "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
     "sanity": ["--help"],
 }
