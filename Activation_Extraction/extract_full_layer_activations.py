@@ -11,27 +11,34 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from time import monotonic
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from Activation_Extraction.backends.runner import AUTO, Runner, prepare_runner
 from Activation_Extraction.base.engine import Engine, local
-from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.progress import Advance, doing, image_progress
 from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.clip_helpers import preparation
 from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, default_workers
 from Activation_Extraction.images.sets import ImageSet, image_set
+from Activation_Extraction.images.twins import copies_of, remark_on_copies
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import devices_named
 from Activation_Extraction.store.files import Shard
+from Activation_Extraction.store.growth import changes, refuse_changes
 from Activation_Extraction.store.reader import ActivationStore
 from Activation_Extraction.store.writer import StoreWriter, recorded_identity
+
+KEEP, DROP = "keep", "drop"
+"""What to do with byte-identical images."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ def extract_full_layer_activations(
     workers: int | None = None,
     top_k: int | None = None,
     shard_rows: int | None = None,
+    duplicates: str = KEEP,
+    append: bool = False,
     progress: bool = True,
     engine: Engine = local,
 ) -> ExtractionReport:
@@ -95,6 +104,10 @@ def extract_full_layer_activations(
         workers: decoding processes of all devices together; None takes one a processor.
         top_k: images kept for each unit; None takes 100.
         shard_rows: images in a shard, the unit of work; None chooses by the size of a row.
+        duplicates: "keep" takes byte-identical images as independent ones, and says how many there are; "drop" leaves out
+            all but the first of each.
+        append: images that a store does not have yet are added at its end; those that it has keep their rows. None of them
+            may be gone, or have other columns.
         progress: show how far the run is, on standard error.
         engine: where shards are computed.
 
@@ -102,11 +115,13 @@ def extract_full_layer_activations(
         The store and what the run did. Images that could not be read are rows of NaN with their reason.
 
     Raises:
-        InputError: wrong input; a store of something else (each difference is named); an input folder that went away
+        InputError: wrong input; a store of something else or of other images (each difference is named); an input folder that went away
             (what is computed stays, and the same call goes on).
         OutputError: the store cannot be written, or another run is writing it.
     """
     image_list = images if isinstance(images, ImageSet) else image_set(images)
+    if duplicates not in (KEEP, DROP):
+        raise InputError(f"duplicates: found {shown(duplicates)}; expected '{KEEP}' or '{DROP}'")
     with doing(f"Loading {model if isinstance(model, str) else model.name}", shown=progress):
         replicas = _replicas(model, weights, devices, threads, memory_limit)
     first = replicas[0]
@@ -125,15 +140,25 @@ def extract_full_layer_activations(
         "precision": precision,
         "batch_size": None if batch_size == AUTO else batch_size,
     }
-    asked = {
-        **identity, "layers": names, "images": image_list.fingerprint, "rows": len(image_list),
-        "shard_rows": shard_rows, "top_k": top_k,
-    }  # fmt: skip
+    asked: dict[str, Any] = {**identity, "layers": names, "shard_rows": shard_rows, "top_k": top_k}
+    remarks = list(image_list.remarks)
+    if append and (found := changes(Path(output), image_list)) is not None:
+        image_list = found.arranged(image_list)  # so that of copies the one in the store is kept
+    if duplicates == DROP and (copies := copies_of(image_list)):
+        row, first_row = next(iter(copies.items()))
+        remarks.append(
+            f"{len(copies):,} byte-identical copies are left out, such as {shown(image_list.name(row))} of "
+            f"{shown(image_list.name(first_row))}"
+        )
+        image_list = image_list.chosen([row for row in range(len(image_list)) if row not in copies])
+    image_list, grows = _as_in_store(Path(output), image_list, asked, append)
+    if not grows:
+        asked |= {"images": image_list.fingerprint, "rows": len(image_list)}
     recorded = recorded_identity(output, asked)  # a store of something else is refused before anything is prepared
     if recorded is not None and None in (recorded.get("backend"), recorded.get("batch_size")):
         raise InputError(f"{output}: names no backend or batch size; expected another store (-o)")
-    if recorded is not None and (store := ActivationStore.open(output)).is_complete:
-        return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"], remarks_on(store.made_with))
+    if recorded is not None and not grows and (store := ActivationStore.open(output)).is_complete:
+        return ExtractionReport(store, 0, _unreadable(store), 0.0, recorded["batch_size"], [*remarks, *_remarks(store)])
     if recorded is not None:
         backend, batch_size = recorded["backend"], recorded["batch_size"]
     elif backend == AUTO and any(replica.device.type != "cpu" for replica in replicas):
@@ -156,6 +181,7 @@ def extract_full_layer_activations(
         aliases={alias: name for name in names for alias in first.layers.aliases_of(name)},
         shard_rows=shard_rows,
         top_k=top_k,
+        grows=grows,
         made_with={**first.made_with, **runners[0].provenance},
         settings={"devices": [str(replica.device) for replica in replicas]},
     ) as writer:
@@ -171,7 +197,7 @@ def extract_full_layer_activations(
     unreadable = _unreadable(store)
     if len(unreadable) == len(store):
         raise InputError(f"none of the {len(store):,} images could be read: {unreadable[0]}")
-    return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size, remarks_on(store.made_with))
+    return ExtractionReport(store, left, unreadable, seconds, runners[0].batch_size, [*remarks, *_remarks(store)])
 
 
 def _replicas(
@@ -194,6 +220,44 @@ def _replicas(
     return [model]
 
 
+def _as_in_store(output: Path, images: ImageSet, asked: dict[str, Any], append: bool) -> tuple[ImageSet, bool]:
+    """The images in the order of a store that is there, and whether some are new in it.
+
+    Raises:
+        InputError: a store of something else, or of images that are gone, new (without `append`) or labelled otherwise.
+    """
+    found = changes(output, images)
+    if found is None:
+        return images, False
+    problems: list[str] = []
+    checks: list[Callable[[], object]] = [
+        partial(recorded_identity, output, asked),
+        partial(refuse_changes, output, found, images, append=append),
+    ]
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found.arranged(images), bool(found.new)
+
+
+def _remarks(store: ActivationStore) -> list[str]:
+    """What a reader of a complete store should know of its images, and of what it was made with."""
+    images = store.images
+    names = images["image"].tolist()
+    concepts = images["concept"].tolist() if "concept" in images else None
+    remarks = remark_on_copies(names, [x if isinstance(x, str) else None for x in images["sha256"]], concepts)
+    if several := store.several_pictures():
+        remarks.append(
+            f"{len(several):,} file{'s have' if len(several) > 1 else ' has'} several pictures (frames or pages), such as "
+            f"{shown(names[several[0]])}; only the first is used"
+        )
+    return [*remarks, *remarks_on(store.made_with)]
+
+
 def _unreadable(store: ActivationStore) -> list[str]:
     errors = store.images["error"]
     return [str(error) for error in errors[errors.fillna("") != ""]]
@@ -202,8 +266,9 @@ def _unreadable(store: ActivationStore) -> list[str]:
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-Rows: TypeAlias = "tuple[dict[str, NDArray[np.float32]], list[str | None], list[str]]"
-"""Of a shard: the activations of each layer, and of each image the SHA-256 and what is wrong with it."""
+Rows: TypeAlias = "tuple[dict[str, NDArray[np.float32]], list[str | None], list[str], list[int]]"
+"""Of a shard: the activations of each layer, of each image the SHA-256 and what is wrong with it, and the rows whose files
+have several pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,11 +310,11 @@ class Extraction:
                     rows = None
 
     def _empty(self, count: int) -> Rows:
-        return {layer: np.empty((count, *shape), np.float32) for layer, shape in self.runner.shapes.items()}, [], []
+        return {layer: np.empty((count, *shape), np.float32) for layer, shape in self.runner.shapes.items()}, [], [], []
 
     def _add(self, batch: PixelBatch, start: int, rows: Rows) -> None:
         """Run the network on a batch, whose first image is the shard's image number `start`."""
-        values_of, sha256, errors = rows
+        values_of, sha256, errors, several = rows
         place = slice(start, start + len(batch.rows))
         unreadable = np.array([bool(error) for error in batch.errors])
         computed = {} if unreadable.all() else self.runner(batch.pixels_NHWC)
@@ -259,3 +324,4 @@ class Extraction:
             values[place][unreadable] = np.nan
         sha256 += batch.sha256
         errors += batch.errors
+        several += batch.several

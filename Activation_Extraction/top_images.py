@@ -114,7 +114,8 @@ def pictures_of(store: ActivationStore, images: ImageSet, rows: Iterable[int]) -
     for i, name in enumerate(images.table["image"].to_pylist()):
         in_set.setdefault(_base(name), []).append(i)
     pictures: dict[int, Image.Image] = {}
-    absent, different = [], []
+    absent: list[str] = []
+    different: list[str] = []
     for row in dict.fromkeys(rows):
         name, sha256 = str(table["image"][row]), table["sha256"][row]
         candidates = in_set.get(_base(name), [])

@@ -120,7 +120,8 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
                 engine([job], missing, renders.add, advance)
         seconds = time.monotonic() - started
     entries = [entry for unit in renders.content["units"].values() for entry in unit]
-    remarks = remarks_on(renders.content["made_with"])
+    remarks = [line for images in (natural_set, facet_set) if images is not None for line in images.remarks]
+    remarks += remarks_on(renders.content["made_with"])
     return Report(renders.folder, len(missing), len(units) - len(missing), seconds, entries, remarks)
 
 

@@ -45,6 +45,8 @@ def extract(
     top_k: Annotated[int | None, typer.Option(min=1, help="Images kept for each unit, best first.", show_default="100", rich_help_panel=RUNNING)] = None,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Images in a shard: an interrupted run loses at most one shard of work.", show_default="by size", rich_help_panel=RUNNING)] = None,
     export: Annotated[Path | None, typer.Option(help="Also write all activations to this .npz, and the image table to a .csv beside it.")] = None,
+    duplicates: Annotated[Literal["keep", "drop"], typer.Option(help="Byte-identical images: keep them as independent ones and say how many, or drop all but the first of each.", rich_help_panel=IMAGES)] = "keep",
+    append: Annotated[bool, typer.Option("--append", help="Add images that the store does not have yet at its end; the others keep their rows, and none of them may be gone.", rich_help_panel=IMAGES)] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Do not extract: check the hashes of every file of the store and of the given images.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="With --verify: mark damaged shards as missing, so that the command that made the store recomputes them.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -77,7 +79,7 @@ def extract(
         chosen, layer, output, model, weights=weights, pooling=pooling, preprocessing=preprocessing, backend=backend,
         precision=precision, devices=devices, threads=threads, memory_limit=memory_limit,
         batch_size=int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
-        workers=workers, top_k=top_k, shard_rows=shard_rows, progress=not quiet,
+        workers=workers, top_k=top_k, shard_rows=shard_rows, append=append, duplicates=duplicates, progress=not quiet,
     )  # fmt: skip
     exported = export_npz(report.store, export) if export is not None else ()
     lines = [f"not read: {line}" for line in report.unreadable]

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -45,12 +45,14 @@ class PixelBatch:
             preset "own", float32 in the network's layout.
         sha256: of each row's file, in hexadecimal; None if it could not be read.
         errors: why a row is broken, else "".
+        several: rows whose files have more pictures; the first is read.
     """
 
     rows: range
     pixels_NHWC: NDArray[Any]
     sha256: list[str | None]
     errors: list[str]
+    several: list[int] = field(default_factory=list)
 
 
 class Decoders:
@@ -187,6 +189,8 @@ class Decoders:
         if answer.error:
             target[:] = 0
         batch.sha256[position], batch.errors[position] = answer.sha256, answer.error
+        if answer.several and not answer.error:
+            batch.several.append(row)
 
     def _retried(self, row: int, target: NDArray[Any]) -> Answer:
         name = self._images.name(row)

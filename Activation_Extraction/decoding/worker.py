@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.images.places import FilePart, ImageError, bytes_of
 from Activation_Extraction.images.presets import pixels_of
-from Activation_Extraction.images.reading import read_image
+from Activation_Extraction.images.reading import has_more_pictures, read_image
 
 FILE_MISSING = (errno.ENOENT, errno.ENOTDIR)
 """Error numbers of a missing file or folder."""
@@ -50,6 +50,7 @@ class Answer(NamedTuple):
         shape: of the pixels that follow; None if none do.
         errno: the system's error number for the file.
         is_cut: whether the file ends before the requested part of it does.
+        several: whether the file has more pictures than the one that is read.
     """
 
     sha256: str | None = None
@@ -57,6 +58,7 @@ class Answer(NamedTuple):
     shape: tuple[int, ...] | None = None
     errno: int | None = None
     is_cut: bool = False
+    several: bool = False
 
 
 READY = b'{"ready": true}\n'
@@ -101,4 +103,4 @@ def _answer(
         cause = error.__cause__
         number = cause.errno if isinstance(cause, OSError) else None
         return Answer(sha256, str(error), errno=number, is_cut=isinstance(cause, EOFError)), None
-    return Answer(sha256, shape=pixels_HWC.shape), pixels_HWC
+    return Answer(sha256, shape=pixels_HWC.shape, several=has_more_pictures(image)), pixels_HWC

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import PurePath
 from typing import Protocol
@@ -13,12 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.images.formats import OPTIONAL, is_image, remark_on_others, suffix_of
 from Activation_Extraction.images.places import FilePart
-
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905
-)
-"""Of the formats that `read_image` reads."""
 
 _ROWS = 65536
 """Names in memory as Python strings at a time."""
@@ -41,6 +38,7 @@ class Listing:
         home: the source's absolute path; its last part is the source's name.
         is_archive: image names always start with the source's name.
         options: options of `image_set` that apply to this source.
+        others: suffix → files of the source that are not read as images.
     """
 
     table: pa.Table
@@ -48,11 +46,7 @@ class Listing:
     home: PurePath
     is_archive: bool = False
     options: frozenset[str] = frozenset()
-
-
-def is_image(name: str) -> bool:
-    """Whether a file name has the suffix of an image."""
-    return name[name.rfind(".") :].lower() in SUFFIXES
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_folder(folder: str) -> Listing:
@@ -61,12 +55,18 @@ def list_folder(folder: str) -> Listing:
     Raises:
         InputError: the folder cannot be read or contains no image.
     """
-    names, undecodable = _as_text(images_below(folder))
+    others: Counter[str] = Counter()
+    names, undecodable = _as_text(images_below(folder, lambda path: others.update([suffix_of(path)])))
     if not len(names):
         packed = sorted(name for name in os.listdir(folder) if name.endswith((".tar", ".parquet", ".csv")))
         hint = f" (for {packed[0]}, give the file itself, or a pattern)" if packed else ""
-        raise InputError(f"{folder}: no image in this folder{hint}; expected files such as .jpg or .png")
-    return _listing(os.path.abspath(folder), names, undecodable, existed=True)
+        said = (
+            "".join(f"; {remark}" for remark in remark_on_others("there", others))
+            if set(others) & set(OPTIONAL)
+            else ""
+        )
+        raise InputError(f"{folder}: no image in this folder{hint}; expected files such as .jpg or .png{said}")
+    return replace(_listing(os.path.abspath(folder), names, undecodable, existed=True), others=others)
 
 
 def list_files(paths: Sequence[str], root: str | None = None) -> Listing:
@@ -158,8 +158,12 @@ def _topmost_missing(path: str) -> str:
     return path
 
 
-def images_below(root: str) -> Iterator[str]:
-    """Paths of images relative to a folder. Links to folders are followed, except back to a parent folder."""
+def images_below(root: str, other: Callable[[str], None] = lambda path: None) -> Iterator[str]:
+    """Paths of images relative to a folder. Links to folders are followed, except back to a parent folder.
+
+    Args:
+        other: called with the path of every other file.
+    """
     above: list[tuple[int, int]] = []
     open_folders: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
 
@@ -186,6 +190,8 @@ def images_below(root: str) -> Iterator[str]:
             enter(f"{inside}{entry.name}/")
         elif is_image(entry.name):
             yield inside + entry.name
+        else:
+            other(inside + entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
@@ -16,11 +17,11 @@ import pyarrow.compute as pc
 from Activation_Extraction.base.documents import parse_json
 from Activation_Extraction.base.errors import InputError, first_line, shown
 from Activation_Extraction.base.files import open_file
+from Activation_Extraction.images.formats import is_image, suffix_of
 from Activation_Extraction.images.listing import (
     Listing,
     concepts_of,
     filled_folders,
-    is_image,
     lost_file,
     lost_folder,
     with_concepts,
@@ -41,6 +42,7 @@ def list_tar(path: str) -> Listing:
     """
     parts: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {}
+    others: Counter[str] = Counter()
     try:
         with open_file(path) as file:
             for member in _members(file, path):
@@ -54,6 +56,8 @@ def list_tar(path: str) -> Listing:
                     file.seek(member.offset_data)
                     if label := _label(name, file.read(member.size)):
                         labels.setdefault(_stem(name), {})[name[name.rfind(".") :]] = label
+                else:
+                    others[suffix_of(name)] += 1
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a tar file") from None
     if not parts:
@@ -65,7 +69,7 @@ def list_tar(path: str) -> Listing:
         concepts = pc.coalesce(pa.chunked_array([pa.array(beside, pa.string())]), concepts)
     offsets, sizes = (array("q", values) for values in zip(*parts.values(), strict=True))
     members = TarMembers(os.path.abspath(path), offsets, sizes)
-    return Listing(with_concepts(names, concepts), members, PurePath(members.path), is_archive=True)
+    return Listing(with_concepts(names, concepts), members, PurePath(members.path), is_archive=True, others=others)
 
 
 @dataclass(frozen=True, eq=False)

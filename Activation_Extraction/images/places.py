@@ -8,7 +8,7 @@ from typing import NamedTuple
 from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.files import NotAFileError, open_file
 
-AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
+AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or AVIF image"
 
 MAX_BYTES = 2**29
 """Larger files are refused before they are read: 100 million pixels of 4 bytes are smaller, and not compressed."""

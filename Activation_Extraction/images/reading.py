@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -21,14 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 (it registers)
 
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.base.text import printable
+from Activation_Extraction.images.formats import AVIF, HEIF, JPEG_2000, is_installed
 from Activation_Extraction.images.places import AN_IMAGE, FilePart, ImageError, bytes_of
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *filter(is_installed, (JPEG_2000, AVIF, HEIF)))
 """Only Pillow's decoders of these formats are used; others can start programs (EPS starts Ghostscript)."""
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before decoding, by their header: a decoded pixel takes up to 4 bytes."""
+
+if HEIF in FORMATS:
+    import_module("pillow_heif").register_heif_opener()
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
 
@@ -68,6 +74,11 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str |
     raise ImageError(name, "is not an image", "a path, the bytes of an image file, a PIL image or an array")
 
 
+def has_more_pictures(image: Image.Image) -> bool:
+    """Whether the file that `read_image` gave this picture of has more: frames of an animation, pages."""
+    return any(note.endswith(_OF_SEVERAL) for note in image.info["notes"])
+
+
 def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
     """A PNG file without metadata: the same pixels give the same bytes."""
     data = BytesIO()
@@ -83,6 +94,7 @@ def name_of(source: object, position: int | None = None) -> str:
     return f"{place}{type(source).__name__}"
 
 
+_OF_SEVERAL = "of several"
 COMPLETE = f"a complete file: {AN_IMAGE}"
 AN_ARRAY = "height × width × 3 (or × 1, × 4, or no third axis), uint8 or floats from 0 to 1"
 
@@ -90,9 +102,10 @@ OTHER_FILES = (
     (b"<svg", "an SVG drawing, which is not supported (draw it to PNG first)"),
     (b"<html", "a web page"),
     (b"<!doctype html", "a web page"),
-    (b"ftyphei", "a HEIC photo, which is not supported"),
-    (b"ftypmif1", "a HEIC photo, which is not supported"),
-    (b"ftypavif", "an AVIF image, which is not supported"),
+    (b"ftyphei", f"a HEIC photo, which needs {install_command('heif')}"),
+    (b"ftypmif1", f"a HEIC photo, which needs {install_command('heif')}"),
+    (b"ftypavif", "an AVIF image, which needs Pillow 11.3 with AVIF"),
+    (b"jp  \r\n\x87\n", "a JPEG 2000 image, which needs Pillow with OpenJPEG"),
     (b"%pdf", "a PDF document"),
     (b"%!ps", "a PostScript drawing, which is not supported"),
 )
@@ -178,7 +191,7 @@ def _decoded(opened: Callable[[], Image.Image], name: str, max_pixels: int) -> I
             image.load()
             picture = _as_shown(image, name)
             if _has_more(image):
-                picture.info["notes"] += (f"picture {image.tell() + 1} of several",)
+                picture.info["notes"] += (f"picture {image.tell() + 1} {_OF_SEVERAL}",)
             return picture
         except (ImageError, UnidentifiedImageError):
             raise

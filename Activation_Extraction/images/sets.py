@@ -18,8 +18,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import accumulate, count, groupby
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -28,17 +28,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
+from Activation_Extraction.images.formats import is_image, remark_on_others, suffix_of
 from Activation_Extraction.images.listing import (
     Listing,
     Places,
     images_below,
-    is_image,
     list_files,
     list_folder,
 )
 from Activation_Extraction.images.packed import is_saved_dataset, list_dataset, list_tar
 from Activation_Extraction.images.places import FilePart, bytes_of
 from Activation_Extraction.images.tables import TABLES, list_table
+from Activation_Extraction.images.twins import remark_on_names
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
@@ -55,12 +56,14 @@ class ImageSet:
     Attributes:
         table: the column `image`, a row's name, then further columns such as `concept`, `level` and `split`.
         fingerprint: SHA-256 of all columns, in order; the identity of the set.
+        remarks: what a reader should know: files that are not read, names that some disks take for one.
     """
 
     table: pa.Table
     fingerprint: str
     _places: Sequence[Places] = field(repr=False)
     _ends: Sequence[int] = field(repr=False)
+    remarks: Sequence[str] = ()
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -99,9 +102,28 @@ class ImageSet:
         places, inside = self._place(row)
         return places.lost(inside)
 
+    def chosen(self, rows: Sequence[int]) -> ImageSet:
+        """The set of some of these rows, in the order given."""
+        table = self.table.take(pa.array(rows, pa.int64())).combine_chunks()
+        return ImageSet(table, _fingerprint(table), [_ChosenRows(self, rows)], [len(rows)], self.remarks)
+
     def _place(self, row: int) -> tuple[Places, int]:
         source = bisect_right(self._ends, row)
         return self._places[source], row - (self._ends[source - 1] if source else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _ChosenRows:
+    """Rows of another set."""
+
+    images: ImageSet
+    rows: Sequence[int]
+
+    def where(self, row: int) -> FilePart | bytes:
+        return self.images.where(self.rows[row])
+
+    def lost(self, row: int) -> str | None:
+        return self.images.lost(self.rows[row])
 
 
 def image_set(
@@ -140,7 +162,9 @@ def image_set(
     if not table.num_rows:
         raise InputError(f"{paths[0]}: no rows; expected at least one image")
     ends = list(accumulate(listing.table.num_rows for listing in listings))
-    return ImageSet(table, _fingerprint(table), [listing.places for listing in listings], ends)
+    remarks = [line for listing in listings for line in remark_on_others(listing.home.name, listing.others)]
+    remarks += remark_on_names(table["image"])
+    return ImageSet(table, _fingerprint(table), [listing.places for listing in listings], ends, tuple(remarks))
 
 
 # Which kind of source -----------------------------------------------------------------------------------------------
@@ -198,15 +222,20 @@ def _globbed(pattern: str, split: str | None, images_root: Source | None) -> Ite
     root = os.path.dirname(re.split(r"[*?\[]", pattern)[0])
     images: set[str] = set()
     packed: list[str] = []
+    others: set[str] = set()
     for path in glob.iglob(pattern, recursive=True):
         if os.path.isdir(path):
-            images.update(os.path.join(path, inside) for inside in images_below(path))
+            below = partial(os.path.join, path)
+            images.update(map(below, images_below(path, lambda inside, below=below: others.add(below(inside)))))  # type: ignore[misc]
         elif is_image(path):
             images.add(path)
         elif Path(path).suffix.lower() in (*TABLES, ".tar"):
             packed.append(path)
+        else:
+            others.add(path)
     if images:
-        yield list_files(sorted(images, key=lambda path: path.split(os.sep)), root=root)
+        listing = list_files(sorted(images, key=lambda path: path.split(os.sep)), root=root)
+        yield replace(listing, others=Counter(suffix_of(path.replace(os.sep, "/")) for path in others))
     elif not packed:
         raise InputError(f"{pattern}: matches no image, table or .tar; expected a pattern such as 'photos/**/*.jpg'")
     for path in sorted([] if images else packed, key=lambda path: path.split(os.sep)):

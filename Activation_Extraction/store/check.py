@@ -14,6 +14,7 @@ from Activation_Extraction.base.files import check_file, sha256_of
 from Activation_Extraction.images.places import ImageError
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import COMPLETE, PROVENANCE, Shard, record_path, stated_record
+from Activation_Extraction.store.growth import changes
 from Activation_Extraction.store.reader import ActivationStore
 
 
@@ -39,8 +40,12 @@ def verify(
     """
     store = ActivationStore.open(path)
     folder = store.path
-    if images is not None and images.fingerprint != store.identity["images"]:
-        raise InputError(f"{folder}: was computed from another image set; expected the same names in the same order")
+    if images is not None and (other := changes(folder, images)) is not None:
+        if other.new or other.gone or other.relabelled:
+            raise InputError(
+                f"{folder}: was computed from another image set ({'; '.join(other.lines(images))}); expected the same images"
+            )
+        images = other.arranged(images)
     problems: list[str] = []
     damaged: list[Shard] = []
     different: list[str] = []

@@ -161,6 +161,11 @@ class ActivationStore:
                 sha256[rows], errors[rows] = record["sha256"], record["errors"]
         return sha256, errors
 
+    def several_pictures(self) -> list[int]:
+        """Rows whose files have more pictures than the first, which alone was read: animations, files of several pages."""
+        records = (read_record(self.path, shard, self.shapes) or {} for shard in self.shards())
+        return [row for record in records for row in record.get("several", ()) if isinstance(row, int)]
+
     def resolve_layer(self, name: str) -> str:
         """The store's name for a layer, given any of its names.
 

@@ -51,6 +51,7 @@ from Activation_Extraction.store.files import (
     shard_files,
     zarr_package,
 )
+from Activation_Extraction.store.growth import grow
 from Activation_Extraction.store.reader import ActivationStore
 from Activation_Extraction.store.saved_statistics import (
     StatisticsSoFar,
@@ -102,6 +103,7 @@ class StoreWriter:
         shapes: layer → its shape behind the images: (units,), (units, y, x) or (units, token).
         aliases: other name of a layer → its name.
         shard_rows: images in a shard; top_k: images kept for each unit. None takes those of a store that is there.
+        grows: a store that is there of the first of these images becomes one of all of them.
         made_with: versions, processor and threads, recorded with every shard and in the history.
         settings: what goes into the history alone, such as the devices.
 
@@ -120,6 +122,7 @@ class StoreWriter:
         aliases: Mapping[str, str] | None = None,
         shard_rows: int | None = None,
         top_k: int | None = None,
+        grows: bool = False,
         made_with: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -140,6 +143,7 @@ class StoreWriter:
                 raise InputError(f"{name}: found {shown(value)}; expected 1 or more")
         check_groups(self._shapes)
         self._settings = {**(made_with or {}), **(settings or {})}
+        self._grows = grows
         self._folder = RunFolder(self.path, made_with or {}, records=MANIFEST)
         self._committing = threading.Lock()
         self._waiting: dict[int, dict[str, UnitStatistics]] = {}
@@ -164,6 +168,7 @@ class StoreWriter:
         self._held.__exit__(kind, error, trace)
 
     def _open(self) -> None:
+        grown = self._grows and grow(self._folder, self._images)
         recorded = recorded_identity(self.path, self._wanted)
         if recorded is None:
             self._settle_defaults()
@@ -181,7 +186,7 @@ class StoreWriter:
             self._folder.write(IMAGES, as_parquet(self._images.table))
             self.store = ActivationStore.open(self.path)
             self._arrays = self._create_arrays()
-            self._add_history("begun" if recorded is None else "resumed")
+            self._add_history("begun" if recorded is None else "grown" if grown else "resumed")
         self.missing = self.store.missing_shards()
         self._catch_up()
 
@@ -216,9 +221,12 @@ class StoreWriter:
         arrays = {}
         for layer, shape in self._shapes.items():
             layout = Layout(self._wanted["shard_rows"], shape)
-            array = root.require_group(group_name(layer)).require_array(
+            group, whole = root.require_group(group_name(layer)), (self._wanted["rows"], *shape)
+            if "activation" in group and group["activation"].shape[0] < whole[0]:
+                group["activation"].resize(whole)  # the store has grown
+            array = group.require_array(
                 "activation",
-                shape=(self._wanted["rows"], *shape),
+                shape=whole,
                 dtype="float32",
                 shards=layout.shard_shape,
                 chunks=layout.chunk_shape,
@@ -245,12 +253,14 @@ class StoreWriter:
         values: Mapping[str, NDArray[np.float32]],
         sha256: Sequence[str | None],
         errors: Sequence[str],
+        several: Sequence[int] = (),
     ) -> None:
         """Write a shard for good. Shards may come in any order, and from several threads.
 
         Args:
             values: layer → activations of the shard's rows; rows of images that could not be read are NaN.
             sha256: of each image; errors: what is wrong with each, else "".
+            several: rows whose files have more pictures than the one that was read.
 
         Raises:
             OutputError: it cannot be written; what was committed before stays.
@@ -267,7 +277,8 @@ class StoreWriter:
                 (self.path / name).unlink(missing_ok=True)  # Zarr would read what a damaged file holds
                 self._arrays[layer][shard.rows.start : shard.rows.stop] = values[layer]
             rows = [shard.rows.start, shard.rows.stop]
-            self._folder.record(record_name(shard.index), files, rows=rows, sha256=list(sha256), errors=list(errors))
+            said = {"rows": rows, "sha256": list(sha256), "errors": list(errors), "several": list(several)}
+            self._folder.record(record_name(shard.index), files, **said)
             self._waiting[shard.index] = statistics
             self._count()
 

@@ -102,6 +102,8 @@ def build(
     if len(report.not_reached) > _SHOWN:
         say(f"… and {len(report.not_reached) - _SHOWN:,} more: reached is false in images.csv", error=True)
     if not quiet:
+        for remark in clean.remarks:
+            say(f"note: {remark}")
         _print_report(report)
     raise typer.Exit(PARTIAL if report.not_reached else 0)
 

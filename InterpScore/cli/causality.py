@@ -99,6 +99,8 @@ def causality(
     if not quiet:
         for line in listed_up_to([f"missing: {name} of {table}" for name in lost], _SHOWN_LINES):
             say(line)
+        for remark in chosen.remarks:
+            say(f"note: {remark}")
         _print_report(report, len(lost))
     raise typer.Exit(PARTIAL if report.unreadable or lost else 0)
 

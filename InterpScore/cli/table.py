@@ -68,6 +68,8 @@ def table(
         of_units = f"{len(chosen):,} units of {chosen_layer}" if chosen else "no units (score it with --store)"
         concepts = made.frame["ground_truth"].nunique()
         say(f"{output}: {len(made.frame):,} images of {concepts:,} concepts, {of_units}, no ratings")
+        for remark in pictures.remarks:
+            say(f"note: {remark}")
         if made.level_kinds:
             say(f"score it with --level-kinds '{made.level_kinds}'")
     raise typer.Exit(PARTIAL if lines else 0)

@@ -128,4 +128,3 @@ def test_a_store_in_the_folder_of_its_pictures_needs_no_images(store, called, mo
     monkeypatch.chdir("photos")
     Path("acts.zarr").symlink_to("../acts.zarr")
     assert called("--units", "0", "-o", "../wall.png", "-k", 2)[0] == 0
-

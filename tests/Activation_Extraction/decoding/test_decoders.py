@@ -197,7 +197,7 @@ def test_names_that_are_no_text_and_pipes_are_read_or_refused(tmp_path):
     assert pipe[1:] == (None, str(ImageError("pipe.png", "is a pipe, socket or device", AN_IMAGE)))
 
 
-AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM image"
+AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or AVIF image"
 
 
 # What stops the run -------------------------------------------------------------------------------------------------
