@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -86,6 +87,27 @@ def in_html(text: object) -> str:
     '&lt;b&gt;&#x27;fire&#x27;'
     """
     return html.escape(printable(text))
+
+
+def html_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], about: str = "", notes: Iterable[str] = ()
+) -> str:
+    """A table for notebooks, all text in it escaped.
+
+    >>> html_table(["unit"], [["<b>"]], notes=["a & b"]).count("&lt;b&gt;")
+    1
+
+    Args:
+        about: a line above it; notes: lines below it.
+    """
+    head = "".join(f'<th style="text-align:left">{in_html(name)}</th>' for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{in_html(cell)}</td>' for cell in row) + "</tr>" for row in rows
+    )
+    above = f"<p>{in_html(about)}</p>" if about else ""
+    below = "".join(f"<li>{in_html(note)}</li>" for note in notes)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div>{above}{table}{f'<ul>{below}</ul>' if below else ''}</div>"
 
 
 # CSV ------------------------------------------------------------------------------------------------------------------

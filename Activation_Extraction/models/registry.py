@@ -20,7 +20,7 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.run_folder import RECORDED_ONLY, versions_of
+from Activation_Extraction.base.text import html_table
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
@@ -37,6 +38,9 @@ from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
 from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
 from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.state import state_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENTRY_POINT_GROUP = "interpscore.models"
 RANDOM = "random"
@@ -126,6 +130,28 @@ class Model:
         with limited_threads(self.threads):
             embeddings: Tensor = network.encode_text(tokens)
         return embeddings
+
+    def to_frame(self) -> pd.DataFrame:
+        """The layers in the order in which they return: name, shape for one image, number of units, other names."""
+        import pandas as pd
+
+        layers = self.layers.listing(self.example())
+        return pd.DataFrame(
+            {
+                "layer": [layer.name for layer in layers],
+                "shape": ["×".join(map(str, layer.shape_of_an_image)) or "1" for layer in layers],
+                "units": pd.array([layer.units for layer in layers], "Int64"),
+                "other names": [", ".join(layer.aliases) for layer in layers],
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: its layers, and where its weights are from."""
+        frame = self.to_frame()
+        rows = frame.astype(object).where(frame.notna(), "–").itertuples(index=False)
+        takes = f"{self.image_input.height} × {self.image_input.width} pixels on {self.device}"
+        notes = [f"{name}: {value}" for name, value in self.provenance.items()]
+        return html_table(["Layer", "Shape", "Units", "Other names"], rows, f"{self.name}: {takes}", notes)
 
     def example(self) -> Tensor:
         """A batch of one image of zeros, in the shape that the image tower takes."""

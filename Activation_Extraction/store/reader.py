@@ -37,7 +37,7 @@ from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, OutputError, did_you_mean, first_line, shown
 from Activation_Extraction.base.files import check_file, written_whole
 from Activation_Extraction.base.run_folder import different_makings
-from Activation_Extraction.base.text import write_csv
+from Activation_Extraction.base.text import html_table, write_csv
 from Activation_Extraction.store.files import (
     COMPLETE,
     DAMAGE,
@@ -260,6 +260,53 @@ class ActivationStore:
     def statistics_of(self, shard: Shard, a: NDArray[np.float32]) -> UnitStatistics:
         """Statistics of a shard's activations, as they are merged into those of the store."""
         return UnitStatistics.of(spatial_mean(a), shard.rows.start, min(int(self.identity["top_k"]), len(self)))
+
+    def to_frame(self, layer: str | None = None, units: Sequence[int] | None = None) -> pd.DataFrame:
+        """Activations as a table: a row for each image, by its name, and a column for each unit, by its number.
+
+        Args:
+            layer: by any of its names; None where the store has only one.
+            units: all by default, which must fit into memory.
+
+        Raises:
+            InputError: several layers to choose from; no such layer or unit.
+        """
+        import pandas as pd
+
+        if layer is None and len(self.layers) > 1:
+            raise InputError(f"{self.path}: layer: none given; expected one of {', '.join(self.layers)}")
+        layer = self.resolve_layer(self.layers[0] if layer is None else layer)
+        chosen = range(self.shapes[layer][0]) if units is None else units
+        names = pd.Index(self.images["image"], name="image")
+        return pd.DataFrame(self.units(layer, list(chosen)), names, pd.Index(list(chosen), name="unit"))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each layer, and what is odd about the images."""
+        rows: list[list[object]] = []
+        for layer, shape in self.shapes.items():
+            about: list[object] = [layer, f"{shape[0]:,}", "×".join(map(str, shape[1:])) or "–"]
+            try:
+                statistics = self.statistics(layer)
+            except InputError:
+                about += ["–", "–"]
+            else:
+                mean_U = statistics.mean_U[np.isfinite(statistics.mean_U)]
+                silent = int((statistics.maximum_U <= 0).sum())
+                about += [f"{mean_U.mean():.4g}" if len(mean_U) else "–", f"{silent:,}"]
+            rows.append(about)
+        missing = sum(len(shard.rows) for shard in self.missing_shards())
+        errors = self.images["error"].fillna("")
+        notes = [f"unfinished: {missing:,} images are still to be computed"] if missing else []
+        notes += (
+            [f"{len(broken):,} images could not be read, such as {broken.iloc[0]}"]
+            if len(broken := errors[errors != ""])
+            else []
+        )
+        known = ", ".join(
+            str(self.identity[name]) for name in ("model", "preprocessing", "pooling") if self.identity.get(name)
+        )
+        title = f"{self.path.name}: {len(self):,} images" + (f" ({known})" if known else "")
+        return html_table(["Layer", "Units", "Positions", "Mean activation", "Never active"], rows, title, notes)
 
     def dataset(self, layer: str) -> xr.Dataset:
         """A layer in xarray, read lazily, with the columns of the image table as coordinates."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import pandas as pd
 
 from Activation_Extraction.base.files import check_writable, write_together
-from Activation_Extraction.base.text import as_csv
+from Activation_Extraction.base.text import as_csv, html_table
 from InterpScore.errors import OutputError
 from InterpScore.metric import PERMUTED_LABELS, metrics
 from InterpScore.scoring.draws import Draws, draws_path
+
+_SHOWN_NEURONS = 40
+"""In a notebook."""
 
 
 def columns() -> dict[str, str]:
@@ -111,6 +114,27 @@ class BenchmarkResult:
             return csv_path, json_path
         return csv_path, json_path, npz_path
 
+    def to_frame(self) -> pd.DataFrame:
+        """The table, as a copy: one row per neuron, best first; `columns` tells what each column means."""
+        return self.table.copy()
+
+    def _repr_html_(self) -> str:
+        """The ranking in a notebook: values with their intervals, notes of each neuron, and the warnings."""
+        names = [*(metric.name for metric in metrics()), "InterpScore", "I_excess"]
+        of_neuron = [name for name in ("Rank", "Neuron", "Layer", "Concept") if name in self.table]
+        records = _records(self.table.head(_SHOWN_NEURONS))
+        rows = [
+            [
+                *("–" if row[name] is None else row[name] for name in of_neuron),
+                *(_with_interval(row, n) for n in names),
+                row["Notes"],
+            ]
+            for row in records
+        ]
+        hidden = len(self.table) - len(records)
+        notes = [*([f"{hidden:,} more neurons are in to_frame()"] if hidden else []), *self.warnings]
+        return html_table([*of_neuron, *names, "Notes"], rows, f"{len(self.table):,} neurons, best first", notes)
+
     def to_json(self) -> str:
         """Signature, warnings, what each column means, and the table; missing values are null."""
         signature = self.signature | ({"draws": self.draws.description} if self.draws else {})
@@ -119,6 +143,14 @@ class BenchmarkResult:
         document |= {} if self.layers is None else {"layers": _records(self.layers)}
         document |= {"neurons": _records(self.table)}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> str:
+    """A value with its interval: `0.286 [0.230, 0.340]`."""
+    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def result_paths(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
