@@ -326,7 +326,9 @@ class ScoringRun:
 
     def _interval(self, name: str, ends: tuple[Floats, Floats]) -> None:
         low, high, estimate = *ends, self.columns[name]
-        assert not ((low > estimate + ROUNDING) | (high < estimate - ROUNDING)).any(), f"an interval of {name} excludes it"
+        assert not ((low > estimate + ROUNDING) | (high < estimate - ROUNDING)).any(), (
+            f"an interval of {name} excludes it"
+        )
         self.columns[f"{name}_low"] = np.where(low > estimate, estimate, low)
         self.columns[f"{name}_high"] = np.where(high < estimate, estimate, high)
 
