@@ -150,7 +150,7 @@ WRONG_MAPS = {
     "not JSON": ("{oops}", ["line 1, column 2: not JSON"]),
     "no object": ('["cat"]', ["expected a JSON object such as"]),
     "empty": ("{}", ["no neuron in it"]),
-    "twice": ('{"1": "cat", "1": "dog", "2": 5}', ["neuron 1 appears more than once", "neuron 2 has the concept '5'"]),
+    "twice": ('{"1": "cat", "1": "dog", "2": 5}', ["the key '1' appears twice"]),
     "half a character": ('{"1": "\\udcff"}', ["neuron '1' has the concept '\\udcff'; expected printable text in one line"]),
 }  # fmt: skip
 
