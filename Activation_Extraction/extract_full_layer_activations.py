@@ -144,13 +144,10 @@ def extract_full_layer_activations(
     remarks = list(image_list.remarks)
     if append and (found := changes(Path(output), image_list)) is not None:
         image_list = found.arranged(image_list)  # so that of copies the one in the store is kept
-    if duplicates == DROP and (copies := copies_of(image_list)):
-        row, first_row = next(iter(copies.items()))
-        remarks.append(
-            f"{len(copies):,} byte-identical copies are left out, such as {shown(image_list.name(row))} of "
-            f"{shown(image_list.name(first_row))}"
-        )
-        image_list = image_list.chosen([row for row in range(len(image_list)) if row not in copies])
+    if duplicates == DROP:
+        with doing("Looking for copies", shown=progress):
+            image_list, left_out = _without_copies(image_list)
+        remarks += left_out
     image_list, grows = _as_in_store(Path(output), image_list, asked, append)
     if not grows:
         asked |= {"images": image_list.fingerprint, "rows": len(image_list)}
@@ -242,6 +239,17 @@ def _as_in_store(output: Path, images: ImageSet, asked: dict[str, Any], append: 
     if problems:
         raise InputError(problems)
     return found.arranged(images), bool(found.new)
+
+
+def _without_copies(images: ImageSet) -> tuple[ImageSet, list[str]]:
+    """The first of the images that are the same byte for byte, and a remark on the others."""
+    copies = copies_of(images)
+    if not copies:
+        return images, []
+    row, first = next(iter(copies.items()))
+    left_out = f"{len(copies):,} byte-identical {'copies are' if len(copies) > 1 else 'copy is'} left out"
+    remark = f"{left_out}, such as {shown(images.name(row))} of {shown(images.name(first))}"
+    return images.chosen([row for row in range(len(images)) if row not in copies]), [remark]
 
 
 def _remarks(store: ActivationStore) -> list[str]:

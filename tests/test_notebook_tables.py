@@ -90,7 +90,7 @@ def test_a_store_shows_its_layers_and_what_is_missing(tmp_path, broken):
         ["<b>", "3", "2×2"],
     ]
     assert found.rows[1][3] == f"{np.nanmean(a['layer4'], dtype=float):.4g}"
-    assert found.notes == [f"1 images could not be read, such as {b}.png: broken" for b in broken]
+    assert found.notes == [f"1 image could not be read, such as {b}.png: broken" for b in broken]
     with open_writer(tmp_path / "begun", a) as writer:
         found = cells(writer.store)
     assert found.rows[1][3:] == ["–", "–"]

@@ -298,7 +298,7 @@ class ActivationStore:
         errors = self.images["error"].fillna("")
         notes = [f"unfinished: {missing:,} images are still to be computed"] if missing else []
         notes += (
-            [f"{len(broken):,} images could not be read, such as {broken.iloc[0]}"]
+            [f"{len(broken):,} image{'s' if len(broken) > 1 else ''} could not be read, such as {broken.iloc[0]}"]
             if len(broken := errors[errors != ""])
             else []
         )

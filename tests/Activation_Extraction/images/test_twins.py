@@ -157,7 +157,7 @@ def test_extraction_says_how_many_pictures_are_not_independent(photos):
     assert list(extract(photos).remarks) == list(report.remarks)  # nothing is computed, and it is said again
     dropped = extract(photos, "d.zarr", duplicates="drop")
     assert dropped.store.images["image"].tolist() == ["0.png", "1.png", "2.png", "moving.gif", "pages.tif"]
-    assert "1 byte-identical copies are left out, such as 'z.png' of '0.png'" in dropped.remarks
+    assert "1 byte-identical copy is left out, such as 'z.png' of '0.png'" in dropped.remarks
     (photos / "-first.png").write_bytes((photos / "1.png").read_bytes())
     picture(9).save(photos / "new.png")
     grown = extract(photos, "d.zarr", duplicates="drop", append=True)

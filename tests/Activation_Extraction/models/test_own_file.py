@@ -245,3 +245,24 @@ def test_effects_of_another_network_are_not_joined(scored, called):
         run_interpretability_benchmark("data.csv", "map.json", stores="acts.zarr", causality="e.parquet")
     assert issubclass(TableWarning, UserWarning)
     assert ActivationStore.open("acts.zarr").is_complete
+
+
+DREAM = "steps: 1\nsize: 16\nobjective: {channel: 1}\n"
+PROTOCOL = "about: nothing\nsize: 32\nlevels:\n  5: {kind: clean}\n  3: {kind: adversarial, norm: linf, radius: 8, target: unit, direction: lower, steps: 2, step: 0.5, starts: 1}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dream --model mine.py:load --layer 1 --units 0 --recipe quick.yaml -o out",
+        "stimuli build photos --protocol plain.yaml -o out --model mine.py:load --layer 1 --neuron-map map.json",
+        "causality photos --model mine.py:load --layer 1 -o out.parquet", "models layers mine.py:load",
+    ],
+)  # fmt: skip
+def test_every_command_takes_a_file(place, called, command):
+    Path("quick.yaml").write_text(DREAM)
+    Path("plain.yaml").write_text(PROTOCOL)
+    Path("map.json").write_text('{"0": "cat", "1": "dog"}')
+    code, _, err = called(*command.split())
+    assert code in (0, 1), err  # 1: an adversarial picture that does not reach its target
+    assert has_run()
