@@ -306,9 +306,27 @@ CASES = {
         folder_of({"text": b"hello", "no text": NOT_TEXT, "a zero byte": b"image\0\n", "empty": b""}, "images.csv"),
         lambda f, g, out: ["stimuli", "check", f],
     ),
+    "table images": (
+        every(4, IMAGES, 1), lambda f, g, out: ["table", "--images", f, "--store", g / "acts.zarr", "-o", out / "t.csv"],
+    ),
+    "table store": (
+        every(4, STORES), lambda f, g, out: ["table", "--images", g / "pictures", "--store", f, "-o", out / "t.csv"],
+    ),
+    "top store": (
+        every(4, STORES, 1),
+        lambda f, g, out: ["top", f, "--units", "0", "--images", g / "pictures", "-o", out / "wall.png"],
+    ),
+    "top neuron_map": (
+        every(4, NEURON_MAPS, 1),
+        lambda f, g, out: [
+            "top", g / "acts.zarr", "--neuron-map", f, "--images", g / "pictures", "-o", out / "wall.png"
+        ],
+    ),
 }  # fmt: skip
 
 THE_SAME = {
+    "table images_root": "extract images",
+    "top images": "extract images",
     "causality images_root": "causality images",
     "dream weights": "causality weights",
     "dream start": "dream images",  # an image; tests/Activation_Extraction/images
@@ -326,7 +344,7 @@ THE_SAME = {
 
 WRITTEN = {
     "causality output", "dream output", "extract export", "models download to", "sanity output", "score results",
-    "stimuli build output",
+    "stimuli build output", "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 

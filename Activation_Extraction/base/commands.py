@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -57,8 +58,17 @@ class RoomCommands(TyperGroup):
         except Exception as error:  # any error of another package's code
             why = InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}")
             return _Unavailable(cmd_name, why)
+        reflow_help(command)
         command.name = cmd_name  # groups have no name, so their line in the help would be blank
         return command
+
+
+def reflow_help(command: Any) -> None:
+    """Join the lines of each paragraph in the help of a command and those below it, for terminals of any width."""
+    if command.help:
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
+    for below in getattr(command, "commands", {}).values():
+        reflow_help(below)
 
 
 class _Unavailable(TyperCommand):
@@ -118,6 +128,7 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
     try:
         with _sigterm_interrupts(), naming_extras():
             command = typer.main.get_command(program)
+            reflow_help(command)
             with command.make_context(Path(sys.argv[0]).name, arguments) as context:
                 code = command.invoke(context)
             sys.stdout.flush()
