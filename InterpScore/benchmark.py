@@ -26,6 +26,7 @@ from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.scoring.scoring_run import ScoringRun
+from InterpScore.tables.dialects.options import csv_options
 from InterpScore.tables.effects import EffectsSource
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
 from InterpScore.tables.from_stores import StoredNeurons, neurons_in_stores
@@ -49,13 +50,14 @@ def run_interpretability_benchmark(
     model_weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     preset: str = "default",
+    csv: str | Mapping[str, str] | None = None,
     progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
     """Score every neuron of a map on an experiment table.
 
     Args:
-        data: experiment table, a CSV or Parquet file or a DataFrame (Data/README.md).
+        data: experiment table, a CSV, Excel or Parquet file or a DataFrame (Data/README.md).
         neuron_map: neuron → concept or list of concepts, a JSON file or a mapping such as `{89: "cat"}`. Of stores, `89`
             is this unit of every layer, `"layer4.5:89"` of one.
         stores: activation stores, as `interpscore extract` writes them, in place of activation columns; joined by the
@@ -70,6 +72,8 @@ def run_interpretability_benchmark(
             Python file: those are run only if they are named here.
         model_weights, device: of a model by name, as `load_model` takes them.
         preset: `default`, or `published` for the conventions of the 2025 study.
+        csv: how to read `data` where that cannot be found out: `"sep=; decimal=, encoding=latin-1"`, with any of the keys
+            `sep`, `decimal`, `thousands`, `encoding`, `quote`, `comment` and, of a workbook, `sheet`; or a mapping of them.
         progress: progress callback (stage, completed, total).
         **options: the fields of `InterpScore.options.ScoringOptions`; they override the preset.
 
@@ -85,6 +89,7 @@ def run_interpretability_benchmark(
     Source: METRICS.md.
     """
     chosen = scoring_options(preset, **options)
+    how = csv_options(csv)
     concepts_of, stored = read_neuron_map(neuron_map), None
     stores = list(stores) if isinstance(stores, Sequence) and not isinstance(stores, str) else [stores]
     layers = [layers] if isinstance(layers, str) else list(layers)
@@ -101,7 +106,7 @@ def run_interpretability_benchmark(
     if images is None and (given := {name: value for name, value in of_network.items() if value is not None}):
         name, value = next(iter(given.items()))
         raise InputError(f"{name}: found {shown(value)} without images; expected --images as well")
-    table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, causality, stored)
+    table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, causality, stored, how)
     _refuse_other_network(stored, table.effects_from)
     if images is not None:
         from Activation_Extraction.models.registry import load_model  # late: it loads torch
@@ -119,6 +124,8 @@ def run_interpretability_benchmark(
     inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(effects)}
     files = {name: str(value) for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
     result.signature["inputs"] = {name: {"path": path, "sha256": sha256_of(path)} for name, path in files.items()}
+    if told := how.as_dict():
+        result.signature["inputs"].setdefault("data", {})["csv"] = told
     if stored is not None:
         result.signature["stores"] = stored.signature()
     if table.effects_from:

@@ -33,6 +33,7 @@ from InterpScore.tables.effects import (
     unit_column,
 )
 from InterpScore.tables.experiment_table import ExperimentTable, one_unit_table, with_effects
+from InterpScore.tables.identifiers import unit_number
 
 if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource
@@ -209,7 +210,7 @@ def layer_statistics(layer: LayerEffects, units: Sequence[str], images_I: Bools)
     """
     chosen_M = images_I[layer.image_M]
     position = {unit: v for v, unit in enumerate(layer.units)}
-    v_U = np.array([position.get(unit, -1) for unit in units])
+    v_U = np.array([position.get(unit_number(unit), -1) for unit in units])
 
     def means(values_VM: Floats) -> Floats:
         return mean_of_measured(values_VM[:, chosen_M], np.ones((int(chosen_M.sum()), 1)))[:, 0]

@@ -18,13 +18,8 @@ from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.selectivity import hedges_g
 from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
-from InterpScore.tables.experiment_table import (
-    ACTIVATION_PREFIX,
-    CONCEPT_COLUMN,
-    LEVEL_COLUMN,
-    ExperimentTable,
-    load_experiment_table,
-)
+from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN
+from InterpScore.tables.experiment_table import ACTIVATION_PREFIX, ExperimentTable, load_experiment_table
 from InterpScore.tables.neuron_map import Concepts
 
 

@@ -16,8 +16,8 @@ import InterpScore
 from InterpScore.cli.score import score_app
 from InterpScore.options import scoring_options
 from InterpScore.scoring.results import columns
-from InterpScore.tables.effects import IMAGE_COLUMNS, unit_column
-from InterpScore.tables.experiment_table import PARTICIPANT_COLUMNS, UNIT_KINDS
+from InterpScore.tables.effects import IMAGE_COLUMNS, UNIT_KINDS, unit_column
+from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS
 
 ROOT = Path(InterpScore.__file__).parents[1]
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ FROM_NETWORK = "Activations and causality from a network"
 
 @score_app.command(cls=ListOptionsCommand, no_args_is_help=True)
 def score(
-    data: Annotated[Path, typer.Argument(help="Experiment table, CSV or Parquet: one row per rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
+    data: Annotated[Path, typer.Argument(help="Experiment table, CSV, Excel or Parquet: one row per rating, with ground_truth, level, soft_correct and, without --store, activation_<neuron> columns.")],
     neuron_map: Annotated[Path, typer.Argument(help='Neuron map, JSON: {"89": "trump", "355": "puppies"}.')],
     results: Annotated[Path, typer.Argument(help="CSV to write. A .json of the same name holds the same numbers and their provenance, a .draws.npz the resamples.")],
     clean_level: Annotated[int | None, typer.Option(help="Level of the unperturbed images.", show_default="5")] = None,
@@ -81,6 +81,7 @@ def score(
     min_p_value: Annotated[float | None, typer.Option(help="Significance level for adjusted p-values.", show_default="0.05")] = None,
     human_score_col: Annotated[str | None, typer.Option(help="Column with the recognition score: true/false, 0/1 or a fraction.", show_default="soft_correct")] = None,
     weights: Annotated[str | None, typer.Option(help='Weights of S, C, R and H, "0.3 0.3 0.2 0.2"; or of any metrics by name, "S=.3 C=.3 X=.1", the others 0.', show_default="0.3 0.3 0.2 0.2; published: equal")] = None,
+    csv: Annotated[str | None, typer.Option(help='How to read the table where that cannot be found out, "sep=; decimal=, encoding=latin-1"; also thousands, quote, comment and sheet.', show_default="found out")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     preset: Annotated[Literal["default", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "default",
     selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
@@ -135,7 +136,7 @@ def score(
         result = run_interpretability_benchmark(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None,
             images=images[0] if images and len(images) == 1 else images,
-            model=model, model_weights=model_weights, device=device, preset=preset, progress=progress,
+            model=model, model_weights=model_weights, device=device, preset=preset, csv=csv, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=recognizable_levels, level_kinds=level_kinds,
             min_p_value=min_p_value, human_score_col=human_score_col, weights=weights,

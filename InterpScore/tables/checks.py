@@ -10,15 +10,15 @@ import pandas as pd
 
 from InterpScore.errors import Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
-from InterpScore.tables.files import MISSING_NUMBERS, SHOWN_ROWS
+from InterpScore.tables.dialects.number_words import NumberWords, is_date, one_way
+from InterpScore.tables.dialects.records import SHOWN_ROWS
+from InterpScore.tables.identifiers import as_words, repaired, visible
 
 LARGEST = 1e100
 """Larger numbers, infinity included, are refused: their squares would overflow."""
 SAME_NUMBER = 1e-6
 """Relative difference up to which two activations of an image are the same, rounded differently."""
 A_SCORE = "true, false or a number from 0 to 1"
-
-_MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
 
 
 class TableChecks:
@@ -27,29 +27,44 @@ class TableChecks:
     `source` names the table in messages; `rows` is the number of each row in its file, where the header is row 1.
     """
 
-    def __init__(self, frame: pd.DataFrame, source: str, rows: Ints, problems: list[Problem]) -> None:
+    def __init__(
+        self, frame: pd.DataFrame, source: str, rows: Ints, problems: list[Problem], number_words: NumberWords
+    ) -> None:
         self.frame, self.source, self.rows, self.problems = frame, source, rows, problems
+        self.notes: list[str] = []
+        """How cells were read, where that is unusual."""
+        self._number_words = number_words
         self._bad: dict[str, Bools] = {}
 
     def words(self, column: str, expected: str) -> pd.Series:
-        """A column as text; blank cells are reported."""
+        """A column as text without invisible characters; blank cells are reported."""
         words = as_words(self.frame[column])
+        words = pd.Series([visible(word) for word in words], index=words.index, dtype=object)
         self.report(column, words == "", expected)
         return words
 
+    def names(self, column: str, expected: str, blank: bool = False) -> pd.Series:
+        """A column of names, repaired (`identifiers`); names that are lost are reported, and, unless allowed, blanks."""
+        found = repaired(as_words(self.frame[column]))
+        self.notes += [f"{column}: {note}" for note in found.notes]
+        if not blank:
+            self.report(column, found.words == "", expected)
+        if found.lost is not None:
+            self.report(column, found.lost, f"{expected} as it was ({found.why})")
+        return found.words
+
     def numbers(self, column: str, expected: str = "a finite number", booleans: bool = False) -> Floats:
-        """A column as float64: blanks are NaN; anything else that is not a finite number is reported."""
+        """A column as float64: blanks are NaN; anything else that is not one finite number is reported."""
         values = self.frame[column]
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in ("fiub" if booleans else "fiu"):
             numbers = values.to_numpy(dtype=np.float64)
         else:
-            words = as_words(values).str.casefold()
-            if booleans:
-                words = words.replace({"true": "1", "false": "0"})
-            words = words.where(~words.isin(_MISSING), "nan")
-            without_grouping = words.where(~words.str.contains("_"), "?")
-            numbers = pd.to_numeric(without_grouping, errors="coerce").to_numpy(dtype=np.float64)
-            self.report(column, np.isnan(numbers) & (words != "nan").to_numpy(), expected)
+            numbers, wrong, undecided = self._number_words.read(column, values, booleans)
+            if undecided.any():
+                cell = str(values.iloc[int(np.argmax(undecided))])
+                self.report(column, undecided, one_way(cell))
+            self.report(column, wrong & ~undecided, expected)
+            numbers = np.where(undecided, np.nan, numbers)
         too_large = np.abs(numbers) > LARGEST
         self.report(column, too_large, expected)
         return np.where(too_large, np.nan, numbers)
@@ -87,7 +102,8 @@ class TableChecks:
         named = positions[:SHOWN_ROWS]
         for position in named:
             more = len(positions) - len(named) if position == named[-1] else 0
-            found = f"found {shown(self.frame[column].iloc[position])}"
+            cell = str(self.frame[column].iloc[position])
+            found = f"found {shown(cell)}{', a date that a spreadsheet may have made of it' if is_date(cell) else ''}"
             self.problems.append(Problem(self.source, found, expected, column, int(self.rows[position]), more))
 
 
@@ -104,7 +120,7 @@ class ImageIndex:
         if column is None:
             self._name_of_row = pd.Series([f"row {row}" for row in checks.rows])
         else:
-            self._name_of_row = checks.words(column, "the name of an image")
+            self._name_of_row = checks.names(column, "the name of an image")
         self._named = (self._name_of_row != "").to_numpy()
         self.image_of_row, names = pd.factorize(self._name_of_row, sort=column is not None)
         self.names = [str(name) for name in names]
@@ -135,8 +151,3 @@ class ImageIndex:
         first_row = otherwise.copy()
         first_row[self.image_of_row[chosen][::-1]] = np.flatnonzero(chosen)[::-1]
         return first_row
-
-
-def as_words(values: pd.Series) -> pd.Series:
-    """A column as text without surrounding space; missing values are empty."""
-    return values.astype(object).where(values.notna(), "").astype(str).str.strip()

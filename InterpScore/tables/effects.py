@@ -23,7 +23,11 @@ from Activation_Extraction.base.validation import validated
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
+from InterpScore.tables.column_names import ColumnNames
+from InterpScore.tables.dialects.number_words import NumberWords, is_numeric
+from InterpScore.tables.dialects.options import CsvOptions
 from InterpScore.tables.files import read_table
+from InterpScore.tables.identifiers import unit_number
 from InterpScore.tables.image_names import rows_of_images
 
 FORMAT = "InterpScore effects 1"
@@ -40,6 +44,8 @@ TOWARD, ACTIVATION = "toward", "activation"
 ALL = "all"
 """`units` of a measurement of the complete layer."""
 
+UNIT_KINDS = (ACTIVATION, *EFFECTS)
+"""The kinds of column of a unit in an experiment table."""
 IMAGE_COLUMNS = ("image_filename", "image", "image_basename")
 
 _COLUMN = re.compile(
@@ -80,12 +86,15 @@ class Effects:
         frame: one row per image.
         source: its name in messages.
         about: provenance: model, weights and their hash, layer and its other names, method; empty for foreign tables.
+        rows: the number of each row in its file; is_local: as of `RawTable`.
     """
 
     frame: pd.DataFrame
     source: str
     about: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    rows: Ints | None = None
+    is_local: bool = False
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -142,14 +151,22 @@ def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> lis
 def _read(effects: EffectsSource) -> Effects:
     if isinstance(effects, Effects):
         return effects
+    names = ColumnNames(IMAGE_COLUMNS, units=True)
+    problems: list[Problem] = []
+    notes: list[str] = []
     if isinstance(effects, pd.DataFrame):
-        return Effects(own_copy(effects, "the effects"), "the effects")
-
-    def wanted(name: str) -> bool:
-        return name in IMAGE_COLUMNS or bool(_COLUMN.fullmatch(name))
-
-    frame, _ = read_table(effects, wanted, lambda name: bool(_COLUMN.fullmatch(name)))
-    return Effects(frame, str(effects), _about(Path(effects)))
+        frame = own_copy(effects, "the effects")
+        frame = names.renamed(frame[[name for name in frame if str(name) in names]], "the effects", problems, notes)
+        read = Effects(frame, "the effects")
+    else:
+        raw = read_table(effects, names.__contains__, lambda name: names.meant(name) not in (*IMAGE_COLUMNS, None))
+        source = str(effects)
+        notes += raw.read_as
+        frame = names.renamed(raw.frame, source, problems, notes)
+        read = Effects(frame, source, _about(Path(effects)), rows=raw.rows, is_local=raw.is_local)
+    if problems:
+        raise InputError(problems)
+    return replace(read, remarks=(f"{read.source}: read as: {'; '.join(notes)}",)) if notes else read
 
 
 def own_copy(data: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -230,7 +247,8 @@ def join_effects(
         labels = ", ".join(dict.fromkeys(layer_of.values()))
         problems.append(Problem(source, f"effects of layer {effects.layer_names[0]}", f"those of {labels}"))
         return None
-    of_neuron = {(kind, u): columns[kind, named(unit)] for u, unit in enumerate(units) for kind in EFFECTS if (kind, named(unit)) in columns}  # fmt: skip
+    number_of = ["" if (name := named(unit)) is None else unit_number(name) for unit in units]
+    of_neuron = {(kind, u): columns[kind, n] for u, n in enumerate(number_of) for kind in EFFECTS if (kind, n) in columns}  # fmt: skip
     if frame.empty:
         problems.append(Problem(source, "no rows", "one row an image"))
         return None
@@ -239,8 +257,10 @@ def join_effects(
         columns_expected = "image_filename and ablation_effect_<neuron>, amplification_effect_<neuron>"
         problems.append(Problem(source, found, columns_expected))
         return None
-    checks = TableChecks(frame, source, np.arange(len(frame)) + 2, problems)
-    keys = checks.words(key, "the name of an image")
+    rows = np.arange(len(frame)) + 2 if effects.rows is None else effects.rows
+    number_words = NumberWords(lambda: (frame[name] for name in columns.values()), effects.is_local, CsvOptions())
+    checks = TableChecks(frame, source, rows, problems, number_words)
+    keys = checks.names(key, "the name of an image")
     checks.report(key, keys.duplicated().to_numpy() & ~checks.bad(key), "each image once")
     numbers = {at: checks.effects(column) for at, column in of_neuron.items()}
     if problems:
@@ -249,13 +269,13 @@ def join_effects(
     for (kind, u), number_N in numbers.items():
         values[kind][u] = np.where(row_I >= 0, number_N[row_I], values[kind][u])
         of_layer[kind][u] = np.where(row_I >= 0, bool(effects.layer_names), of_layer[kind][u])
-    return None if label is None else (label, _whole_layer(effects, columns, row_I))
+    return None if label is None else (label, _whole_layer(effects, columns, row_I, number_words))
 
 
 def _columns(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Kind and unit → column."""
+    """Kind and unit, as a number → column."""
     matches = {str(name): _COLUMN.fullmatch(str(name)) for name in frame}
-    return {(match[1] or match[2], match[3]): name for name, match in matches.items() if match}
+    return {(match[1] or match[2], unit_number(match[3])): name for name, match in matches.items() if match}
 
 
 def _layer(effects: Effects, layer_of: Mapping[str, str]) -> tuple[str | None, Any]:
@@ -271,21 +291,19 @@ def _layer(effects: Effects, layer_of: Mapping[str, str]) -> tuple[str | None, A
     return (labels[0] if len(labels) == 1 else None), lambda neuron: neuron
 
 
-def _whole_layer(effects: Effects, columns: Mapping[tuple[str, str], str], row_I: Ints) -> LayerEffects:
+def _whole_layer(
+    effects: Effects, columns: Mapping[tuple[str, str], str], row_I: Ints, number_words: NumberWords
+) -> LayerEffects:
     units = [unit for kind, unit in columns if kind == ABLATION and (AMPLIFICATION, unit) in columns]
     image_M = np.flatnonzero(row_I >= 0)
     values_VM = {}
     for kind in dict.fromkeys(kind for kind, _ in columns):
         there = [columns[kind, unit] for unit in units if (kind, unit) in columns]
         if len(there) == len(units):
-            block = effects.frame[there]
-            numbers = block.apply(pd.to_numeric, errors="coerce") if _has_words(block) else block
-            values_VM[kind] = np.asarray(numbers.to_numpy(dtype=np.float64)[row_I[image_M]].T)
+            columns_N = [effects.frame[name] for name in there]
+            numbers = [n.to_numpy(float) if is_numeric(n) else number_words.read(str(n.name), n)[0] for n in columns_N]
+            values_VM[kind] = np.stack(numbers)[:, row_I[image_M]] if numbers else np.empty((0, len(image_M)))
     return LayerEffects(units, effects.about.get("units") == ALL, image_M, values_VM)
-
-
-def _has_words(frame: pd.DataFrame) -> bool:
-    return any(not isinstance(kind, np.dtype) or kind.kind not in "fiu" for kind in frame.dtypes)
 
 
 def disagreement(
@@ -300,8 +318,8 @@ def disagreement(
     position = {unit: v for v, unit in enumerate(layer.units)}
     found = []
     for u, name in enumerate(names):
-        if name in position:
-            pair = np.stack([activation_UI[u, layer.image_M], measured_VM[position[name]]])
+        if name is not None and (number := unit_number(name)) in position:
+            pair = np.stack([activation_UI[u, layer.image_M], measured_VM[position[number]]])
             pair = pair[:, np.isfinite(pair).all(axis=0)]
             if pair.shape[1] > 2 and (np.ptp(pair, axis=1) > 0).all():
                 found.append(float(np.corrcoef(pair)[0, 1]))

@@ -19,34 +19,39 @@ from Activation_Extraction.base.errors import did_you_mean
 from InterpScore.errors import InputError, Problem
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.resampling import RatingDesign
-from InterpScore.tables.checks import ImageIndex, TableChecks, as_words
+from InterpScore.tables.checks import ImageIndex, TableChecks
+from InterpScore.tables.dialects.number_words import FALSE
+from InterpScore.tables.dialects.options import CsvOptions
 from InterpScore.tables.effects import (
     ACTIVATION,
     EFFECTS,
     IMAGE_COLUMNS,
+    UNIT_KINDS,
     Effects,
     EffectsSource,
     LayerEffects,
     disagreement,
     join_effects,
-    own_copy,
     read_effects,
     unit_column,
 )
-from InterpScore.tables.files import read_table
+from InterpScore.tables.experiment_rows import (
+    CLEAN_IMAGE_COLUMN,
+    CONCEPT_COLUMN,
+    LEVEL_COLUMN,
+    PARTICIPANT_COLUMNS,
+    SIMULATED_COLUMN,
+    experiment_rows,
+    scored_trials,
+)
 from InterpScore.tables.from_stores import StoredNeurons
+from InterpScore.tables.identifiers import as_words, repaired
 from InterpScore.tables.neuron_map import normalised
 
-PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
-UNIT_KINDS = (ACTIVATION, *EFFECTS)
-"""The kinds of column of a unit."""
 ACTIVATION_PREFIX = unit_column(ACTIVATION, "")
-TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
-CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
-SCORED_TRIAL = "experiment"
 NO_LAYER = "measured effects name no layer"
 
-_NOT_SIMULATED = ("", "false", "0", "0.0", "no")
+_NOT_SIMULATED = ("", *FALSE, "0", "0.0", "0,0", "none", "nan")
 _PUBLISHED_NAME = re.compile(r"(?P<concept>.+)_noisy_level\d+_(?P<index>\d+)\.\w+$")
 
 
@@ -130,24 +135,29 @@ def load_experiment_table(
     human_score_col: str | None = "soft_correct",
     effects: EffectsSource | Sequence[EffectsSource] | None = None,
     stored: StoredNeurons | None = None,
+    options: CsvOptions = CsvOptions(),  # noqa: B008 - frozen
 ) -> ExperimentTable:
     """Read, check and index an experiment table.
 
     Args:
-        data: a CSV or Parquet file, or a DataFrame with the same columns.
+        data: a CSV, Excel or Parquet file, or a DataFrame with the same columns.
         units: the units to read; those without an activation column are left out of the result.
         human_score_col: the column with the recognition score; None where no ratings are needed.
         effects: separate tables with one row per image and the columns `ablation_effect_<unit>` and
             `amplification_effect_<unit>`, joined by image; several are of several layers.
         stored: activations that take the place of the table's columns, joined by image.
+        options: what is known of a CSV or workbook; the rest is found out.
 
     Raises:
         InputError: with every problem found, each with file, column, row and what was expected.
     """
-    frame, source, columns = _frame_of(data, units, human_score_col, stored)
+    problems: list[Problem] = []
+    mine = stored.units if stored else units
+    read = experiment_rows(data, mine, human_score_col, stored is None, options, problems)
+    frame, source, columns = read.frame, read.source, read.columns
     required = [CONCEPT_COLUMN, LEVEL_COLUMN, *([human_score_col] if human_score_col else [])]
     missing = [name for name in required if name not in frame]
-    problems = [
+    problems += [
         Problem(
             source, f"the column is missing{did_you_mean(name, columns)}", "one row per rating with this column", name
         )
@@ -156,8 +166,8 @@ def load_experiment_table(
     if frame.empty:
         raise InputError([*problems, Problem(source, "no rows", "at least one row below the header")])
     # A stand-in that passes every check, so that the columns that are there are checked as well.
-    frame, rows, remarks = _scored_trials(frame.assign(**dict.fromkeys(missing, "0")))
-    checks = TableChecks(frame, source, rows, problems)
+    frame, rows, remarks = scored_trials(frame.assign(**dict.fromkeys(missing, "0")), read.rows)
+    checks = TableChecks(frame, source, rows, problems, read.number_words)
     images = ImageIndex(checks, IMAGE_COLUMNS)
     if not any(name in frame for name in IMAGE_COLUMNS):
         near = f"no column {' or '.join(IMAGE_COLUMNS)}{did_you_mean(IMAGE_COLUMNS[0], columns)}"
@@ -173,23 +183,27 @@ def load_experiment_table(
     level_I = images.one_value_an_image(LEVEL_COLUMN, checks.whole_numbers(LEVEL_COLUMN), "level")
     scores = checks.recognition(human_score_col) if human_score_col else np.full(len(frame), np.nan)
     found = stored.units if stored else [unit for unit in units if unit_column("activation", unit) in frame]
-    values = {kind: _values_of_units(kind, found, checks, images) for kind in _kinds_in_table(stored)}
+    values = {kind: _values_of_units(kind, found, checks, images) for kind in (EFFECTS if stored else UNIT_KINDS)}
     layer_of = stored.layer_of if stored else {}
     joined = _Joined(read_effects(effects))
     joined.into(values, found, layer_of, images.names, source, problems, named=False)
+    rated = ~np.isnan(scores)
+    participant_R = _participants(checks, rated, remarks)
+    partner_I = _clean_partners(frame, images)
     if problems:
         raise InputError(problems)
+    if notes := [*read.notes, *checks.notes, *read.number_words.said()]:
+        remarks.insert(0, f"read as: {'; '.join(notes)}")
     about_stores: list[str] = []
     if stored is not None:
         values["activation"], about_stores = stored.activations(images.names, source)
         remarks += _not_used(columns, stored)
 
-    rated = ~np.isnan(scores)
     table = ExperimentTable(
         source=source, images=images.names, concepts=concepts, concept_I=concept_I, level_I=level_I,
-        partner_I=_clean_partners(frame, images), units=found,
+        partner_I=partner_I, units=found,
         activation_UI=values["activation"], ablation_UI=values["ablation"], amplification_UI=values["amplification"],
-        image_R=images.image_of_row[rated], participant_R=_participants(frame, rated, remarks), score_R=scores[rated],
+        image_R=images.image_of_row[rated], participant_R=participant_R, score_R=scores[rated],
         absent=stored.absent if stored else _no_column(units, found, columns),
         layer_of=layer_of, simulated=_is_simulated(frame),
         remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
@@ -294,41 +308,6 @@ def one_unit_table(
     return load_experiment_table(others.rename(columns={activation_col: name}), [unit], human_score_col, effects)
 
 
-def _frame_of(
-    data: Any, units: Sequence[str], human_score_col: str | None, stored: StoredNeurons | None
-) -> tuple[pd.DataFrame, str, list[str]]:
-    """The columns that count, where they are from, and the names of all columns there."""
-    if isinstance(data, pd.DataFrame):
-        return own_copy(data, "the table"), "the table", [str(name) for name in data.columns]
-    if not isinstance(data, str | os.PathLike):
-        raise InputError(f"data: found {type(data).__name__}; expected the path of a table, or a DataFrame")
-    numbers = {unit_column(kind, unit) for kind in _kinds_in_table(stored) for unit in units}
-    words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, human_score_col or "", CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
-    wanted = numbers | words | set(IMAGE_COLUMNS) | set(PARTICIPANT_COLUMNS)
-    frame, columns = read_table(data, wanted.__contains__, numbers.__contains__)
-    return frame, str(data), columns
-
-
-def _scored_trials(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints, list[str]]:
-    """Leave out practice and attention trials; with them go their rows' numbers."""
-    rows = np.arange(len(frame)) + 2
-    trials = as_words(frame[TRIAL_COLUMN]) if TRIAL_COLUMN in frame else pd.Series(dtype=object)
-    if trials.eq("").all():
-        return frame, rows, []
-    scored = trials.map(normalised).eq(SCORED_TRIAL).to_numpy()
-    if not scored.any():
-        return frame, rows, [f"no {TRIAL_COLUMN} is '{SCORED_TRIAL}', so every row counts"]
-    if scored.all():
-        return frame, rows, []
-    remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
-    return frame[scored].reset_index(drop=True), rows[scored], [remark]
-
-
-def _kinds_in_table(stored: StoredNeurons | None) -> list[str]:
-    """What is read of the table's columns of units."""
-    return [kind for kind in UNIT_KINDS if stored is None or kind != ACTIVATION]
-
-
 def _no_column(units: Sequence[str], found: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
     """Why a unit has no activations, with the nearest column."""
     candidates = [name for name in columns if name.startswith(ACTIVATION_PREFIX)]
@@ -362,14 +341,14 @@ def _values_of_units(kind: str, units: Sequence[str], checks: TableChecks, image
     return values
 
 
-def _participants(frame: pd.DataFrame, rated: Bools, remarks: list[str]) -> Ints:
+def _participants(checks: TableChecks, rated: Bools, remarks: list[str]) -> Ints:
     """Who gave each rating, as integers."""
-    column = next((name for name in PARTICIPANT_COLUMNS if name in frame), None)
+    column = next((name for name in PARTICIPANT_COLUMNS if name in checks.frame), None)
     if column is None:
         if rated.any():
             remarks.append(f"no column {' or '.join(PARTICIPANT_COLUMNS)}; every rating counts as another participant")
         return np.arange(int(rated.sum()))
-    names = as_words(frame[column])[rated].reset_index(drop=True)
+    names = checks.names(column, "the participant", blank=True)[rated].reset_index(drop=True)
     nameless = (names == "").to_numpy()
     people = np.asarray(pd.factorize(names, sort=True)[0])
     if nameless.any():
@@ -389,7 +368,7 @@ def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:
     """For each image the clean image it was made from: by column, else by the published file names."""
     position = {name: i for i, name in enumerate(images.names)}
     if CLEAN_IMAGE_COLUMN in frame:
-        bases = as_words(frame[CLEAN_IMAGE_COLUMN]).iloc[images.first_row]
+        bases = repaired(as_words(frame[CLEAN_IMAGE_COLUMN])).words.iloc[images.first_row]
         return np.array([position.get(base, -1) for base in bases], dtype=np.int64)
     by_file = {Path(name).name: i for name, i in position.items()}
     partners = np.full(len(images.names), -1, dtype=np.int64)

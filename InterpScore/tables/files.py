@@ -1,88 +1,117 @@
-"""Reading CSV and Parquet tables strictly."""
+"""Reading CSV, Excel and Parquet tables strictly."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.documents import parquet_file
-from Activation_Extraction.base.errors import first_line
-from Activation_Extraction.base.files import NotAFileError, check_file, open_file
+from Activation_Extraction.base.files import NotAFileError, check_file, open_file, read_bytes
 from Activation_Extraction.base.text import from_cells, is_text
-from InterpScore.errors import InputError, Problem, shown
+from InterpScore.errors import InputError, Problem
+from InterpScore.helpers import Ints
+from InterpScore.tables.dialects.encodings import GZIP, HEAD_BYTES
+from InterpScore.tables.dialects.number_words import MISSING_NUMBERS
+from InterpScore.tables.dialects.options import CsvOptions
+from InterpScore.tables.dialects.raw_table import RawTable
+from InterpScore.tables.dialects.records import SAMPLE, Dialect, dialect_of
+from InterpScore.tables.dialects.text_table import read_text_table, refuse_twins
+from InterpScore.tables.dialects.workbook import is_workbook, read_workbook
 
 CSV_BLOCK_BYTES = 16 * 2**20
 """Large, because every block of every column is an array of its own."""
 
-MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL", "None")
-"""Missing values in numeric columns; in text columns these are ordinary words."""
-
-SHOWN_ROWS = 3
-"""Rows of each kind of problem named in a message; the rest are counted."""
+PACKED = (".gz", ".bz2", ".zst", ".lz4")
+"""Arrow decompresses files with such names, whatever they are."""
+A_TABLE = "a CSV, Excel or Parquet table"
 
 
 def read_table(
-    path: str | os.PathLike[str], wanted: Callable[[str], bool], numeric: Callable[[str], bool]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Read the wanted columns of a CSV or Parquet file.
+    path: str | os.PathLike[str],
+    wanted: Callable[[str], bool],
+    numeric: Callable[[str], bool],
+    options: CsvOptions = CsvOptions(),  # noqa: B008 - frozen
+) -> RawTable:
+    """Read the wanted columns of a CSV, Excel or Parquet file, whatever its name ends with.
 
     Args:
-        path: a `.csv` or `.parquet` file.
+        path: a file; a text file may be compressed with gzip.
         wanted: by name, the columns to keep; the others are never converted.
         numeric: by name, which of them hold numbers. If a CSV has anything else in one of them, all columns are
             returned as text, so that the caller can name the cells.
+        options: what is known of a CSV or a workbook.
 
     Returns:
         The wanted columns in the file's row order, text never turned into missing values; and the names of all columns.
 
     Raises:
-        InputError: no such file, empty, not a table, ragged rows, or the same column twice.
+        InputError: no such file, empty, not a table, ragged rows, the same column twice, or a table that can be read in
+            several ways.
     """
     path = Path(path)
     if why_not := _not_a_file(path):
-        raise InputError([Problem(str(path), why_not, "a CSV or Parquet table")])
+        raise InputError([Problem(str(path), why_not, A_TABLE)])
     if path.stat().st_size == 0:
         raise InputError([Problem(str(path), "the file is empty", "a table with a header and rows")])
     try:
-        is_parquet = path.suffix.lower() in (".parquet", ".pq")
-        return _read_parquet(path, wanted) if is_parquet else _read_csv(path, wanted, numeric)
+        with open_file(path) as file:
+            head = file.read(HEAD_BYTES)
+        if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
+            return _read_parquet(path, wanted)
+        if is_workbook(head, path):
+            return read_workbook(read_bytes(path), path, wanted, options)
+        return _read_csv(path, head, wanted, numeric, options)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a CSV or Parquet table"
-        ) from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected {A_TABLE}") from None
 
 
-def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[pd.DataFrame, list[str]]:
+def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> RawTable:
     import pyarrow as pa
 
     with parquet_file(path, "a table in Parquet") as file:
-        names = file.schema_arrow.names
-        _refuse_twins(path, names)
-        table = file.read(columns=[name for name in names if wanted(name)])
+        schema = file.schema_arrow
+        refuse_twins(path, schema.names)
+        columns = [name for name in schema.names if wanted(name)]
+        nested = {name: schema.field(name).type for name in columns if pa.types.is_nested(schema.field(name).type)}
+        if nested:
+            raise InputError(
+                Problem(str(path), f"a column of {kind}", "one number or text a row", column=name)
+                for name, kind in nested.items()
+            )
+        table = file.read(columns=columns)
         for at, field in enumerate(table.schema):
             if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):  # texts of older writers
                 table = table.set_column(at, field.name, table[at].cast(pa.string()))
         # Pandas metadata would turn former index columns into an index again.
-        return table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True), names
+        frame = table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True)
+        return RawTable(frame, schema.names, _row_numbers(frame))
+
+
+def _row_numbers(frame: pd.DataFrame) -> Ints:
+    """Rows numbered as in a spreadsheet, where the header is row 1."""
+    return np.arange(len(frame)) + 2
 
 
 def _read_csv(
-    path: Path, wanted: Callable[[str], bool], numeric: Callable[[str], bool]
-) -> tuple[pd.DataFrame, list[str]]:
+    path: Path, head: bytes, wanted: Callable[[str], bool], numeric: Callable[[str], bool], options: CsvOptions
+) -> RawTable:
+    """A plain CSV by Arrow, fast; what Arrow refuses or would misread, by `read_text_table`."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    names = _csv_header(path)
-    _refuse_twins(path, names)
-    _refuse_open_quote(path)
-    columns = [name for name in names if wanted(name)]
+    names = None if options.as_dict() else _plain_header(head, wanted, path)
+    if names is None or not _is_quoted_whole(path):
+        return read_text_table(read_bytes(path), path, wanted, options)
+    columns = list(filter(wanted, names))
+    refuse_twins(path, columns)
 
     def read(types: Mapping[str, pa.DataType]) -> pa.Table:
         return pc.read_csv(
@@ -105,77 +134,41 @@ def _read_csv(
             if "conversion error" not in str(error):
                 raise
             table = read(words)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(_csv_problems(path, names, set(columns), error)) from None
-    return from_cells(table).to_pandas(split_blocks=True, self_destruct=True), names
+    except (pa.ArrowException, UnicodeDecodeError):
+        return read_text_table(read_bytes(path), path, wanted, options)
+    frame = from_cells(table).to_pandas(split_blocks=True, self_destruct=True)
+    return RawTable(frame, names, _row_numbers(frame))
 
 
-def _csv_header(path: Path) -> list[str]:
+def _plain_header(head: bytes, wanted: Callable[[str], bool], path: Path) -> list[str] | None:
+    """The names of a CSV's columns, if its beginning is plain: commas, double quotes, the header first, UTF-8."""
+    text = head.decode("utf-8-sig", errors="surrogateescape")
+    if "\0" in text or head.startswith(GZIP) or path.suffix.lower() in PACKED:
+        return None
     try:
-        header = next(_csv_rows(path), [])
-    except csv.Error as error:
-        raise InputError(f"{path}: the header is not readable ({error}); expected a CSV in UTF-8") from None
-    if not all(map(is_text, header)):
-        raise InputError(f"{path}: the header is not UTF-8 text; expected a CSV in UTF-8")
-    if not any(name.strip() for name in header):
-        raise InputError(f"{path}: the first line is blank; expected the names of the columns")
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise InputError(
-            f"{path}: columns are not separated by commas (header {shown(header[0])}); expected a comma-separated table"
-        )
-    return header
+        dialect = dialect_of(text, wanted, CsvOptions(), path)
+        names, *sample = islice(csv.reader(StringIO(text, newline="")), SAMPLE)
+    except (InputError, ValueError, csv.Error):
+        return None
+    if any(cell.startswith((' "', '  "')) for cells in sample for cell in cells):
+        return None  # Arrow would take such a quote for a character
+    is_plain = replace(dialect, names=()) == Dialect() and dialect.names == tuple(names) and all(map(is_text, names))
+    return names if is_plain else None
 
 
-def _csv_rows(path: Path, strict: bool = False) -> Iterator[list[str]]:
-    """The rows as Python's reader splits them; bytes that are not UTF-8 become lone surrogates."""
-    with TextIOWrapper(open_file(path), "utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield from csv.reader(file, strict=strict)
-
-
-def _refuse_open_quote(path: Path) -> None:
-    """An unclosed quote would silently swallow the rows that follow."""
+def _is_quoted_whole(path: Path) -> bool:
+    """Whether every quote is closed; one that is not would silently swallow the rows that follow."""
     with open_file(path) as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
-    row = 1
+    if quotes % 2 == 0:
+        return True
     try:
-        if quotes % 2:
-            for _ in _csv_rows(path, strict=True):
-                row += 1
+        with TextIOWrapper(open_file(path), "utf-8-sig", errors="surrogateescape", newline="") as file:
+            for _ in csv.reader(file, strict=True):
+                pass
     except csv.Error:
-        found = "a quote that is not closed, or not at the end of its cell"
-        raise InputError([Problem(str(path), found, "quotes around whole cells", row=row)]) from None
-
-
-def _csv_problems(path: Path, names: list[str], wanted: Container[str], error: Exception) -> Sequence[object]:
-    """The wrong rows of a CSV that Arrow refused."""
-    ragged: list[Problem] = []
-    garbled: list[Problem] = []
-    try:
-        for row, cells in enumerate(_csv_rows(path), start=1):
-            if cells and len(cells) != len(names):
-                expected = f"{len(names)}, as the header has"
-                ragged.append(Problem(str(path), f"{len(cells)} cells", expected, row=row))
-            garbled += [
-                Problem(str(path), "bytes that are not UTF-8", "a CSV in UTF-8", column=name, row=row)
-                for name, cell in zip(names, cells, strict=False)
-                if name in wanted and not is_text(cell)
-            ]
-    except csv.Error:
-        pass
-    problems = [*_first_and_count(ragged), *_first_and_count(garbled)]
-    return problems or [f"{path}: not a readable CSV table ({first_line(error)})"]
-
-
-def _first_and_count(problems: list[Problem]) -> list[Problem]:
-    """The first problems of a kind, the last with a count of the rest."""
-    first = problems[:SHOWN_ROWS]
-    return [*first[:-1], replace(first[-1], more=len(problems) - len(first))] if first else []
-
-
-def _refuse_twins(path: Path, names: Iterable[str]) -> None:
-    if twins := sorted(name for name, count in Counter(names).items() if count > 1):
-        found = "the name appears more than once in the header"
-        raise InputError(Problem(str(path), found, "each column once", column=name) for name in twins)
+        return False
+    return True
 
 
 def _not_a_file(path: Path) -> str | None:

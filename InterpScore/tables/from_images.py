@@ -19,12 +19,8 @@ from Activation_Extraction.base.files import write_together
 from Activation_Extraction.base.text import as_csv
 from InterpScore.errors import InputError, OutputError, Problem, shown
 from InterpScore.tables.effects import ACTIVATION, IMAGE_COLUMNS, unit_column
-from InterpScore.tables.experiment_table import (
-    CLEAN_IMAGE_COLUMN,
-    CONCEPT_COLUMN,
-    LEVEL_COLUMN,
-    load_experiment_table,
-)
+from InterpScore.tables.experiment_rows import CLEAN_IMAGE_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN
+from InterpScore.tables.experiment_table import load_experiment_table
 from InterpScore.tables.image_names import rows_of_images
 
 if TYPE_CHECKING:

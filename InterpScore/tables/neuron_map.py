@@ -11,6 +11,7 @@ from typing import Any
 
 from Activation_Extraction.base.documents import read_json
 from InterpScore.errors import InputError, Problem, shown
+from InterpScore.tables.identifiers import unit_number, visible
 
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 
@@ -41,6 +42,8 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
 
     >>> read_neuron_map({89: ["cat", "tiger"], 156: " dog "})
     {'89': ('cat', 'tiger'), '156': ('dog',)}
+    >>> read_neuron_map({"22.0": "cat"})
+    {'22': ('cat',)}
     """
     if not isinstance(neuron_map, Mapping | str | os.PathLike):
         raise InputError(f"the neuron map: found {type(neuron_map).__name__}; expected {EXPECTED} or the path of one")
@@ -56,17 +59,25 @@ def _is_one_line(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
+def _neuron(key: object) -> str:
+    """A neuron as the map writes it; `22.0` is 22."""
+    name = visible(str(key))
+    return name if name.rpartition(":")[2].isdecimal() else unit_number(name)
+
+
 def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Concepts]:
     concepts: dict[str, Concepts] = {}
+    numbers: dict[str, str] = {}
     problems: list[Problem] = []
     for key, value in pairs:
-        neuron = str(key).strip()
+        neuron = _neuron(key)
         several = list(value) if isinstance(value, list | tuple) else [value]
-        words = [concept.strip() if isinstance(concept, str) else "" for concept in several]
+        words = [visible(concept) if isinstance(concept, str) else "" for concept in several]
         if not neuron:
             problems.append(Problem(source, "a neuron without a name", "its number, as in activation_<number>"))
-        elif neuron in concepts:
-            problems.append(Problem(source, f"neuron {neuron} appears more than once", "each neuron once"))
+        elif (number := unit_number(neuron)) in numbers:
+            same = "" if numbers[number] == neuron else f", as {shown(numbers[number])} and {shown(neuron)},"
+            problems.append(Problem(source, f"neuron {number}{same} appears more than once", "each neuron once"))
         elif not all(words):
             found = f"neuron {neuron} has the concept {shown(several[words.index('')])}"
             problems.append(Problem(source, found, "a word or phrase"))
@@ -78,6 +89,7 @@ def _checked(source: str, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Concept
             found = f"neuron {shown(neuron)} has the concept {shown(', '.join(words))}"
             problems.append(Problem(source, found, "printable text in one line"))
         concepts[neuron] = tuple(words)
+        numbers.setdefault(unit_number(neuron), neuron)
     if problems:
         raise InputError(problems)
     if not concepts:

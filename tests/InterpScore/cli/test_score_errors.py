@@ -92,11 +92,11 @@ def test_every_problem_is_a_line_of_its_own(files, study, refused):
 WRONG_FILES = {
     "empty": (lambda _: "", "the file is empty; expected a table with a header and rows"),
     "header alone": (lambda f: rows(f, ""), "no rows; expected at least one row below the header"),
-    "semicolons": (lambda f: f.to_csv(index=False, sep=";"), "columns are not separated by commas"),
+    "two separators": (lambda f: f[:0].to_csv(index=False) + f[:1].to_csv(index=False, header=False, sep=";"), "row 2: 1 cells (header separated by ',', rows by ';'); expected 16, as the header has"),
     "ragged": (lambda f: f.to_csv(index=False) + "experiment,cat\n", "row 362: 2 cells; expected 16, as the header has"),
     "open quote": (lambda f: rows(f, '"a\nb,c\n'), "row 2: a quote that is not closed"),
     "twice a column": (lambda f: f.assign(x=1).rename(columns={"x": "level"}).to_csv(index=False), "column 'level': the name appears more than once"),
-    "a missing column": (lambda f: f.rename(columns={"soft_correct": "soft-correct"}).to_csv(index=False), "column 'soft_correct': the column is missing (did you mean 'soft-correct'?)"),
+    "a missing column": (lambda f: f.rename(columns={"soft_correct": "softcorrect"}).to_csv(index=False), "column 'soft_correct': the column is missing (did you mean 'softcorrect'?)"),
 }  # fmt: skip
 
 
@@ -108,11 +108,12 @@ def test_a_wrong_table_is_one_line_with_its_file(files, study, refused, content,
     assert found in line
 
 
-def test_a_table_that_is_not_utf8_is_refused_with_its_row(files, study, refused):
-    put(study, "ground_truth", 5, "café")
-    files.data.write_bytes(study.to_csv(index=False).encode("latin-1"))
+def test_a_table_in_an_encoding_that_is_not_certain_is_refused_with_what_to_type(files, study, refused):
+    put(study, "ground_truth", 5, "собака")
+    files.data.write_bytes(study.to_csv(index=False).encode("cp1251"))
     assert refused() == [
-        f"{files.data}, column 'ground_truth', row 5: bytes that are not UTF-8; expected a CSV in UTF-8"
+        f"{files.data}, row 5: bytes that are not UTF-8, and may be in several other encodings; expected a CSV in UTF-8, "
+        'or its encoding: --csv "encoding=cp1252" (or cp1251, shift_jis, …)'
     ]
 
 
@@ -125,9 +126,11 @@ def test_a_truncated_parquet_is_refused(files, simulated_study, refused, tmp_pat
 
 
 def test_a_table_that_is_a_folder_or_missing_is_refused(files, refused, tmp_path):
-    assert refused(paths=(tmp_path, *files.paths[1:])) == [f"{tmp_path}: is a folder; expected a CSV or Parquet table"]
+    assert refused(paths=(tmp_path, *files.paths[1:])) == [
+        f"{tmp_path}: is a folder; expected a CSV, Excel or Parquet table"
+    ]
     lost = tmp_path / "lost.csv"
-    assert refused(paths=(lost, *files.paths[1:])) == [f"{lost}: no such file; expected a CSV or Parquet table"]
+    assert refused(paths=(lost, *files.paths[1:])) == [f"{lost}: no such file; expected a CSV, Excel or Parquet table"]
 
 
 def test_a_name_too_long_for_the_disk_is_refused(files, refused, tmp_path):

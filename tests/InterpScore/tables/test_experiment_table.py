@@ -325,7 +325,7 @@ A_SCORE, A_NUMBER, WHOLE = "true, false or a number from 0 to 1", "a finite numb
 WRONG_CELLS = {
     "activation that is a word": ("activation_1", [1, "high", 1, 1], 3, "found 'high'", A_NUMBER),
     "activation true": ("activation_1", [1, 1, True, 1], 4, "found 'True'", A_NUMBER),
-    "activation with a comma": ("activation_1", [1, 1, "0,5", 1], 4, "found '0,5'", A_NUMBER),
+    "activation with a comma": ("activation_1", [1.5, 1, "0,5", 1], 4, "found '0,5'", A_NUMBER),
     "activation with an underscore": ("activation_1", [1, 1, "1_0", 1], 4, "found '1_0'", A_NUMBER),
     "infinite activation": ("activation_1", [1, 1, 1, "inf"], 5, "found 'inf'", A_NUMBER),
     "activation beyond any float": ("activation_1", ["-1e999", 1, 1, 1], 2, "found '-", A_NUMBER),
@@ -336,7 +336,7 @@ WRONG_CELLS = {
     "level beyond any integer": ("level", [5, 3, 5, "1e300"], 5, "found '1e300'", WHOLE),
     "score above 1": ("soft_correct", [1, 0, 1.01, 1], 4, "found '1.01'", A_SCORE),
     "score below 0": ("soft_correct", [1, 0, -0.1, 1], 4, "found '-0.1'", A_SCORE),
-    "score that is a word": ("soft_correct", [1, "yes", 1, 1], 3, "found 'yes'", A_SCORE),
+    "score that is a word": ("soft_correct", [1, "maybe", 1, 1], 3, "found 'maybe'", A_SCORE),
     "infinite score": ("soft_correct", [1, "inf", 1, 1], 3, "found 'inf'", A_SCORE),
     "blank concept": ("ground_truth", ["cat", " ", "dog", "dog"], 3, "found ' '", "a concept"),
     "blank image": ("image_filename", ["c5.png", "c3.png", "", "d3.png"], 4, "found ''", "the name of an image"),
@@ -408,11 +408,11 @@ def test_one_pass_tells_of_every_problem(tmp_path):
 
 
 def test_every_missing_column_is_named_with_the_nearest_there_is(tmp_path):
-    frame = small().rename(columns={"ground_truth": "ground-truth", "level": "Level_", "soft_correct": "answer"})
+    frame = small().rename(columns={"ground_truth": "ground_trut", "level": "levels", "soft_correct": "answer"})
     problems = problems_of(by_hand(tmp_path, frame))
     assert [problem.split(": ", 1)[1] for problem in problems] == [
-        "the column is missing (did you mean 'ground-truth'?); expected one row per rating with this column",
-        "the column is missing (did you mean 'Level_'?); expected one row per rating with this column",
+        "the column is missing (did you mean 'ground_trut'?); expected one row per rating with this column",
+        "the column is missing (did you mean 'levels'?); expected one row per rating with this column",
         "the column is missing; expected one row per rating with this column",
     ]
 

@@ -1,0 +1,58 @@
+"""Tables in text files of any separator, quotes and encoding: what the fast reader of plain CSV refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from Activation_Extraction.base.text import from_cells
+from InterpScore.errors import InputError, Problem
+from InterpScore.tables.dialects.encodings import GZIP, decoded, unpacked
+from InterpScore.tables.dialects.options import CsvOptions
+from InterpScore.tables.dialects.raw_table import RawTable
+from InterpScore.tables.dialects.records import dialect_of, rows_of, with_escapes
+
+_PLAIN_ENCODINGS = ("utf-8", "utf-8-sig")
+
+
+def read_text_table(data: bytes, path: Path, wanted: Callable[[str], bool], options: CsvOptions) -> RawTable:
+    """The wanted columns as text.
+
+    Raises:
+        InputError: not a table, or one that can be read in several ways.
+    """
+    text, encoding = decoded(unpacked(data, path), path, options.encoding)
+    dialect = dialect_of(text, wanted, options, path)
+    names = list(dialect.names)
+    refuse_twins(path, filter(wanted, names))
+    columns = [at for at, name in enumerate(names) if wanted(name)]
+    comments: list[str] = []
+    cells_C, numbers, problems = rows_of(text, dialect, path, columns, comments)
+    if problems and (other := with_escapes(text, dialect)):
+        comments.clear()
+        retried = rows_of(text, other, path, columns, comments)
+        if not retried[-1]:
+            dialect, (cells_C, numbers, problems) = other, retried
+    if problems:
+        raise InputError(problems)
+    table = pa.table({names[at]: pa.array(cells, pa.string()) for at, cells in zip(columns, cells_C, strict=True)})
+    said = [*dialect.read_as(), *([f"encoding {encoding}"] if encoding not in _PLAIN_ENCODINGS else [])]
+    said += [f"comment lines left out: {len(comments)}"] if comments else []
+    said += ["gzip"] if data.startswith(GZIP) else []
+    frame = from_cells(table).to_pandas(split_blocks=True, self_destruct=True)
+    return RawTable(frame, names, np.array(numbers, dtype=np.int64), tuple(said), dialect.separator == ";", options)
+
+
+def refuse_twins(path: Path, names: Iterable[str]) -> None:
+    """Refuse columns with the same name.
+
+    Raises:
+        InputError: one line for each.
+    """
+    if twins := sorted(name for name, count in Counter(names).items() if count > 1):
+        found = "the name appears more than once in the header"
+        raise InputError(Problem(str(path), found, "each column once", column=name) for name in twins)
