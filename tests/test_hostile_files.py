@@ -349,7 +349,7 @@ WRITTEN = {
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
-    "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
+    "csv", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "models layers name",
     "models download name",
 }  # fmt: skip
