@@ -15,7 +15,7 @@ JPEG_2000, AVIF, HEIF = "JPEG2000", "AVIF", "HEIF"
 OPTIONAL = {
     **dict.fromkeys((".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"), JPEG_2000),
     **dict.fromkeys((".avif", ".avifs"), AVIF),
-    **dict.fromkeys((".heic", ".heif", ".hif"), HEIF),
+    **dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), HEIF),
 }
 """Suffix → the format, as Pillow calls it."""
 

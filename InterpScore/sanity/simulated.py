@@ -116,12 +116,12 @@ def check_dose(studies: int, seed: int) -> Iterator[Check]:
     """7.2: S grows with the planted strength, and a unit of two concepts scores below a pure one."""
     strengths = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
     concept, second = DESIGN.concepts[:2]
-    units = {f"{strength}": PlantedUnit(concept, strength) for strength in strengths}
+    units = {f"β = {strength}": PlantedUnit(concept, strength) for strength in strengths}
     units |= {"pure": PlantedUnit(concept, 3.0), "two": PlantedUnit(concept, 3.0, also={second: 3.0})}
     tables = [simulate_table(DESIGN, units, np.random.default_rng((seed, 73, study))) for study in range(studies)]
     for variant, options in _VARIANT_OPTIONS.items():
         frames = [_benchmark(table, units, resamples=0, **options).set_index("Neuron") for table in tables]
-        means = [float(np.mean([frame.loc[f"{strength}", "S"] for frame in frames])) for strength in strengths]
+        means = [float(np.mean([frame.loc[f"β = {strength}", "S"] for frame in frames])) for strength in strengths]
         rising = all(later > earlier for earlier, later in pairwise(means))
         figure = "S = " + " ".join(f"{mean:.3f}" for mean in means) + f" at β = {' '.join(f'{s:g}' for s in strengths)}"
         yield judged("7.2", "S grows with the planted strength β", variant, figure, "strictly", rising)

@@ -47,6 +47,15 @@ def test_what_pillow_reads_is_read(photos, suffix, feature):
     assert read_image(images.source(3)).size == (96, 96)
 
 
+@pytest.fixture
+def without_heif(monkeypatch):
+    """As if pillow-heif were not installed."""
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    formats.is_installed.cache_clear()
+    yield
+    formats.is_installed.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -58,8 +67,8 @@ def test_what_pillow_reads_is_read(photos, suffix, feature):
     ],
 )
 @pytest.mark.parametrize("how", ["folder", "glob", "tar"])
+@pytest.mark.usefixtures("without_heif")
 def test_files_that_are_not_read_are_counted_by_suffix(photos, names, expected, how):
-    formats.is_installed.cache_clear()
     for name in names:
         (photos / name).parent.mkdir(exist_ok=True)
         (photos / name).write_bytes(b"x")
@@ -78,6 +87,7 @@ def test_files_that_are_not_read_are_counted_by_suffix(photos, names, expected, 
         assert remark.replace(".tar:", ":").startswith(expected.replace(".tar:", ":"))
 
 
+@pytest.mark.usefixtures("without_heif")
 def test_a_folder_of_heic_alone_says_what_they_need(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"x")
     with pytest.raises(InputError, match=r"no image in this folder.*1 \.heic \(HEIC needs pip install .*\[heif\]"):
@@ -143,6 +153,18 @@ def extract(images, output="s.zarr", **options):
     return extract_full_layer_activations(images, "layer1", output, "clip-mini", **options)
 
 
+def test_pictures_of_a_phone_are_read(photos):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    red, green = np.meshgrid(np.arange(96, dtype=np.uint8), np.arange(96, dtype=np.uint8))
+    taken = np.stack([red, green, 200 - red], axis=-1)
+    pillow_heif.from_pillow(Image.fromarray(taken)).save(photos / "phone.HEIC", quality=90)
+    formats.is_installed.cache_clear()
+    images = image_set(photos)
+    assert images.table["image"].to_pylist()[-1] == "phone.HEIC"
+    assert np.abs(np.asarray(read_image(images.source(3)).convert("RGB"), dtype=float) - taken).mean() < 3
+
+
+@pytest.mark.usefixtures("without_heif")
 def test_extraction_says_how_many_pictures_are_not_independent(photos):
     (photos / "z.png").write_bytes((photos / "0.png").read_bytes())
     (photos / "a.heic").write_bytes(b"x")
