@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -120,6 +121,5 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room:
     text = _legible(text)
     if font.getlength(text) <= room:
         return text
-    while text and font.getlength(f"{text}…") > room:
-        text = text[:-1]
-    return f"{text.rstrip()}…" if text else ""
+    fits = bisect_right(range(len(text) + 1), room, key=lambda n: font.getlength(f"{text[:n]}…")) - 1
+    return f"{text[:fits].rstrip()}…" if fits > 0 else ""

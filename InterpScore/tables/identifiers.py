@@ -45,13 +45,16 @@ def unit_number(unit: object) -> str:
 
     >>> unit_number("007"), unit_number(" 22.0"), unit_number("layer4.5:089"), unit_number("1e+05"), unit_number("5+9")
     ('7', '22', 'layer4.5:89', '100000', '5+9')
+    >>> unit_number("¨")  # no number: left as it is
+    '¨'
     """
-    layer, colon, number = visible(unicodedata.normalize("NFKC", str(unit))).rpartition(":")
+    layer, colon, name = visible(str(unit)).rpartition(":")
+    number = unicodedata.normalize("NFKC", name)
     if power := _POWER_OF_TEN.fullmatch(number):
         number = power[1] + "0" * int(power[2])
     if whole := _WHOLE.fullmatch(number):
-        number = str(int(whole[1])) if len(whole[1]) < 1000 else whole[1]
-    return f"{layer}{colon}{number}"
+        name = str(int(whole[1])) if len(whole[1]) < 1000 else whole[1]
+    return f"{layer}{colon}{name}"
 
 
 @dataclass(frozen=True)
