@@ -21,14 +21,13 @@ from InterpScore.helpers import (
     Floats,
     Ints,
     Link,
+    in_shares,
     on_all_cores,
     percentile_interval,
     student_interval,
     student_quantile,
 )
 
-_AT_ONCE = 128
-"""Units whose draws are gathered together: memory does not grow with a layer."""
 _STEPS = 4
 """Iterations toward the extreme of a score on an ellipsoid; more change it by less than the draws do."""
 
@@ -118,7 +117,7 @@ def score_interval(
         return projected_interval(_coordinates(spread, units), images_U[units], confidence)
 
     chosen = np.flatnonzero(projected)
-    shares = [chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE)]
+    shares = [chosen[share] for share in in_shares(len(chosen))]
     for units, ends in zip(shares, on_all_cores(project, shares), strict=True):
         low[units], high[units] = ends
     return low, high

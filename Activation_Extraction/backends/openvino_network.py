@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, first_line
+from Activation_Extraction.base.extras import install_command
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 TELEMETRY = "openvino_telemetry"
@@ -23,9 +24,7 @@ def import_openvino() -> Any:
         with _without_telemetry():
             import openvino
     except ModuleNotFoundError:
-        raise InputError(
-            "backend openvino: openvino is not installed; expected: pip install 'interpscore[openvino]'"
-        ) from None
+        raise InputError(f"backend openvino: is not installed; type: {install_command('openvino')}") from None
     return openvino
 
 

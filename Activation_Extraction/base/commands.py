@@ -9,6 +9,7 @@ import errno
 import os
 import platform
 import re
+import select
 import signal
 import sys
 import tempfile
@@ -142,7 +143,9 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         # Without arguments, the help has been printed and the message is empty.
         fail([f"{' '.join(message.split())} (see --help)"] if message.strip() else [])
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has ended
+    except BrokenPipeError as error:
+        if not _reader_has_ended():
+            _fail_unforeseen(error, program, arguments, debug)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(PIPE_CLOSED)
     except MemoryError as error:
@@ -190,6 +193,14 @@ def _report_bug(error: Exception, arguments: list[str], debug: bool) -> NoReturn
         left = f"please report it with {path} ({DEBUG} shows what is in it)"
     say(f"error: this is a bug in interpscore: {type(error).__name__}: {first_line(error)}; {left}", error=True)
     sys.exit(BUG)
+
+
+def _reader_has_ended() -> bool:
+    """Whether what reads our output, such as `head`, has ended; another pipe that broke is an error."""
+    watched = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        watched.register(stream.fileno(), 0)  # errors and hang-ups are always reported
+    return bool(watched.poll(0))
 
 
 def _say_traceback() -> None:

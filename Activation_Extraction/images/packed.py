@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from Activation_Extraction.base.documents import parse_json
 from Activation_Extraction.base.errors import InputError, first_line, shown
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.base.files import open_file
 from Activation_Extraction.images.formats import is_image, suffix_of
 from Activation_Extraction.images.listing import (
@@ -155,8 +156,8 @@ def list_dataset(name: str, split: str | None, *, saved: bool) -> Listing:
     try:
         import datasets  # late: it takes a second, and few sets need it
     except ImportError:
-        message = f"{name}: needs the library datasets; install it with pip install interpscore[datasets]"
-        raise InputError(message) from None
+        need = install_command("datasets")
+        raise InputError(f"{name}: needs the library datasets, which is not installed; type: {need}") from None
     try:
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     except Exception as error:  # a damaged dataset can break the library anywhere

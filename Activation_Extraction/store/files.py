@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from Activation_Extraction.base.documents import parquet_file, read_json
 from Activation_Extraction.base.errors import InputError, shown
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.base.files import check_file
 from Activation_Extraction.base.names import file_name, folded
 from Activation_Extraction.base.run_folder import LOCK
@@ -188,7 +189,8 @@ def zarr_package() -> Any:
     try:
         import zarr  # late: it takes half a second, and scoring a table does not need it
     except ImportError:
-        raise InputError("activation stores need the package zarr: pip install 'interpscore[models]'") from None
+        need = install_command("models")
+        raise InputError(f"activation stores need zarr, which is not installed; type: {need}") from None
     return zarr
 
 

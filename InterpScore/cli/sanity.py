@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.base.progress import stage_progress
 from Activation_Extraction.base.text import as_csv, console, in_markup, say
 
@@ -42,7 +43,7 @@ def sanity(
         checks = run_sanity_checks(simulations=simulations, seed=seed, progress=progress, network=network)
     _print_checks(checks)
     if not network:
-        say("skipped the checks on a network: torch is not installed (pip install 'interpscore[models]')")
+        say(f"skipped the checks on a network: torch is not installed; type: {install_command('models')}")
     failed = failures(checks)
     say(f"{len(checks)} checks, {int(checks['required'].sum())} required; required checks that fail: {len(failed)}")
     if output is not None:

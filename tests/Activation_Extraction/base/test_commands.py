@@ -181,6 +181,14 @@ def test_a_reader_that_ends_early_is_quiet():
         assert (running.wait(timeout=60), running.stderr.read()) == (141, "")
 
 
+def test_another_pipe_that_breaks_is_said():
+    body = "import typer; from Activation_Extraction.base.commands import run; program = typer.Typer()\n"
+    body += "@program.command()\ndef work() -> None:\n    raise BrokenPipeError(32, 'Broken pipe')\n"
+    running = start("-c", f"import tempfile; tempfile.tempdir = '/dev/shm'\n{body}run(program, ['--debug'])")
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, "this is a bug in interpscore: BrokenPipeError" in err) == (70, True)
+
+
 # Packages of extras
 
 COMMANDS = {

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.images.formats import ALWAYS, OPTIONAL, is_installed
 from Activation_Extraction.images.places import FilePart
 from Activation_Extraction.images.reading import FORMATS
@@ -602,7 +603,7 @@ def test_dataset_that_cannot_be_read_is_one_line(tmp_path, monkeypatch, saved):
     assert f"{folder}: the library datasets cannot read it (" in refusal(folder)
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert refusal(folder) == (
-        f"{folder}: needs the library datasets; install it with pip install interpscore[datasets]"
+        f"{folder}: needs the library datasets, which is not installed; type: {install_command('datasets')}"
     )
 
 

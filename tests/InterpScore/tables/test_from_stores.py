@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from Activation_Extraction.base.extras import install_command
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.writer import StoreWriter
@@ -549,7 +550,7 @@ run(score_app)
 """
     arguments = [*files.paths, "--store", tmp_path / "acts.zarr", "--resamples", "0", "--quiet"]
     done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
-    need = "error: activation stores need the package zarr: pip install 'interpscore[models]'\n"
+    need = f"error: activation stores need zarr, which is not installed; type: {install_command('models')}\n"
     assert (done.returncode, done.stderr) == ((2, need) if blocked == "zarr" else (0, ""))
 
 
