@@ -31,7 +31,7 @@ from Activation_Extraction.images.presets import pixels_of
 from Activation_Extraction.models.resources import PRECISIONS
 from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.benchmark import run_interpretability_benchmark
-from InterpScore.labelling import choose_units
+from InterpScore.labelling.choice import choose_units
 from InterpScore.sanity.simulation import simulate_ratings
 
 NETWORKS = {"clip-mini": ("layer4", None), "clip-rn50x4": ("layer4.5", "random")}

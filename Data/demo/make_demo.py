@@ -29,7 +29,7 @@ from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement
-from InterpScore.labelling import choose_units
+from InterpScore.labelling.choice import choose_units
 from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
 from InterpScore.tables.effects import EFFECTS, unit_column
 

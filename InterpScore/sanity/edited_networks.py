@@ -26,7 +26,7 @@ from InterpScore.causality import causality
 from InterpScore.helpers import Floats, Ints, sides
 from InterpScore.interventions.edits import ablate, amplify, scale
 from InterpScore.interventions.layer import LayerInterventions
-from InterpScore.labelling import choose_units
+from InterpScore.labelling.choice import choose_units
 from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
 from InterpScore.selectivity import selectivity
 from InterpScore.tables.experiment_table import ExperimentTable

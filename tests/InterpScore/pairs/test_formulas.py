@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
-from InterpScore.pair_scores import (
+from InterpScore.pairs.formulas import (
     auprc,
     auprc_at_chance,
     f1,

@@ -7,7 +7,7 @@ import pytest
 
 from InterpScore.errors import InputError
 from InterpScore.helpers import sides
-from InterpScore.labelling import choose_units
+from InterpScore.labelling.choice import choose_units
 from InterpScore.selectivity import hedges_g
 
 LABELS = ["cat"] * 4 + ["dog"] * 5 + ["owl"] * 3
