@@ -218,6 +218,7 @@ def good(tmp_path_factory):
         Image.fromarray(pixels).save(folder / "pictures" / concept / f"{i}.png")
     (folder / "map.json").write_text('{"0": "fire"}')
     (folder / "table.parquet").write_bytes(parquet())
+    (folder / "answers.csv").write_text("ground_truth,word_1\nfire,fire\nwet,dry\n")
     (folder / "protocol.yaml").write_text(f"about: plain\nsize: {SIDE * 2}\nlevels:\n  5: {{kind: clean}}\n")
     levels = "  1: {kind: exemplar, activation: most, images: 1}\n"
     (folder / "exemplars.yaml").write_text((folder / "protocol.yaml").read_text() + levels)
@@ -249,6 +250,8 @@ def found_once(monkeypatch):
 
 TOY = ("--model", "toy", "--layer", "conv")
 IMAGES = file_of(TABLES, "images.parquet")
+RULES = {"large", "size of a planet", "steps for ever"}
+"""YAML that is a protocol without rules."""
 NEURON_MAPS = file_of(JSON, "map.json")
 CASES = {
     "causality images": (every(4, IMAGES, 1), lambda f, g, out: ["causality", f, *TOY, "-o", out / "e.parquet"]),
@@ -306,6 +309,31 @@ CASES = {
         folder_of({"text": b"hello", "no text": NOT_TEXT, "a zero byte": b"image\0\n", "empty": b""}, "images.csv"),
         lambda f, g, out: ["stimuli", "check", f],
     ),
+    "study score answers": (
+        file_of(TABLES, "answers.parquet"), lambda f, g, out: ["study", "score", f, "-o", out / "s.csv"],
+    ),
+    "study score synonyms": (
+        every(2, file_of(TABLES, "synonyms.parquet")),
+        lambda f, g, out: ["study", "score", g / "answers.csv", "--synonyms", f, "-o", out / "s.csv"],
+    ),
+    "study score decisions": (
+        every(2, file_of(TABLES, "decisions.parquet"), 1),
+        lambda f, g, out: ["study", "score", g / "answers.csv", "--decisions", f, "-o", out / "s.csv"],
+    ),
+    "study score protocol": (
+        every(3, file_of({kind: text for kind, text in YAML.items() if kind not in RULES}, "p.yaml"), 1),
+        lambda f, g, out: ["study", "score", g / "answers.csv", "--protocol", f, "-o", out / "s.csv"],
+    ),
+    "study adjudicate scored": (
+        every(4, file_of(TABLES, "scored.parquet"), 2), lambda f, g, out: ["study", "adjudicate", f, "-o", out / "s.csv"],
+    ),
+    "study adjudicate filled": (
+        every(4, file_of(TABLES, "a.parquet"), 3),
+        lambda f, g, out: ["study", "adjudicate", "--filled", f, "--filled", g / "answers.csv", "-o", out / "s.csv"],
+    ),
+    "study report scored": (
+        every(2, file_of(TABLES, "scored.parquet")), lambda f, g, out: ["study", "report", f, "-o", out / "r.json"],
+    ),
     "table images": (
         every(4, IMAGES, 1), lambda f, g, out: ["table", "--images", f, "--store", g / "acts.zarr", "-o", out / "t.csv"],
     ),
@@ -344,13 +372,14 @@ THE_SAME = {
 
 WRITTEN = {
     "causality output", "dream output", "extract export", "models download to", "sanity output", "score results",
-    "stimuli build output", "table output", "top output",
+    "stimuli build output", "study adjudicate output", "study report output", "study score differences", "study score output",
+    "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
     "csv", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
-    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "models layers name",
+    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "models layers name",
     "models download name",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""

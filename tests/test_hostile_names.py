@@ -15,7 +15,7 @@ from torch import nn
 
 from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.base.names import folded
-from Activation_Extraction.base.text import from_cell
+from Activation_Extraction.base.text import as_csv, from_cell
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.layers import LayerNames
@@ -220,6 +220,29 @@ def score_of_concepts(called, pictures, out):
     assert set(map(from_cell, cells(results))) >= stated
 
 
+def words_of_concepts(called, pictures, out):
+    """Names as concepts, words, images and participants; a table, a sheet, decisions and a report."""
+    folder = out.parent
+    rows = [
+        {"ground_truth": name, "image_filename": name, "participant": NAMES[i - k], "level": 5, "word_1": f"{word} or x", "word_2": word}
+        for i, name in enumerate(NAMES) for k, word in enumerate((name, NAMES[i - 1]))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(folder / "answers.parquet")
+    pd.DataFrame({"concept": NAMES, "word": [f"{name} x" for name in NAMES]}).to_parquet(folder / "synonyms.parquet")
+    scored, sheet, decisions = (folder / f"{name}.csv" for name in ("scored", "sheet", "decisions"))
+    called("study", "score", folder / "answers.parquet", "--synonyms", folder / "synonyms.parquet", "-o", scored)
+    called("study", "adjudicate", scored, "--unlisted", "-o", sheet)
+    filled = pd.read_csv(sheet, keep_default_na=False)
+    (folder / "a.csv").write_bytes(as_csv(filled.assign(decision="yes"), index=False))
+    (folder / "b.csv").write_bytes(as_csv(filled.assign(decision="no"), index=False))
+    _, err = called("study", "adjudicate", "--filled", folder / "a.csv", "--filled", folder / "b.csv", "-o", decisions)
+    assert "raters differ: " in err
+    called("study", "report", scored, "-o", folder / "report.json", "--resamples", 2, "--splits", 2)
+    for table in (scored, sheet, decisions, folder / "report.csv"):
+        assert not any(map(is_formula, cells(table)))
+    assert set(map(from_cell, cells(scored))) >= set(NAMES)
+
+
 NOTHING_FROM_OUTSIDE = "writes no name that comes from outside"
 CASES = {
     "dream": dream_of_facets,
@@ -229,6 +252,9 @@ CASES = {
     "table": table_of_concepts,
     "top": top_of_concepts,
     "score": score_of_concepts,
+    "study score": words_of_concepts,
+    "study adjudicate": "in the case of study score",
+    "study report": "in the case of study score",
     "sanity": NOTHING_FROM_OUTSIDE,
     "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone
 }

@@ -197,6 +197,7 @@ COMMANDS = {
     "causality": ["{photos}", "--model", "clip-mini", "-o", "effects.parquet"],
     "dream": ["--model", "clip-mini", "--layer", "block_4", "--units", "1", "-o", "renders"],
     "stimuli": ["check", "stimuli"],
+    "study": ["score", "{answers}", "-o", "scored.csv"],
     "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
     "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
@@ -232,7 +233,8 @@ def test_every_command_works_with_the_plain_wheel_or_says_what_to_install(tmp_pa
     (tmp_path / "photos").mkdir()
     (tmp_path / "data.csv").write_text("ground_truth,level,soft_correct,activation_1\ncat,5,1,2\n")
     (tmp_path / "map.json").write_text('{"1": "cat"}')
-    places = {"photos": "photos", "data": "data.csv", "map": "map.json"}
+    (tmp_path / "answers.csv").write_text("ground_truth,word_1\ncat,kitten\n")
+    places = {"photos": "photos", "data": "data.csv", "map": "map.json", "answers": "answers.csv"}
     lines = ["\t".join([name, *(word.format(**places) for word in words)]) for name, words in COMMANDS.items()]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRAS], input="\n".join(lines), capture_output=True, text=True, cwd=tmp_path

@@ -1,0 +1,49 @@
+"""`interpscore study`: the group of study commands, each in a file `study_<name>.py`, loaded when it is called or listed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from Activation_Extraction.base.commands import reflow_help
+
+_PREFIX = "study_"
+
+
+class StudyCommands(TyperGroup):
+    """The commands of the files `study_<name>.py` beside this one; each has a `typer.Typer` called `<name>_app`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(path.stem.removeprefix(_PREFIX) for path in Path(__file__).parent.glob(f"{_PREFIX}*.py"))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = import_module(f"{__package__}.{_PREFIX}{cmd_name}")
+        command = typer.main.get_command(getattr(module, f"{cmd_name}_app"))
+        reflow_help(command)
+        command.name = cmd_name
+        return command
+
+
+study_app = typer.Typer(
+    cls=StudyCommands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+)
+
+
+@study_app.callback()
+def study() -> None:
+    """Score the words that people typed in a study, and report how reliable the answers are.
+
+    [bold]interpscore study score answers.csv --synonyms synonyms.csv -o scored.csv[/bold]
+
+    [bold]interpscore study report scored.csv -o report.json[/bold]
+    """

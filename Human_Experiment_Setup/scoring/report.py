@@ -1,0 +1,268 @@
+"""How reliable the answers of a study are, per level and concept: recognition, agreement, noise ceiling, names, intrusion.
+
+METRICS.md, sections 6 and 14. Shapes: I images, R ratings, G groups of images (a level, a concept, both, or all), B draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.progress import StageProgress
+from Human_Experiment_Setup.scoring.agreement import (
+    krippendorff_alpha,
+    name_agreement,
+    pair_agreement,
+    values_by_image,
+)
+from Human_Experiment_Setup.scoring.answers import EXCLUDED_COLUMN, SOFT
+from Human_Experiment_Setup.scoring.scored_table import MATCH, NAMES_TARGET, WORDS
+from InterpScore.helpers import FEWEST, Bools, Floats
+from InterpScore.intervals import interval_of_draws
+from InterpScore.tables.dialects.number_words import FALSE, TRUE
+from InterpScore.tables.effects import IMAGE_COLUMNS
+from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS, scored_trials
+from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table
+from InterpScore.tables.identifiers import as_words, repaired
+
+ALL, KEPT = "all", "kept"
+"""All answers, and those that no exclusion rule leaves out."""
+_YES, _NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
+COLUMNS = {
+    "answers": "all, or kept: without rows that the column excluded marks",
+    "level": "of the images; empty over all",
+    "concept": "that they show; empty over all",
+    "images": "with a rating",
+    "participants": "who rated one of them",
+    "ratings": "answers with a score",
+    "recognition": "mean score of the ratings",
+    "recognition_low": "its interval, lower end (crossed bootstrap of images and participants, METRICS 6)",
+    "recognition_high": "upper end",
+    "agreement": "share of pairs of raters of an image with the same score",
+    "alpha": "Krippendorff's alpha of the scores, nominal; 0 is what chance gives",
+    "reliability": "of the images' recognition rates: split-half over participants, Spearman-Brown, mean over splits",
+    "ceiling": "noise ceiling: √reliability, the highest correlation with the images' recognition rates that can be expected",
+    "modal_share": "share of the most frequent name of an image, mean over images",
+    "name_H": "H statistic of an image's names, in bits, mean over images; 0 where all names are the same",
+    "names": "names typed",
+    "intrusion": "share of answers that name what the attack aimed at",
+    "attacked": "answers to images with such a target",
+    "Notes": "why a value is missing",
+}
+"""Column of the report → its meaning."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a report is computed; as the options of `interpscore study report`."""
+
+    human_score_col: str = SOFT
+    resamples: int = 2000
+    splits: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Reliability of a study: a row a group of images, with the columns of `COLUMNS`; remarks on the table."""
+
+    frame: pd.DataFrame
+    remarks: tuple[str, ...]
+    has_exclusions: bool
+
+    def rows(self, answers: str, by_level: bool, by_concept: bool) -> pd.DataFrame:
+        """The rows of one kind of group."""
+        frame = self.frame[self.frame["answers"] == answers]
+        return frame[(frame["level"].notna() == by_level) & ((frame["concept"] != "") == by_concept)]
+
+    @property
+    def main(self) -> str:
+        """The answers that count: those kept, where there are exclusions."""
+        return KEPT if self.has_exclusions else ALL
+
+
+def reliability_report(
+    scored: pd.DataFrame, source: str, options: ReportOptions, progress: StageProgress | None = None
+) -> Report:
+    """The report of a scored table.
+
+    Args:
+        scored: with the columns of an experiment table (Data/README.md); `words` and `match` for names, `names_target` for
+            intrusion, `excluded` for exclusions.
+        source: its name in messages.
+
+    Raises:
+        InputError: an experiment table that cannot be read, no image or participant, unknown cells in `excluded`.
+    """
+    problems = [
+        Problem(source, f"no column {' or '.join(names)}", f"the {what} of each answer")
+        for names, what in ((IMAGE_COLUMNS, "image"), (PARTICIPANT_COLUMNS, "participant"))
+        if not set(names) & set(scored)
+    ]
+    if problems:
+        raise InputError(problems)
+    progress = progress or (lambda *_: None)
+    excluded = _yes_or_no(scored, EXCLUDED_COLUMN, source)
+    has_exclusions = EXCLUDED_COLUMN in scored
+    chosen = {ALL: scored, KEPT: scored[~excluded]} if has_exclusions else {ALL: scored}
+    if has_exclusions and excluded.all():
+        raise InputError([Problem(source, "all rows are excluded", "answers that count", EXCLUDED_COLUMN)])
+    parts, remarks = [], dict[str, None]()
+    for answers, frame in chosen.items():
+        study = _Study(frame.reset_index(drop=True), source, options, progress)
+        parts.append(study.report().assign(answers=answers))
+        remarks |= dict.fromkeys(study.remarks)
+    report = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    return Report(report, tuple(remarks), has_exclusions)
+
+
+def _yes_or_no(frame: pd.DataFrame, column: str, source: str) -> Bools:
+    if column not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    cells = as_words(frame[column]).str.casefold()
+    unknown = ~cells.isin((*_YES, *_NO))
+    if unknown.any():
+        at = int(unknown.to_numpy().argmax())
+        raise InputError([Problem(source, f"found {shown(cells.iloc[at])}", "true or false", column, at + 2, int(unknown.sum()) - 1)])  # fmt: skip
+    return np.asarray(cells.isin(_YES), dtype=bool)
+
+
+class _Study:
+    """Some answers of a study, by image and by rating."""
+
+    def __init__(self, frame: pd.DataFrame, source: str, options: ReportOptions, progress: StageProgress) -> None:
+        self.options, self._progress = options, progress
+        self.table: ExperimentTable = load_experiment_table(frame, [], options.human_score_col)
+        self._design = self.table.rating_design(0.5)
+        rows, _, _ = scored_trials(frame, np.arange(len(frame)))
+        self.remarks = [remark.replace("the table:", f"{source}:", 1) for remark in self.table.remarks]
+        if unscored := len(rows) - len(self.table.score_R):
+            self.remarks.append(f"{source}: {unscored:,} answers without {options.human_score_col} are left out")
+        n_images = len(self.table.images)
+        column = next(name for name in IMAGE_COLUMNS if name in rows)
+        place = {name: i for i, name in enumerate(self.table.images)}
+        row_images = np.array([place[name] for name in repaired(as_words(rows[column])).words], dtype=np.int64)
+        self._names(rows, row_images, n_images)
+        self.attacked_I, self.named_target_I = np.zeros((2, n_images))
+        if NAMES_TARGET in rows:
+            said = as_words(rows[NAMES_TARGET]).str.casefold()
+            asked = (said != "").to_numpy()
+            hits = said.isin(_YES).to_numpy()
+            self.attacked_I = np.bincount(row_images[asked], minlength=n_images).astype(float)
+            self.named_target_I = np.bincount(row_images[hits], minlength=n_images).astype(float)
+
+    def _names(self, rows: pd.DataFrame, row_images: np.ndarray, n_images: int) -> None:
+        """Names of each image; answers that name nothing do not count."""
+        self.modal_I, self.name_H_I = np.full((2, n_images), np.nan)
+        self.names_I = np.zeros(n_images)
+        if WORDS not in rows or MATCH not in rows:
+            self.remarks.append(
+                "no columns words and match, as `interpscore study score` writes them: no agreement on names"
+            )
+            return
+        unnamed = as_words(rows[MATCH]).isin(("no answer", "too long", "empty", "")).to_numpy()
+        pairs = [
+            (image, word)
+            for image, words, none in zip(row_images.tolist(), as_words(rows[WORDS]), unnamed, strict=True)
+            if not none
+            for word in words.split(", ")
+            if word
+        ]
+        if pairs:
+            image_V = np.array([image for image, _ in pairs], dtype=np.int64)
+            word_V = np.asarray(pd.factorize(np.array([word for _, word in pairs], dtype=object))[0], dtype=np.int64)
+            self.modal_I, self.name_H_I = name_agreement(image_V, word_V, n_images)
+            self.names_I = np.bincount(image_V, minlength=n_images).astype(float)
+
+    def report(self) -> pd.DataFrame:
+        groups = list(self._groups())
+        member_GI = np.stack([chosen for _, _, chosen in groups])
+        low_G, high_G = self._intervals(member_GI)
+        rows = []
+        for g, (level, concept, chosen_I) in enumerate(groups):
+            interval = {"recognition_low": low_G[g], "recognition_high": high_G[g]}
+            rows.append({"level": level, "concept": concept} | self._group(chosen_I) | interval)
+            self._progress("groups", g + 1, len(groups))
+        frame = pd.DataFrame(rows)
+        return frame.assign(level=frame["level"].astype("Int64"))
+
+    def _groups(self) -> Iterator[tuple[int | None, str, Bools]]:
+        """All images; those of each level, of each concept, of both."""
+        table = self.table
+        levels, concepts = np.unique(table.level_I).tolist(), list(enumerate(table.concepts))
+        yield None, "", np.ones(len(table.images), dtype=bool)
+        yield from ((level, "", table.level_I == level) for level in levels)
+        yield from ((None, name, table.concept_I == c) for c, name in concepts)
+        for level in levels:
+            for c, name in concepts:
+                both_I = (table.level_I == level) & (table.concept_I == c)
+                if both_I.any():
+                    yield level, name, both_I
+
+    def _intervals(self, member_GI: Bools) -> tuple[Floats, Floats]:
+        """Of the mean score of each group, as of H: the crossed bootstrap, with Jeffreys' prior."""
+        table, groups = self.table, member_GI.astype(float)
+        ratings_I = np.bincount(table.image_R, minlength=len(table.images))
+        images_G, ratings_G = (member_GI & (ratings_I > 0)).sum(axis=1), groups @ ratings_I
+        sample = self._design.unit_weights()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            point_G = (groups @ sample.score_IB / (groups @ sample.rating_IB))[:, 0]
+            batches = []
+            for draws in self._design.bootstrap(self.options.resamples, self.options.seed):
+                share_GB = (groups @ draws.score_IB) / (groups @ draws.rating_IB)
+                batches.append(draws.smoothed(share_GB, np.sqrt(images_G * ratings_G)))
+                self._progress("resamples", sum(b.shape[1] for b in batches), self.options.resamples)
+        if not batches:
+            return np.full(len(groups), np.nan), np.full(len(groups), np.nan)
+        low_G, high_G = interval_of_draws(point_G, np.concatenate(batches, axis=1), self.options.confidence)
+        raters_G = [len(np.unique(table.participant_R[chosen[table.image_R]])) for chosen in member_GI]
+        too_few = (images_G < FEWEST) | (np.array(raters_G) < FEWEST)
+        return np.where(too_few, np.nan, low_G), np.where(too_few, np.nan, high_G)
+
+    def _group(self, chosen_I: Bools) -> dict[str, object]:
+        table = self.table
+        rated_R = chosen_I[table.image_R]
+        images = np.flatnonzero(np.bincount(table.image_R[rated_R], minlength=len(table.images)))
+        score_R = table.score_R[rated_R]
+        position_I = np.searchsorted(images, table.image_R[rated_R])
+        counts_IC = values_by_image(position_I, np.unique(score_R, return_inverse=True)[1], len(images))
+        reliability = self._design.split_half_reliability(images, self.options.splits, self.options.seed)
+        attacked = float(self.attacked_I[chosen_I].sum())
+        named_I = chosen_I & (self.names_I > 0)
+        found: dict[str, object] = {
+            "images": len(images),
+            "participants": len(np.unique(table.participant_R[rated_R])),
+            "ratings": int(rated_R.sum()),
+            "recognition": float(score_R.mean()) if score_R.size else np.nan,
+            "agreement": pair_agreement(counts_IC),
+            "alpha": krippendorff_alpha(counts_IC),
+            "reliability": reliability,
+            "ceiling": float(np.sqrt(reliability)) if reliability > 0 else np.nan,
+            "modal_share": float(self.modal_I[named_I].mean()) if named_I.any() else np.nan,
+            "name_H": float(self.name_H_I[named_I].mean()) if named_I.any() else np.nan,
+            "names": int(self.names_I[chosen_I].sum()),
+            "intrusion": float(self.named_target_I[chosen_I].sum() / attacked) if attacked else np.nan,
+            "attacked": int(attacked),
+        }
+        return found | {"Notes": "; ".join(_reasons(found, counts_IC))}
+
+
+def _reasons(found: dict[str, object], counts_IC: Floats) -> Iterator[str]:
+    """Why values of a group are missing."""
+    if not found["ratings"]:
+        yield "no rating"
+        return
+    pairs = (counts_IC.sum(axis=1) >= 2).any()
+    if not pairs:
+        yield "agreement and alpha: no image has two raters"
+    elif np.isnan(float(str(found["alpha"]))):
+        yield "alpha: all scores are the same"
+    if np.isnan(float(str(found["ceiling"]))):
+        few = int(str(found["images"])) < 3
+        why = "fewer than three images" if few else "the halves of the participants do not correlate"
+        yield f"ceiling: {why}"
