@@ -8,9 +8,10 @@ the point estimate is the single draw whose weights are all one. METRICS.md, sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -146,26 +147,40 @@ class RatingDesign:
         if len(images) < 3 or not chosen_R.any():
             return float("nan")
         cells = row_I[self._image_R[chosen_R]], self._participant_R[chosen_R]
+        shape = (len(images), self.n_participants)
+        tables = [csr_array((self._values[name][chosen_R], cells), shape=shape) for name in ("rating", "score")]
         generator = np.random.default_rng(seed)
-        half_PS = np.stack([generator.permutation(self.n_participants) % 2 for _ in range(n_splits)], axis=1)
-        halves_PS = np.concatenate([half_PS == 0, half_PS == 1], axis=1).astype(float)  # both halves of every split
-        count_IS, total_IS = (
-            csr_array((values[chosen_R], cells), shape=(len(images), self.n_participants)) @ halves_PS
-            for values in (self._values["rating"], self._values["score"])
+        r_S = np.concatenate(
+            [_correlations_of_halves(tables, generator, size) for size in _batches(n_splits, 10 * len(images))]
         )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rates = np.split(total_IS / count_IS, 2, axis=1)
-            both_IS = np.isfinite(rates[0]) & np.isfinite(rates[1])
-            n_S = both_IS.sum(axis=0)
-            centred = [np.where(both_IS, rate - np.where(both_IS, rate, 0).sum(axis=0) / n_S, 0) for rate in rates]
-            (xx_S, yy_S), xy_S = ((part**2).sum(axis=0) for part in centred), (centred[0] * centred[1]).sum(axis=0)
-            r_S = np.clip(xy_S / np.sqrt(xx_S * yy_S), -1, 1)
-        vary_S = [
-            np.where(both_IS, rate, -np.inf).max(axis=0) > np.where(both_IS, rate, np.inf).min(axis=0) for rate in rates
-        ]
-        usable_S = (n_S >= 3) & vary_S[0] & vary_S[1]
-        r = float(r_S[usable_S].mean()) if usable_S.any() else float("nan")
+        r = float(np.nanmean(r_S)) if np.isfinite(r_S).any() else float("nan")
         return 2 * r / (1 + r) if r > -1 else float("nan")
+
+
+def _correlations_of_halves(tables: Sequence[Any], generator: np.random.Generator, n_splits: int) -> Floats:
+    """Pearson's r over images between the rates of both halves of the participants, in random splits, `(S,)`.
+
+    Args:
+        tables: number and total score of each participant's ratings of each image, sparse `(I, P)`.
+
+    Returns:
+        NaN where both halves rated fewer than three images, or all images of a half have the same rate.
+    """
+    n_participants = tables[0].shape[1]
+    half_PS = np.stack([generator.permutation(n_participants) % 2 for _ in range(n_splits)], axis=1)
+    halves_PS = np.concatenate([half_PS == 0, half_PS == 1], axis=1).astype(float)  # both halves of every split
+    count_IS, total_IS = (table @ halves_PS for table in tables)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = np.split(total_IS / count_IS, 2, axis=1)
+        both_IS = np.isfinite(rates[0]) & np.isfinite(rates[1])
+        n_S = both_IS.sum(axis=0)
+        centred = [np.where(both_IS, rate - np.where(both_IS, rate, 0).sum(axis=0) / n_S, 0) for rate in rates]
+        (xx_S, yy_S), xy_S = ((part**2).sum(axis=0) for part in centred), (centred[0] * centred[1]).sum(axis=0)
+        r_S = np.clip(xy_S / np.sqrt(xx_S * yy_S), -1, 1)
+    vary_S = [
+        np.where(both_IS, rate, -np.inf).max(axis=0) > np.where(both_IS, rate, np.inf).min(axis=0) for rate in rates
+    ]
+    return np.where((n_S >= 3) & vary_S[0] & vary_S[1], r_S, np.nan)
 
 
 def permuted_within(strata_I: Ints, n_draws: int, seed: int) -> Iterator[Ints]:

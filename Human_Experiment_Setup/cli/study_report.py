@@ -13,7 +13,7 @@ from Activation_Extraction.base.text import say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from Human_Experiment_Setup.scoring.report import Report
+    from Human_Experiment_Setup.scoring.reliability.report import Report
 
 report_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -43,8 +43,9 @@ def report(
     from Activation_Extraction.base.files import check_writable
     from Activation_Extraction.base.progress import stage_progress
     from Human_Experiment_Setup.scoring.answers import read_raw, refuse_same_file
-    from Human_Experiment_Setup.scoring.report import ReportOptions, reliability_report
-    from Human_Experiment_Setup.scoring.report_files import report_paths, save_report
+    from Human_Experiment_Setup.scoring.reliability.groups import ReportOptions
+    from Human_Experiment_Setup.scoring.reliability.report import reliability_report
+    from Human_Experiment_Setup.scoring.reliability.report_files import report_paths, save_report
 
     if output is not None:
         refuse_same_file(report_paths(output), [scored, scored.with_suffix(".json")])
@@ -108,7 +109,7 @@ def _print_concepts(made: Report) -> None:
 
 def _print_exclusions(made: Report) -> None:
     from Human_Experiment_Setup.scoring.printing import grid
-    from Human_Experiment_Setup.scoring.report import ALL, KEPT
+    from Human_Experiment_Setup.scoring.reliability.report import ALL, KEPT
 
     if not made.has_exclusions:
         return

@@ -49,10 +49,10 @@ def score(
     from Human_Experiment_Setup.scoring.adjudication import read_decisions
     from Human_Experiment_Setup.scoring.answers import read_answers, refuse_same_file
     from Human_Experiment_Setup.scoring.comparison import compared
-    from Human_Experiment_Setup.scoring.matching import Matcher
     from Human_Experiment_Setup.scoring.rules import read_rules
     from Human_Experiment_Setup.scoring.scored_table import ScoredTable, score_answers, signature_of, table_paths
     from Human_Experiment_Setup.scoring.synonyms import read_synonyms
+    from Human_Experiment_Setup.scoring.words.matching import Matcher
 
     written = [*table_paths(output), *([differences] if differences else [])]
     refuse_same_file(written, [answers, synonyms, protocol, decisions])
@@ -94,9 +94,9 @@ def score(
 def _print_scores(scored: ScoredTable) -> None:
     from Activation_Extraction.base.errors import listed_up_to
     from Human_Experiment_Setup.scoring.answers import HARD, SOFT
-    from Human_Experiment_Setup.scoring.matching import KINDS, Match
     from Human_Experiment_Setup.scoring.printing import grid
     from Human_Experiment_Setup.scoring.scored_table import most_common_words
+    from Human_Experiment_Setup.scoring.words.kinds import KINDS, Match
     from InterpScore.tables.experiment_rows import CONCEPT_COLUMN
     from InterpScore.tables.identifiers import as_words
 

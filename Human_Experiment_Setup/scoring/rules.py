@@ -28,7 +28,7 @@ class ScoringRules:
 
     Attributes:
         language: of the answers, such as en or de. Only English has rules for articles, plurals, negations and "I can't
-            tell"; see `Human_Experiment_Setup.scoring.vocabulary.Vocabulary.not_available`.
+            tell"; see `Human_Experiment_Setup.scoring.words.vocabulary.Vocabulary.not_available`.
         words: how many words a trial asks for. An answer with more, one of which is accepted, is undecided.
         heads: accept the last word of a label of several words (*model* for *fashion model*).
         spelling: accept misspellings (METRICS.md, section 14).

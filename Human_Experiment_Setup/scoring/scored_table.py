@@ -18,9 +18,10 @@ from Activation_Extraction.base.errors import InputError, OutputError, Problem
 from Activation_Extraction.base.files import as_json, sha256_of, write_together
 from Activation_Extraction.base.text import as_csv
 from Human_Experiment_Setup.scoring.answers import HARD, SCORER, SOFT, Answers
-from Human_Experiment_Setup.scoring.matching import KINDS, UNDECIDED, Answer, Match, Matcher
 from Human_Experiment_Setup.scoring.rules import ScoringRules
 from Human_Experiment_Setup.scoring.synonyms import SynonymTable
+from Human_Experiment_Setup.scoring.words.kinds import KINDS, UNDECIDED, Answer, Match
+from Human_Experiment_Setup.scoring.words.matching import Matcher
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN
 

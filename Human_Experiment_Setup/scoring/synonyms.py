@@ -14,7 +14,8 @@ from pathlib import Path
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
 from Activation_Extraction.base.files import sha256_of
-from Human_Experiment_Setup.scoring.normalization import normalized
+from Human_Experiment_Setup.scoring.words.kinds import AcceptedWords
+from Human_Experiment_Setup.scoring.words.normalization import normalized
 from InterpScore.tables.column_names import ColumnNames
 from InterpScore.tables.files import read_table
 from InterpScore.tables.identifiers import as_words
@@ -24,21 +25,6 @@ CONCEPT, WORD, VERDICT, VERSION = "concept", "word", "verdict", "version"
 ACCEPT, REJECT = ("accept", "yes", "true", "1", ""), ("reject", "no", "false", "0")
 EXPECTED = "accept or reject"
 _MOST_PROBLEMS = 10
-
-
-@dataclass(frozen=True)
-class AcceptedWords:
-    """The words of one concept.
-
-    Attributes:
-        label: the concept, as the table of answers writes it.
-        synonyms: normalized word → as the synonym table writes it.
-        rejected: normalized words that are wrong, however near they are.
-    """
-
-    label: str
-    synonyms: Mapping[str, str] = field(default_factory=dict)
-    rejected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

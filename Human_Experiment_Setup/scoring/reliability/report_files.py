@@ -11,7 +11,8 @@ import pandas as pd
 from Activation_Extraction.base.errors import OutputError
 from Activation_Extraction.base.files import as_json, sha256_of, write_together
 from Activation_Extraction.base.text import as_csv
-from Human_Experiment_Setup.scoring.report import COLUMNS, Report, ReportOptions
+from Human_Experiment_Setup.scoring.reliability.groups import ReportOptions
+from Human_Experiment_Setup.scoring.reliability.report import COLUMNS, Report
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN, PARTICIPANT_COLUMNS
 

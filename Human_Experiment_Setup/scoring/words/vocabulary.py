@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 
 from Activation_Extraction.base.extras import naming_extras
-from Human_Experiment_Setup.scoring.normalization import normalized
 from Human_Experiment_Setup.scoring.rules import ScoringRules
+from Human_Experiment_Setup.scoring.words.normalization import normalized
 
 COMMON = 3.0
 """Zipf frequency (log10 of occurrences in a billion words) from which on a word counts as one of the language."""

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import Human_Experiment_Setup
-from Human_Experiment_Setup.scoring import matching
-from Human_Experiment_Setup.scoring.matching import KINDS, Matcher, edits, edits_allowed
 from Human_Experiment_Setup.scoring.rules import ScoringRules
-from Human_Experiment_Setup.scoring.synonyms import AcceptedWords, read_synonyms
+from Human_Experiment_Setup.scoring.synonyms import read_synonyms
+from Human_Experiment_Setup.scoring.words import matching
+from Human_Experiment_Setup.scoring.words.kinds import KINDS, AcceptedWords
+from Human_Experiment_Setup.scoring.words.matching import Matcher, edits, edits_allowed
 
 PAGE = (Path(Human_Experiment_Setup.__file__).parents[1] / "docs" / "word-scoring.md").read_text(encoding="utf-8")
 STUDY = ["dog", "cat", "elephant", "fashion model", "fire", "mushrooms", "puppies", "raised hand", "sailboat"]

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from Human_Experiment_Setup.scoring.agreement import (
+from Human_Experiment_Setup.scoring.reliability.agreement import (
     krippendorff_alpha,
     name_agreement,
     pair_agreement,

@@ -1,6 +1,6 @@
-"""How reliable the answers of a study are, per level and concept: recognition, agreement, noise ceiling, names, intrusion.
+"""Groups of a study's images (a level, a concept, both, all): what people recognized in them and how far they agree.
 
-METRICS.md, sections 6 and 14. Shapes: I images, R ratings, G groups of images (a level, a concept, both, or all), B draws.
+METRICS.md, sections 6 and 14. Shapes: I images, R ratings, G groups, B draws.
 """
 
 from __future__ import annotations
@@ -11,49 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
 from Activation_Extraction.base.progress import StageProgress
-from Human_Experiment_Setup.scoring.agreement import (
+from Human_Experiment_Setup.scoring.answers import SOFT
+from Human_Experiment_Setup.scoring.reliability.agreement import (
     krippendorff_alpha,
     name_agreement,
     pair_agreement,
     values_by_image,
 )
-from Human_Experiment_Setup.scoring.answers import EXCLUDED_COLUMN, SOFT
 from Human_Experiment_Setup.scoring.scored_table import MATCH, NAMES_TARGET, WORDS
-from InterpScore.helpers import FEWEST, Bools, Floats
+from InterpScore.helpers import FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import interval_of_draws
 from InterpScore.tables.dialects.number_words import FALSE, TRUE
 from InterpScore.tables.effects import IMAGE_COLUMNS
-from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS, scored_trials
+from InterpScore.tables.experiment_rows import scored_trials
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table
 from InterpScore.tables.identifiers import as_words, repaired
 
-ALL, KEPT = "all", "kept"
-"""All answers, and those that no exclusion rule leaves out."""
-_YES, _NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
-COLUMNS = {
-    "answers": "all, or kept: without rows that the column excluded marks",
-    "level": "of the images; empty over all",
-    "concept": "that they show; empty over all",
-    "images": "with a rating",
-    "participants": "who rated one of them",
-    "ratings": "answers with a score",
-    "recognition": "mean score of the ratings",
-    "recognition_low": "its interval, lower end (crossed bootstrap of images and participants, METRICS 6)",
-    "recognition_high": "upper end",
-    "agreement": "share of pairs of raters of an image with the same score",
-    "alpha": "Krippendorff's alpha of the scores, nominal; 0 is what chance gives",
-    "reliability": "of the images' recognition rates: split-half over participants, Spearman-Brown, mean over splits",
-    "ceiling": "noise ceiling: √reliability, the highest correlation with the images' recognition rates that can be expected",
-    "modal_share": "share of the most frequent name of an image, mean over images",
-    "name_H": "H statistic of an image's names, in bits, mean over images; 0 where all names are the same",
-    "names": "names typed",
-    "intrusion": "share of answers that name what the attack aimed at",
-    "attacked": "answers to images with such a target",
-    "Notes": "why a value is missing",
-}
-"""Column of the report → its meaning."""
+YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
+"""Cells of columns that say whether something is so."""
 
 
 @dataclass(frozen=True)
@@ -67,72 +43,7 @@ class ReportOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Report:
-    """Reliability of a study: a row a group of images, with the columns of `COLUMNS`; remarks on the table."""
-
-    frame: pd.DataFrame
-    remarks: tuple[str, ...]
-    has_exclusions: bool
-
-    def rows(self, answers: str, by_level: bool, by_concept: bool) -> pd.DataFrame:
-        """The rows of one kind of group."""
-        frame = self.frame[self.frame["answers"] == answers]
-        return frame[(frame["level"].notna() == by_level) & ((frame["concept"] != "") == by_concept)]
-
-    @property
-    def main(self) -> str:
-        """The answers that count: those kept, where there are exclusions."""
-        return KEPT if self.has_exclusions else ALL
-
-
-def reliability_report(
-    scored: pd.DataFrame, source: str, options: ReportOptions, progress: StageProgress | None = None
-) -> Report:
-    """The report of a scored table.
-
-    Args:
-        scored: with the columns of an experiment table (Data/README.md); `words` and `match` for names, `names_target` for
-            intrusion, `excluded` for exclusions.
-        source: its name in messages.
-
-    Raises:
-        InputError: an experiment table that cannot be read, no image or participant, unknown cells in `excluded`.
-    """
-    problems = [
-        Problem(source, f"no column {' or '.join(names)}", f"the {what} of each answer")
-        for names, what in ((IMAGE_COLUMNS, "image"), (PARTICIPANT_COLUMNS, "participant"))
-        if not set(names) & set(scored)
-    ]
-    if problems:
-        raise InputError(problems)
-    progress = progress or (lambda *_: None)
-    excluded = _yes_or_no(scored, EXCLUDED_COLUMN, source)
-    has_exclusions = EXCLUDED_COLUMN in scored
-    chosen = {ALL: scored, KEPT: scored[~excluded]} if has_exclusions else {ALL: scored}
-    if has_exclusions and excluded.all():
-        raise InputError([Problem(source, "all rows are excluded", "answers that count", EXCLUDED_COLUMN)])
-    parts, remarks = [], dict[str, None]()
-    for answers, frame in chosen.items():
-        study = _Study(frame.reset_index(drop=True), source, options, progress)
-        parts.append(study.report().assign(answers=answers))
-        remarks |= dict.fromkeys(study.remarks)
-    report = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
-    return Report(report, tuple(remarks), has_exclusions)
-
-
-def _yes_or_no(frame: pd.DataFrame, column: str, source: str) -> Bools:
-    if column not in frame:
-        return np.zeros(len(frame), dtype=bool)
-    cells = as_words(frame[column]).str.casefold()
-    unknown = ~cells.isin((*_YES, *_NO))
-    if unknown.any():
-        at = int(unknown.to_numpy().argmax())
-        raise InputError([Problem(source, f"found {shown(cells.iloc[at])}", "true or false", column, at + 2, int(unknown.sum()) - 1)])  # fmt: skip
-    return np.asarray(cells.isin(_YES), dtype=bool)
-
-
-class _Study:
+class RatedImages:
     """Some answers of a study, by image and by rating."""
 
     def __init__(self, frame: pd.DataFrame, source: str, options: ReportOptions, progress: StageProgress) -> None:
@@ -152,11 +63,11 @@ class _Study:
         if NAMES_TARGET in rows:
             said = as_words(rows[NAMES_TARGET]).str.casefold()
             asked = (said != "").to_numpy()
-            hits = said.isin(_YES).to_numpy()
+            hits = said.isin(YES).to_numpy()
             self.attacked_I = np.bincount(row_images[asked], minlength=n_images).astype(float)
             self.named_target_I = np.bincount(row_images[hits], minlength=n_images).astype(float)
 
-    def _names(self, rows: pd.DataFrame, row_images: np.ndarray, n_images: int) -> None:
+    def _names(self, rows: pd.DataFrame, row_images: Ints, n_images: int) -> None:
         """Names of each image; answers that name nothing do not count."""
         self.modal_I, self.name_H_I = np.full((2, n_images), np.nan)
         self.names_I = np.zeros(n_images)

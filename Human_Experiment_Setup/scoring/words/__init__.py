@@ -1,0 +1,1 @@
+"""Typed words compared with the words of a concept."""
