@@ -372,14 +372,14 @@ THE_SAME = {
 
 WRITTEN = {
     "causality output", "dream output", "extract export", "models download to", "sanity output", "score results",
-    "stimuli build output", "study adjudicate output", "study report output", "study score differences", "study score output",
+    "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
     "csv", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
-    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "models layers name",
+    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
     "models download name",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""

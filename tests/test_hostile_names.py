@@ -255,6 +255,7 @@ CASES = {
     "study score": words_of_concepts,
     "study adjudicate": "in the case of study score",
     "study report": "in the case of study score",
+    "study power": NOTHING_FROM_OUTSIDE,
     "sanity": NOTHING_FROM_OUTSIDE,
     "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone
 }
