@@ -21,6 +21,7 @@ class StudyCommands(TyperGroup):
         return sorted(path.stem.removeprefix(_PREFIX) for path in Path(__file__).parent.glob(f"{_PREFIX}*.py"))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a file; its Python is read only now."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"{__package__}.{_PREFIX}{cmd_name}")

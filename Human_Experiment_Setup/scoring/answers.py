@@ -13,6 +13,7 @@ import pandas as pd
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
 from InterpScore.tables.column_names import ColumnNames
+from InterpScore.tables.dialects.number_words import FALSE, TRUE
 from InterpScore.tables.dialects.options import csv_options
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import (
@@ -27,14 +28,16 @@ from InterpScore.tables.files import read_table
 from InterpScore.tables.identifiers import as_words
 from InterpScore.tables.neuron_map import normalised
 
-TARGET_COLUMN, EXCLUDED_COLUMN = "attack_target", "excluded"
+TARGET_COLUMN, EXCLUDED_COLUMN, CANNOT_TELL_COLUMN = "attack_target", "excluded", "cannot_tell"
+YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
+"""Cells of columns that say whether something is so."""
 HARD, SOFT, SCORER = "hard_correct", "soft_correct", "scorer"
 JOINED_COLUMNS = ("annotation_string", "response")
 """Columns that hold all words of an answer, separated by commas; the first that is there counts."""
 _WORD_COLUMN = re.compile(r"word_([1-9][0-9]?)")
 _EXPECTED_WORDS = "word_1, word_2 …, annotation_string or response"
 _NAMES = (
-    TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, TARGET_COLUMN, EXCLUDED_COLUMN, HARD, SOFT, *IMAGE_COLUMNS,
+    TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, TARGET_COLUMN, EXCLUDED_COLUMN, CANNOT_TELL_COLUMN, HARD, SOFT, *IMAGE_COLUMNS,
     *PARTICIPANT_COLUMNS, *JOINED_COLUMNS, *(f"word_{i}" for i in range(1, 21)),
 )  # fmt: skip
 
@@ -65,6 +68,15 @@ class Answers:
     def targets(self) -> list[str] | None:
         """What the attack on each row's image aimed at, if the table says so."""
         return [str(word) for word in as_words(self.frame[TARGET_COLUMN])] if TARGET_COLUMN in self.frame else None
+
+    @property
+    def cannot_tell(self) -> list[bool]:
+        """Who said so in place of words, if the table tells.
+
+        Raises:
+            InputError: cells that are neither true nor false.
+        """
+        return yes_or_no(self.frame, CANNOT_TELL_COLUMN, self.source, self.rows)
 
     @property
     def fields(self) -> list[tuple[str, ...]]:
@@ -130,6 +142,22 @@ def read_answers(
     if others and not words:
         remarks.append(f"{source}: words are read from {', '.join(chosen)}, not from {', '.join(others)}")
     return Answers(frame, source, raw.rows, chosen, tuple(remarks))
+
+
+def yes_or_no(frame: pd.DataFrame, column: str, source: str, rows: Sequence[int]) -> list[bool]:
+    """A column that says whether something is so; blank cells, and a column that is not there, say no.
+
+    Raises:
+        InputError: cells that are neither.
+    """
+    if column not in frame:
+        return [False] * len(frame)
+    cells = [str(cell).casefold() for cell in as_words(frame[column])]
+    unknown = [at for at, cell in enumerate(cells) if cell not in YES and cell not in NO]
+    if unknown:
+        found = f"found {shown(cells[unknown[0]])}"
+        raise InputError([Problem(source, found, "true or false", column, int(rows[unknown[0]]), len(unknown) - 1)])
+    return [cell in YES for cell in cells]
 
 
 def _word_columns(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from Human_Experiment_Setup.scoring.answers import SOFT
+from Human_Experiment_Setup.scoring.answers import NO, SOFT, YES
 from Human_Experiment_Setup.scoring.scored_table import GIVEN, MATCH, MATCHED, TYPED, WORDS
-from InterpScore.tables.dialects.number_words import FALSE, TRUE
 from InterpScore.tables.experiment_rows import CONCEPT_COLUMN
 from InterpScore.tables.identifiers import as_words
 
@@ -31,12 +30,9 @@ class Comparison:
     by_concept: pd.DataFrame
 
 
-_RIGHT, _WRONG = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0")
-
-
 def _as_number(word: str) -> float:
     """1 right, 0 wrong, NaN missing or neither."""
-    return 1.0 if word.casefold() in _RIGHT else 0.0 if word.casefold() in _WRONG else np.nan
+    return 1.0 if word.casefold() in YES else 0.0 if word.casefold() in filter(None, NO) else np.nan
 
 
 def compared(frame: pd.DataFrame) -> Comparison | None:

@@ -51,7 +51,10 @@ class ScoringRules:
 
 
 def read_rules(path: str | os.PathLike[str] | None) -> ScoringRules:
-    """The rules in a protocol, whose other keys are not read; the defaults without a file or without the key.
+    """The rules in a protocol, or the defaults without a file.
+
+    Where the key `scoring` does not say it, the language is the study's, and the number of words that of its trials. Other
+    keys are not read.
 
     Raises:
         InputError: no YAML with keys and values; all unknown keys and wrong values of the rules.
@@ -61,4 +64,17 @@ def read_rules(path: str | os.PathLike[str] | None) -> ScoringRules:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}; expected keys and values, such as {KEY}: {{language: en}}")  # fmt: skip
-    return validated(ScoringRules, content.get(KEY, {}), f"{path}, {KEY}")
+    given = content.get(KEY, {})
+    if isinstance(given, dict):
+        given = _of_study(content) | given
+    return validated(ScoringRules, given, f"{path}, {KEY}")
+
+
+def _of_study(content: dict[str, Any]) -> dict[str, Any]:
+    """The rules that follow from the rest of a study's protocol: `language: pt-BR`, `trial: {words: 2}`."""
+    found: dict[str, Any] = {}
+    if isinstance(language := content.get("language"), str):
+        found["language"] = language.partition("-")[0]
+    if isinstance(trial := content.get("trial"), dict) and "words" in trial:
+        found["words"] = trial["words"]
+    return found

@@ -112,8 +112,8 @@ def score_answers(answers: Answers, matcher: Matcher, table: SynonymTable) -> pd
     Source: METRICS.md, section 14.
     """
     scored = [
-        matcher.answer(concept, fields) if concept else _NOT_SCORED
-        for concept, fields in zip(answers.concepts, answers.fields, strict=True)
+        _NOT_SCORED if not concept else _CANNOT_TELL if gave_up and not any(fields) else matcher.answer(concept, fields)
+        for concept, fields, gave_up in zip(answers.concepts, answers.fields, answers.cannot_tell, strict=True)
     ]
     columns: dict[str, list[Any]] = {
         HARD: [_is_hard(answer) for answer in scored],
@@ -125,8 +125,12 @@ def score_answers(answers: Answers, matcher: Matcher, table: SynonymTable) -> pd
     }
     if answers.targets is not None:
         columns[NAMES_TARGET] = [
-            _is_soft(matcher.answer(target, fields).match, matcher.rules) if target else None
-            for target, fields in zip(answers.targets, answers.fields, strict=True)
+            None
+            if not target
+            else False
+            if answer is _CANNOT_TELL
+            else _is_soft(matcher.answer(target, fields).match, matcher.rules)
+            for target, fields, answer in zip(answers.targets, answers.fields, scored, strict=True)
         ]
     columns |= {SCORER: [VERSION] * len(scored), SYNONYMS: [table.sha256[:12]] * len(scored)}
     frame = answers.frame
@@ -141,7 +145,7 @@ def score_answers(answers: Answers, matcher: Matcher, table: SynonymTable) -> pd
     return pd.concat([frame, new], axis=1)
 
 
-_NOT_SCORED = Answer((), Match(""), False)
+_NOT_SCORED, _CANNOT_TELL = Answer((), Match(""), False), Answer((), Match("no answer"), False)
 
 
 def _is_hard(answer: Answer) -> bool | None:

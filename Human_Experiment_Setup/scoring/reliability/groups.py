@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import StageProgress
-from Human_Experiment_Setup.scoring.answers import SOFT
+from Human_Experiment_Setup.scoring.answers import SOFT, YES
 from Human_Experiment_Setup.scoring.reliability.agreement import (
     krippendorff_alpha,
     name_agreement,
@@ -22,14 +23,10 @@ from Human_Experiment_Setup.scoring.reliability.agreement import (
 from Human_Experiment_Setup.scoring.scored_table import MATCH, NAMES_TARGET, WORDS
 from InterpScore.helpers import FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import interval_of_draws
-from InterpScore.tables.dialects.number_words import FALSE, TRUE
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import scored_trials
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table
 from InterpScore.tables.identifiers import as_words, repaired
-
-YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
-"""Cells of columns that say whether something is so."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +40,29 @@ class ReportOptions:
     seed: int = 0
 
 
+def _read(frame: pd.DataFrame, source: str, score: str) -> ExperimentTable:
+    try:
+        return load_experiment_table(frame, [], score)
+    except InputError as error:
+        raise InputError(problem.replace("the table", source, 1) for problem in error.problems) from None
+
+
 class RatedImages:
     """Some answers of a study, by image and by rating."""
 
     def __init__(self, frame: pd.DataFrame, source: str, options: ReportOptions, progress: StageProgress) -> None:
         self.options, self._progress = options, progress
-        self.table: ExperimentTable = load_experiment_table(frame, [], options.human_score_col)
+        self.table = _read(frame, source, options.human_score_col)
         self._design = self.table.rating_design(0.5)
         rows, _, _ = scored_trials(frame, np.arange(len(frame)))
         self.remarks = [remark.replace("the table:", f"{source}:", 1) for remark in self.table.remarks]
         if unscored := len(rows) - len(self.table.score_R):
             self.remarks.append(f"{source}: {unscored:,} answers without {options.human_score_col} are left out")
+        pairs = np.unique(np.stack([self.table.image_R, self.table.participant_R]), axis=1).shape[1]
+        if repeated := len(self.table.score_R) - pairs:
+            self.remarks.append(
+                f"{source}: {repeated:,} answers are by someone who rated the same image before; all count"
+            )
         n_images = len(self.table.images)
         column = next(name for name in IMAGE_COLUMNS if name in rows)
         place = {name: i for i, name in enumerate(self.table.images)}

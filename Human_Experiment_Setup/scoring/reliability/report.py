@@ -10,14 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.errors import InputError, Problem, shown
+from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.progress import StageProgress
-from Human_Experiment_Setup.scoring.answers import EXCLUDED_COLUMN
-from Human_Experiment_Setup.scoring.reliability.groups import NO, YES, RatedImages, ReportOptions
-from InterpScore.helpers import Bools
+from Human_Experiment_Setup.scoring.answers import EXCLUDED_COLUMN, yes_or_no
+from Human_Experiment_Setup.scoring.reliability.groups import RatedImages, ReportOptions
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS
-from InterpScore.tables.identifiers import as_words
 
 ALL, KEPT = "all", "kept"
 """All answers, and those that no exclusion rule leaves out."""
@@ -85,7 +83,7 @@ def reliability_report(
     if problems:
         raise InputError(problems)
     progress = progress or (lambda *_: None)
-    excluded = _yes_or_no(scored, EXCLUDED_COLUMN, source)
+    excluded = np.array(yes_or_no(scored, EXCLUDED_COLUMN, source, range(2, len(scored) + 2)), dtype=bool)
     has_exclusions = EXCLUDED_COLUMN in scored
     chosen = {ALL: scored, KEPT: scored[~excluded]} if has_exclusions else {ALL: scored}
     if has_exclusions and excluded.all():
@@ -97,14 +95,3 @@ def reliability_report(
         remarks |= dict.fromkeys(study.remarks)
     report = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     return Report(report, tuple(remarks), has_exclusions)
-
-
-def _yes_or_no(frame: pd.DataFrame, column: str, source: str) -> Bools:
-    if column not in frame:
-        return np.zeros(len(frame), dtype=bool)
-    cells = as_words(frame[column]).str.casefold()
-    unknown = ~cells.isin((*YES, *NO))
-    if unknown.any():
-        at = int(unknown.to_numpy().argmax())
-        raise InputError([Problem(source, f"found {shown(cells.iloc[at])}", "true or false", column, at + 2, int(unknown.sum()) - 1)])  # fmt: skip
-    return np.asarray(cells.isin(YES), dtype=bool)

@@ -28,8 +28,8 @@ UNDECIDED = {
 }
 WRONG = {
     "rejected": "rejected by the synonym table or by the raters",
-    "negation": "a negation (*not a dog*)",
-    "no answer": "no word for what is seen (*I can't tell*, *???*)",
+    "negation": "a negation: “not a dog”",
+    "no answer": "no word for what is seen: “I can't tell”, “???”",
     "too long": f"more than {LONGEST} characters in one field",
     "unlisted": "any other word",
 }

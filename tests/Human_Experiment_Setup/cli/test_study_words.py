@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Activation_Extraction.base.commands import app, run
+from Activation_Extraction.base.commands import run
+from Human_Experiment_Setup.cli.study import study_app
 
 STUDY = Path(os.environ.get("INTERPSCORE_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -32,7 +33,7 @@ def called(capsys, tmp_path, monkeypatch):
 
     def call(*arguments):
         with pytest.raises(SystemExit) as stopped:
-            run(app, ["study", *map(str, arguments)])
+            run(study_app, list(map(str, arguments)))
         out, err = capsys.readouterr()
         return stopped.value.code, out, err
 
@@ -93,13 +94,34 @@ def test_words_in_one_column_are_separated_by_commas(called, answers, column):
 
 
 def test_rules_of_a_protocol_hold(called, answers):
-    Path("p.yaml").write_text("pages: 3\nscoring: {language: de, empty: wrong}\n")
+    Path("p.yaml").write_text("pages: 3\nscoring: {language: tlh, empty: wrong}\n")
     _, out, _ = called("score", "answers.csv", "--protocol", "p.yaml", "-o", "scored.csv")
-    assert "note: not available for the language de: articles, plurals" in out
+    assert "note: not available for the language tlh: articles, plurals" in out
+    assert "note: not available for the language tlh: spelling" in out
     scored = read("scored.csv")
     assert scored["soft_correct"].tolist()[4:] == ["False"] * 3
-    assert scored["match"].tolist()[3] == "phrase"  # no choices in German
-    assert json.loads(Path("scored.json").read_text())["rules"]["language"] == "de"
+    assert scored["typed_word"].tolist()[3] == "kat, cat or dog"  # neither is decided in Klingon
+    assert json.loads(Path("scored.json").read_text())["rules"]["language"] == "tlh"
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_a_table_is_read_as_told(called, answers, command):
+    code, _, err = called(command, "answers.csv", "-o", "s.csv", "--csv", "sep=;")
+    assert code == 2
+    assert "answers.csv" in err
+
+
+def test_who_cannot_tell_has_not_recognized_it(called, answers):
+    read(answers).assign(cannot_tell=["", "false", "", "", "", "true", "TRUE"]).to_csv(answers, index=False)
+    called("score", "answers.csv", "--synonyms", "synonyms.csv", "-o", "s.csv", "--quiet")
+    last = read("s.csv").iloc[5:]
+    assert last["match"].tolist() == ["no answer", "unlisted"]  # words count, where there are some
+    assert last["soft_correct"].tolist() == last["names_target"].tolist() == ["False", "False"]
+    read(answers).assign(cannot_tell="perhaps").to_csv(answers, index=False)
+    assert (
+        "column 'cannot_tell', row 2: found 'perhaps'; expected true or false (and 6 more"
+        in called("score", "answers.csv", "-o", "s.csv")[2]
+    )
 
 
 def test_earlier_scores_are_kept_and_compared(called, answers):
@@ -127,7 +149,7 @@ def test_earlier_scores_are_kept_and_compared(called, answers):
         (["adjudicate", "answers.csv", "-o", "s.csv"], "answers.csv: no column match, typed_word, words, scorer"),
         (["adjudicate", "-o", "s.csv"], "expected a scored table, to write a sheet; or --filled"),
         (["adjudicate", "--filled", "a.csv", "-o", "s.csv"], "--filled: found 1 sheet; expected those of at least two raters"),
-        (["report", "answers.csv"], "column 'soft_correct': the column is missing"),
+        (["report", "answers.csv"], "answers.csv, column 'soft_correct': the column is missing"),
         (["report", "answers.csv", "-o", "r.txt"], "r.txt: expected a name that ends in .json or .csv"),
     ],
 )  # fmt: skip
@@ -283,31 +305,37 @@ def test_report_is_written_and_fits_eighty_columns(called, ratings):
     assert '"scored.csv"' in Path("report.R").read_text()
 
 
+@pytest.fixture(scope="module")
+def small(ratings, tmp_path_factory):
+    """A table of one level and another score, and its report with the options of `SMALL`."""
+    path = tmp_path_factory.mktemp("report") / "scored.csv"
+    one_level = ratings[ratings["level"] == 3].drop(columns="excluded")
+    one_level.assign(hard=one_level["soft_correct"] & (one_level["ground_truth"] == "dog")).to_csv(path, index=False)
+    with pytest.raises(SystemExit):
+        run(study_app, ["report", str(path), "-o", str(path.with_name("r.csv")), *SMALL])
+    return path, pd.read_csv(path.with_name("r.csv"))
+
+
+SMALL = ("--quiet", "--resamples=30", "--splits=5")
+
+
 @pytest.mark.parametrize(
-    ("options", "changes"),
+    ("option", "changes"),
     [
-        (["--resamples", 0], "recognition_low"),
-        (["--splits", 3], "reliability"),
-        (["--confidence", 0.8], "recognition_low"),
-        (["--seed", 1], "recognition_low"),
-        (["--human-score-col", "hard"], "recognition"),
+        ("--resamples=0", "recognition_low"), ("--splits=3", "reliability"), ("--confidence=0.8", "recognition_low"),
+        ("--seed=1", "recognition_low"), ("--human-score-col=hard", "recognition"),
     ],
-)
-def test_every_option_of_the_report_has_an_effect(called, ratings, options, changes):
-    ratings.assign(hard=ratings["soft_correct"] & (ratings["level"] == 5)).to_csv("scored.csv", index=False)
-    base = {"--resamples": 30, "--splits": 5}
-    found = []
-    for given in ({}, dict([options])):
-        called(
-            "report",
-            "scored.csv",
-            "-o",
-            "r.csv",
-            "--quiet",
-            *(word for pair in (base | given).items() for word in pair),
-        )
-        found.append(pd.read_csv("r.csv")[changes])
-    assert not found[0].equals(found[1])
+)  # fmt: skip
+def test_every_option_of_the_report_has_an_effect(called, small, option, changes):
+    path, base = small
+    assert called("report", path, "-o", "r.csv", *SMALL, option)[0] == 0
+    assert not base[changes].equals(pd.read_csv("r.csv")[changes])
+
+
+def test_repeated_answers_are_said(called, ratings):
+    pd.concat([ratings, ratings.iloc[:2]]).to_csv("scored.csv", index=False)
+    _, out, _ = called("report", "scored.csv", "--resamples", 0, "--splits", 1)
+    assert "note: scored.csv: 2 answers are by someone who rated the same image before; all count" in out
 
 
 def test_what_is_missing_has_a_reason(called, ratings):

@@ -55,6 +55,10 @@ def test_rules_are_the_key_scoring_of_a_protocol(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("title: of the study\nscoring: {language: de, words: 1, empty: wrong}\n")
     assert read_rules(path) == ScoringRules(language="de", words=1, empty="wrong")
+    path.write_text("language: pt-BR\ntrial: {kind: naming, words: 1}\n")  # as the study asks for
+    assert read_rules(path) == ScoringRules(language="pt", words=1)
+    path.write_text("language: pt-BR\ntrial: {kind: naming, words: 1}\nscoring: {language: en, words: 3}\n")
+    assert read_rules(path) == ScoringRules(language="en", words=3)
     path.write_text("title: of the study\n")
     assert read_rules(path) == read_rules(None) == ScoringRules()
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Activation_Extraction.base.commands import app, run
+from Activation_Extraction.base.commands import run
+from Human_Experiment_Setup.cli.study import study_app
 from Human_Experiment_Setup.scoring.reliability import power
 from Human_Experiment_Setup.scoring.reliability.power import Design, Expectation, Power, advice, designs, power_of
 
@@ -66,13 +67,22 @@ def called(capsys, tmp_path, monkeypatch):
     def call(**options):
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         with pytest.raises(SystemExit) as stopped:
-            run(app, ["study", "power", *words])
+            run(study_app, ["power", *words])
         return stopped.value.code, *capsys.readouterr()
 
     return call
 
 
 BASE = {"pictures": "4", "raters": "3", "studies": 12, "resamples": 20, "all_pictures": 60, "output": "t.csv"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    path = tmp_path_factory.mktemp("power") / "t.csv"
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in (BASE | {"output": path}).items()]
+    with pytest.raises(SystemExit):
+        run(study_app, ["power", *words])
+    return pd.read_csv(path)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +92,8 @@ BASE = {"pictures": "4", "raters": "3", "studies": 12, "resamples": 20, "all_pic
         {"picture_sd": 0.1}, {"participant_sd": 4}, {"studies": 13}, {"resamples": 25}, {"confidence": 0.6}, {"seed": 1},
     ],
 )  # fmt: skip
-def test_every_option_has_an_effect(called, option):
-    assert called(**BASE)[0] == 0
-    base = pd.read_csv("t.csv")
-    called(**BASE | option)
+def test_every_option_has_an_effect(called, base, option):
+    assert called(**BASE | option)[0] == 0
     assert not base.equals(pd.read_csv("t.csv"))
 
 
