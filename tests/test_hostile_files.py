@@ -310,7 +310,7 @@ CASES = {
         lambda f, g, out: ["stimuli", "check", f],
     ),
     "study score answers": (
-        file_of(TABLES, "answers.parquet"), lambda f, g, out: ["study", "score", f, "-o", out / "s.csv"],
+        every(2, file_of(TABLES, "answers.parquet")), lambda f, g, out: ["study", "score", f, "-o", out / "s.csv"],
     ),
     "study score synonyms": (
         every(2, file_of(TABLES, "synonyms.parquet")),
@@ -332,7 +332,7 @@ CASES = {
         lambda f, g, out: ["study", "adjudicate", "--filled", f, "--filled", g / "answers.csv", "-o", out / "s.csv"],
     ),
     "study report scored": (
-        every(2, file_of(TABLES, "scored.parquet")), lambda f, g, out: ["study", "report", f, "-o", out / "r.json"],
+        every(4, file_of(TABLES, "scored.parquet")), lambda f, g, out: ["study", "report", f, "-o", out / "r.json"],
     ),
     "table images": (
         every(4, IMAGES, 1), lambda f, g, out: ["table", "--images", f, "--store", g / "acts.zarr", "-o", out / "t.csv"],

@@ -19,8 +19,8 @@ _SHOWN = 20
 
 @adjudicate_app.command(no_args_is_help=True)
 def adjudicate(
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="The sheet to write, or with --filled the decisions; CSV.")],
     scored: Annotated[Path | None, typer.Argument(help="A table of `interpscore study score`; without --filled.", show_default=False)] = None,
-    output: Annotated[Path, typer.Option("--output", "--out", "-o", help="The sheet to write, or with --filled the decisions; CSV.")] = Path("sheet.csv"),
     filled: Annotated[list[Path] | None, typer.Option(help="A sheet that a rater filled in; once for each rater.")] = None,
     unlisted: Annotated[bool, typer.Option("--unlisted", help="Also put words on the sheet that count as wrong because no list has them.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -40,7 +40,7 @@ def adjudicate(
     from Activation_Extraction.base.errors import InputError, OutputError, listed_up_to
     from Activation_Extraction.base.files import check_writable, write_together
     from Activation_Extraction.base.text import as_csv
-    from Human_Experiment_Setup.scoring.adjudication import read_scored, read_sheets, sheet
+    from Human_Experiment_Setup.scoring.adjudication import read_scored, read_sheets, refuse_to_lose, sheet
     from Human_Experiment_Setup.scoring.answers import refuse_same_file
 
     if (scored is None) == (not filled):
@@ -53,6 +53,7 @@ def adjudicate(
     check_writable(output)
     if scored is not None:
         made = sheet(read_scored(scored), unlisted)
+        refuse_to_lose(output, made)
         write_together({output: as_csv(made, index=False)})
         if not quiet:
             say(f"{output}: {len(made):,} words of {made['concept'].nunique():,} concepts; give a copy to each rater")
@@ -60,6 +61,7 @@ def adjudicate(
     if unlisted:
         raise InputError("--unlisted: found with --filled; expected a scored table, to write a sheet")
     found = read_sheets(filled or [])
+    refuse_to_lose(output, found.frame)
     write_together({output: as_csv(found.frame, index=False)})
     if not quiet:
         decided = len(found.frame) - len(found.conflicts) - len(found.open)

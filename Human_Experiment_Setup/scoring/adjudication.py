@@ -144,6 +144,27 @@ def read_decisions(
     return found
 
 
+def refuse_to_lose(path: Path, frame: pd.DataFrame) -> None:
+    """Refuse to write a sheet over one with decisions that the new one does not have.
+
+    Raises:
+        InputError: somebody's decisions would be lost.
+    """
+    if not path.is_file():
+        return
+    new = {(concept_key(concept), word) for concept, word in zip(frame["concept"][frame[DECISION] != ""], frame[WORD][frame[DECISION] != ""], strict=True)}  # fmt: skip
+    try:
+        there = _decisions(path)
+    except InputError:  # no sheet
+        return
+    if lost := [
+        word for (concept, word), one in there.items() if one.verdict is not None and (concept, word) not in new
+    ]:
+        raise InputError(
+            f"{path}: has decisions that would be lost, such as that on {shown(lost[0])}; expected another name"
+        )
+
+
 @dataclass(frozen=True)
 class _Decision:
     concept: str
