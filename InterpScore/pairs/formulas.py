@@ -95,7 +95,7 @@ def tail_probabilities(n: int, positives: int, top: int) -> Floats:
     hits = np.arange(min(positives, top) + 1)
     least = max(0, positives + top - n)
     probability = np.where(hits >= least, np.exp(log_hypergeometric(np.maximum(hits, least), n, positives, top)), 0.0)
-    return np.minimum(np.cumsum(probability[::-1])[::-1], 1.0)
+    return np.asarray(np.minimum(np.cumsum(probability[::-1])[::-1], 1.0))
 
 
 def _tie_groups(presence_N: Floats) -> tuple[Any, Any, Any]:
