@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.downloads.fetching import WAITS
+from Activation_Extraction.base.downloads.part import only_one
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
 from Activation_Extraction.base.files import open_file, sha256_of, write_together
 from Activation_Extraction.models.weights.known import SHA256_PATTERN, WEIGHTS, WeightsFile
-from Activation_Extraction.models.weights.transfer import WAITS, fetch, only_one
+from Activation_Extraction.models.weights.transfer import fetch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,15 +12,8 @@ from typing import IO
 from urllib import request as web
 from urllib.parse import urlsplit
 
+from Activation_Extraction.base.downloads.sources import TransferError
 from Activation_Extraction.base.errors import shown
-
-
-class TransferError(Exception):
-    """A failed try. `again`: another may succeed; `after`: seconds to wait, as the server asks; `slow`: it gave too little."""
-
-    def __init__(self, reason: str, *, again: bool = True, after: float = 0.0, slow: bool = False) -> None:
-        super().__init__(reason)
-        self.again, self.after, self.slow = again, after, slow
 
 
 def opener() -> web.OpenerDirector:
