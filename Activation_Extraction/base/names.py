@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from Activation_Extraction.base.errors import InputError, shown
@@ -17,7 +17,13 @@ K = TypeVar("K", bound=Hashable)
 LONGEST = 120
 """Bytes; disks allow from 143, and suffixes follow."""
 
+LONGEST_PART = 130
+"""Bytes of a part of a path with its suffix; what a download adds until it is complete follows."""
+
 _DIGITS = 12
+_NOT_IN_NAMES = frozenset('/\\:*?"<>|')
+"""On one disk or another."""
+_SUFFIX = re.compile(r"[A-Za-z0-9]{1,8}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)\d?)(\.|$)", re.IGNORECASE)
 """Devices on Windows, whatever the suffix."""
 
@@ -57,6 +63,66 @@ def file_names(wanted: Mapping[K, str]) -> dict[K, str]:
     if twins := [name for key, name in wanted.items() if taken[folded(chosen[key])] > 1]:
         raise InputError(f"names {' and '.join(map(shown, twins[:2]))}: cannot be told apart as files; expected others")
     return chosen
+
+
+def paths_below(names: Iterable[str], beside: Iterable[str] = ()) -> dict[str, str]:
+    """Names of several parts, such as keys of a bucket, as paths below a folder, different on every disk.
+
+    Parts that every disk can hold stay as they are; others become what `file_name` makes of them, with their suffix, so
+    that no path leaves the folder. Where a path is also that of another name, or of a folder that another name needs, it
+    ends with a part of the hash of its name.
+
+    Args:
+        beside: ends of names that each path reserves for itself, such as `.part`.
+
+    Raises:
+        InputError: names that were made to collide.
+
+    >>> list(paths_below(["a/cat 1.png", "../x", "/etc/a:b.txt", "fire", "fire/1.png"]).values())
+    ['a/cat 1.png', '__/x', '_/etc/a_b.txt', 'fire-dc9f28b12dd1', 'fire/1.png']
+    """
+    ends = ("", *beside)
+    paths = {name: "/".join(map(_part, name.split("/"))) for name in names}
+    for twin in _not_alone(paths, ends):
+        folder, _, last = paths[twin].rpartition("/")
+        stem, suffix = _stem_and_suffix(last)
+        paths[twin] = f"{folder}/{_marked(stem, twin)}{suffix}".removeprefix("/")
+    if twins := _not_alone(paths, ends):
+        raise InputError(f"names {' and '.join(map(shown, twins[:2]))}: cannot be told apart as files; expected others")
+    return paths
+
+
+def _not_alone(paths: Mapping[str, str], ends: Iterable[str]) -> list[str]:
+    """Names whose path, or what it reserves, is also that of another file or of a folder."""
+    same = {name: folded(path) for name, path in paths.items()}
+    claims = Counter(path + end for path in same.values() for end in ends)
+    folders: set[str] = set()
+    for path in same.values():
+        while (path := path.rpartition("/")[0]) and path not in folders:
+            folders.add(path)
+    return [name for name, path in same.items() if any(claims[path + e] > 1 or path + e in folders for e in ends)]
+
+
+def _part(text: str) -> str:
+    """One part of a path, unchanged where every disk can hold it."""
+    if (
+        text.isprintable()
+        and text
+        and not _NOT_IN_NAMES & set(text)
+        and text[0] not in ".-~"
+        and text[-1] not in ". "
+        and unicodedata.category(text[0])[0] != "M"
+        and len(text.encode()) <= LONGEST_PART
+        and not _RESERVED.match(unicodedata.normalize("NFKC", text))
+    ):
+        return text
+    stem, suffix = _stem_and_suffix(text)
+    return file_name(stem) + suffix
+
+
+def _stem_and_suffix(text: str) -> tuple[str, str]:
+    stem, dot, suffix = text.rpartition(".")
+    return (stem, dot + suffix) if stem and _SUFFIX.fullmatch(suffix) else (text, "")
 
 
 def folded(name: str) -> str:

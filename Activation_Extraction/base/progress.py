@@ -16,8 +16,14 @@ Advance = Callable[[int], None]
 StageProgress = Callable[[str, int, int], None]
 """Progress of a computation with several stages: called with (stage, completed, total)."""
 
+TransferProgress = Callable[[str, int, "int | None"], None]
+"""Called with the name of a download, bytes so far, and bytes in all or None."""
+
 _SECONDS = 30
 """Time between two plain lines."""
+
+_TENTHS, _LINE_BYTES = 10, 100_000_000
+"""Plain lines of a download, and bytes for each line where the size is unknown."""
 
 
 @contextmanager
@@ -77,6 +83,26 @@ def stage_progress(*, shown: bool = True) -> Iterator[StageProgress | None]:
             yield update_bar
 
 
+@contextmanager
+def transfer_progress(*, shown: bool = True) -> Iterator[TransferProgress | None]:
+    """Progress of downloads in bytes: a bar each with the rate on a terminal, a few plain lines elsewhere."""
+    if not shown or not sys.stderr.isatty():
+        yield _Tenths() if shown else None
+        return
+    from rich import progress as rich
+
+    columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn()
+    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console(stderr=True)) as bars:
+        tasks: dict[str, rich.TaskID] = {}
+
+        def advance(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:  # bytes of an earlier run do not count for the speed
+                tasks[name] = bars.add_task(in_markup(name), total=total, completed=done)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield advance
+
+
 def _bars(counted: str) -> Any:
     """A group of progress bars; Rich is imported here, since most commands finish without one."""
     from rich import progress as rich
@@ -111,6 +137,21 @@ class _Lines:
         line = f"{self._description}: {self.done:,} of {self._total:,}{self._counted}"
         rate = f"{speed:,.1f}{self._counted}/s, " if self._counted else ""
         say(f"{line}, {rate}{left} left", error=True)
+
+
+class _Tenths:
+    """Prints each tenth of a download once."""
+
+    def __init__(self) -> None:
+        self._printed: dict[str, int] = {}
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        step = done * _TENTHS // total if total else done // _LINE_BYTES
+        if step <= self._printed.get(name, -1):
+            return
+        self._printed[name] = step
+        of = f" of {total / 1e6:,.1f} MB, {done / total:.0%}" if total else " MB"
+        say(f"{name}: {done / 1e6:,.1f}{of}", error=True)
 
 
 def duration(seconds: float) -> str:

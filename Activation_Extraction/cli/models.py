@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from Activation_Extraction.base.errors import InputError, resumable, shown
-from Activation_Extraction.base.text import console, say
+from Activation_Extraction.base.progress import transfer_progress
+from Activation_Extraction.base.text import say
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.layers import Layer
     from Activation_Extraction.models.registry import ModelSpec
-    from Activation_Extraction.models.weights.cache import Progress
     from Activation_Extraction.models.weights.known import WeightsFile
 
 models_app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
-
-_LINES = 10
-"""Progress lines of a download without a terminal."""
-
-_LINE_BYTES = 100_000_000
-"""Bytes for each line where the size is unknown."""
 
 
 @models_app.callback()
@@ -117,7 +108,7 @@ def download(
     for file in files:
         on_trust = expected_sha256(file) is None and sha256 is None
         stated = None if file is VOCABULARY else sha256
-        with resumable(), _progress(quiet) as progress:
+        with resumable(), transfer_progress(shown=not quiet) as progress:
             path = fetch(file, to=to, sha256=stated, progress=progress)
         if not quiet:
             say(f"{path}: {file.about}")
@@ -230,38 +221,3 @@ def _what_it_is(path: Path, sha256: str | None) -> str:
     digest = sha256_of(path)
     known = next((file.about for file in WEIGHTS.values() if file.sha256 == digest), "not a known file")
     return f"{path}: {content}; {known}; SHA-256 {digest}"
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A progress bar on a terminal, a few plain lines elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None if quiet else _Lines()
-        return
-    from rich import progress as rich
-
-    columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn()
-    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console(stderr=True)) as bars:
-        tasks: dict[str, rich.TaskID] = {}
-
-        def advance(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:  # bytes of an earlier run do not count for the speed
-                tasks[name] = bars.add_task(name, total=total, completed=done)
-            bars.update(tasks[name], completed=done, total=total)
-
-        yield advance
-
-
-class _Lines:
-    """Prints each tenth of a download once."""
-
-    def __init__(self) -> None:
-        self._printed = -1
-
-    def __call__(self, name: str, done: int, total: int | None) -> None:
-        step = done * _LINES // total if total else done // _LINE_BYTES
-        if step <= self._printed:
-            return
-        self._printed = step
-        of = f" of {total / 1e6:,.1f} MB, {done / total:.0%}" if total else " MB"
-        say(f"{name}: {done / 1e6:,.1f}{of}", error=True)

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256 as sha256_hash
 from importlib.util import find_spec
@@ -23,14 +23,12 @@ from Activation_Extraction.base.downloads.fetching import WAITS
 from Activation_Extraction.base.downloads.part import only_one
 from Activation_Extraction.base.errors import DownloadError, InputError, OutputError, first_line, shown
 from Activation_Extraction.base.files import open_file, sha256_of, write_together
+from Activation_Extraction.base.progress import TransferProgress
 from Activation_Extraction.models.weights.known import SHA256_PATTERN, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.transfer import fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Called with a file's name, bytes so far, and bytes in all or None."""
 
 
 def cache_folder() -> Path:
@@ -96,7 +94,7 @@ def download(
     *,
     to: str | os.PathLike[str] | None = None,
     sha256: str | None = None,
-    progress: Progress | None = None,
+    progress: TransferProgress | None = None,
     timeout: float = 30.0,
     waits: Sequence[float] = WAITS,
 ) -> Path:
@@ -106,7 +104,7 @@ def download(
         file: which one.
         to: a file name, or a folder, instead of the cache.
         sha256: expected hash, for a file whose publisher does not state it.
-        progress: see `Progress`.
+        progress: see `TransferProgress`.
         timeout: seconds without a byte after which a server counts as stalled.
         waits: seconds between tries that bring nothing new; their number limits the tries.
 

@@ -3,7 +3,7 @@
 import pytest
 
 from Activation_Extraction.base import progress
-from Activation_Extraction.base.progress import doing, image_progress
+from Activation_Extraction.base.progress import doing, image_progress, transfer_progress
 
 
 @pytest.mark.parametrize(("options", "counted"), [({}, "images"), ({"counted": "steps"}, "steps")])
@@ -56,6 +56,32 @@ def test_a_terminal_says_at_once_what_is_being_done_and_hides_stages_that_are_do
     assert "Loading net[1] …" in told
     assert "second" in told
     assert told.rfind("first") < told.find("second")
+
+
+def test_a_terminal_shows_the_bytes_of_a_download():
+    told = on_a_terminal(
+        "from Activation_Extraction.base.progress import transfer_progress\n"
+        "with transfer_progress() as progress: [progress('net[1]', n * 10**6, 10**8) for n in range(101)]"
+    )
+    assert "100.0/100.0 MB" in told
+    assert "net[1]" in told
+
+
+def test_lines_of_a_long_download_are_few_and_end_with_the_whole(capsys):
+    with transfer_progress() as progress:
+        for done in range(0, 714_000_001, 700_000):
+            progress("net", done, 714_000_000)
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 11
+    assert printed[3] == "net: 214.2 of 714.0 MB, 30%"
+    assert printed[-1] == "net: 714.0 of 714.0 MB, 100%"
+
+
+def test_lines_of_a_download_of_unknown_size_are_few(capsys):
+    with transfer_progress() as progress:
+        for done in range(0, 350_000_001, 1_000_000):
+            progress("net", done, None)
+    assert capsys.readouterr().err.splitlines() == [f"net: {step}.0 MB" for step in (0, 100, 200, 300)]
 
 
 def test_elsewhere_nothing_is_said_of_what_cannot_be_counted(capsys):

@@ -6,8 +6,6 @@ import hashlib
 import io
 import os
 import pickle
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -151,23 +149,6 @@ def test_quiet_download_says_nothing(net):
     assert cache_path(net).is_file()
 
 
-def test_lines_of_a_long_download_are_few_and_end_with_the_whole(capsys):
-    lines = cli._Lines()
-    for done in range(0, 714_000_001, 700_000):
-        lines("net", done, 714_000_000)
-    printed = capsys.readouterr().err.splitlines()
-    assert len(printed) == 11
-    assert printed[3] == "net: 214.2 of 714.0 MB, 30%"
-    assert printed[-1] == "net: 714.0 of 714.0 MB, 100%"
-
-
-def test_lines_of_a_download_of_unknown_size_are_few(capsys):
-    lines = cli._Lines()
-    for done in range(0, 350_000_001, 1_000_000):
-        lines("net", done, None)
-    assert capsys.readouterr().err.splitlines() == [f"net: {step}.0 MB" for step in (0, 100, 200, 300)]
-
-
 def test_download_brings_the_merges_of_the_tokenizer_too(net, shelf, monkeypatch):
     folder, address = shelf
     (folder / "merges").write_bytes(b"merges")
@@ -245,25 +226,6 @@ def test_interrupted_download_says_that_it_can_go_on(net, monkeypatch):
     outcome = models("download", "net")
     assert outcome.code == 130
     assert outcome.err.strip() == "stopped; the same command resumes"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_terminal_shows_a_bar():
-    import pty
-
-    steps = "with cli._progress(False) as progress: [progress('net', n * 10**6, 10**8) for n in range(101)]"
-    ours, theirs = pty.openpty()
-    code = f"from Activation_Extraction.cli import models as cli\n{steps}"
-    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=theirs, env=terminal, timeout=60)
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as file:  # a closed terminal reads as an error
-        while block := file.read(4096):
-            shown += block
-    assert done.returncode == 0, shown
-    assert "100.0/100.0 MB" in shown.decode()
-    assert "net" in shown.decode()
 
 
 def test_check_tells_whole_missing_and_damaged_weights_apart(net):

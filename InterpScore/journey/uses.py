@@ -1,0 +1,172 @@
+"""What data are good for: each score, labels and renders, with what is missing and the command to type next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from InterpScore.journey.kinds import Item
+
+MODEL, LAYER = "MODEL", "LAYER"
+"""What a reader fills in, where no store names them."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """Something that data may be good for.
+
+    Attributes:
+        name: as shown; missing: what it needs, empty if it can be had now; step: what to do next, mostly a command.
+    """
+
+    name: str
+    missing: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """The items of a folder, as commands name them."""
+
+    items: Sequence[Item]
+    folder: Path
+
+    def having(self, *offers: str) -> Item | None:
+        """The first item that offers all of these."""
+        return next((item for item in self.items if item.offers >= set(offers)), None)
+
+    def path(self, *offers: str, otherwise: str) -> str:
+        """The path of such an item, else of one of this name that may be made."""
+        return quoted(found.path if (found := self.having(*offers)) else self.folder / otherwise)
+
+    def new(self, name: str) -> str:
+        """The path of something that a command makes."""
+        return quoted(self.folder / name)
+
+    @property
+    def network(self) -> str:
+        """The options that name a network and a layer."""
+        names = store.names if (store := self.having("store")) else {}
+        return f"--model {quoted(names.get('model', MODEL))} --layer {quoted(names.get('layer', LAYER))}"
+
+
+def quoted(path: object) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(path))
+
+
+def uses(data: Data) -> list[Use]:
+    """What the items of a folder are good for."""
+    return [
+        Use("S  selectivity", *_selectivity(data)),
+        Use("C  causality", *_causality(data)),
+        Use("R  robustness", *_robustness(data)),
+        Use("H  human alignment", *_human_alignment(data)),
+        Use("labels of units", *_labels(data)),
+        Use("renders", *_renders(data)),
+    ]
+
+
+def next_step(item: Item, data: Data) -> str:
+    """What to type next with one item."""
+    if "images" in item.offers:
+        store = quoted(f"{item.path.with_suffix('') if item.path.is_file() else item.path}.zarr")
+        return f"interpscore extract {quoted(item.path)} {data.network} -o {store}"
+    if "store" in item.offers:
+        images = data.path("images", otherwise="photos")
+        return f"interpscore top {quoted(item.path)} --units 0:8 --images {images} -o {data.new('top.png')}"
+    if "table" in item.offers:
+        return _score(data, quoted(item.path))
+    if "map" in item.offers:
+        return _score(data, data.path("table", otherwise="table.csv"), quoted(item.path))
+    if "effects" in item.offers:
+        return f"{_score(data, data.path('table', otherwise='table.csv'))} --causality {quoted(item.path)}"
+    if "renders" in item.offers:
+        return f"interpscore dream check {quoted(item.path)}"
+    if "results" in item.offers:
+        return "read the JSON beside it, which says what each column means"
+    return item.otherwise
+
+
+def _score(data: Data, table: str, neuron_map: str = "") -> str:
+    neuron_map = neuron_map or data.path("map", otherwise="neuron_map.json")
+    stored = data.having("store") if data.having("table", "units") is None else None
+    with_store = f" --store {quoted(stored.path)}" if stored else ""
+    return f"interpscore score {table} {neuron_map} {data.new('results.csv')}{with_store}"
+
+
+def _before_scoring(data: Data) -> tuple[str, str] | None:
+    """What is missing on the way to a table that can be scored, and the next step; None if nothing is."""
+    if data.having("table", "units") or (data.having("table") and data.having("store")):
+        if data.having("map"):
+            return None
+        return (
+            "a neuron map",
+            f'write which unit stands for which concept to {data.new("neuron_map.json")}: {{"89": "fire"}}',
+        )
+    images = data.having("images", "concepts")
+    if images is None and data.having("images"):
+        return (
+            "concepts of the images",
+            "put them into a subfolder for each concept, or write images.csv: image,concept",
+        )
+    if images is None:
+        return "images with concepts, or an experiment table", "see `interpscore extract --help`"
+    if data.having("store") is None:
+        return "activations of the images", next_step(images, data)
+    store, table = data.path("store", otherwise=""), data.new("table.csv")
+    return "an experiment table", f"interpscore table --images {quoted(images.path)} --store {store} -o {table}"
+
+
+def _selectivity(data: Data) -> tuple[str, str]:
+    return _scored(data, "concepts") or ("images of several concepts", "add images of other concepts to compare with")
+
+
+def _robustness(data: Data) -> tuple[str, str]:
+    if (scored := _scored(data, "levels", "ratings")) is not None:
+        return scored
+    if data.having("levels"):
+        return _human_alignment(data)
+    images, stimuli = data.path("images", otherwise="photos"), data.new("stimuli")
+    return "perturbed images, and ratings", f"interpscore stimuli build {images} --protocol noise -o {stimuli}"
+
+
+def _human_alignment(data: Data) -> tuple[str, str]:
+    needs = "ratings", "write a row for each rating of an image, with soft_correct and participant"
+    return _scored(data, "ratings") or needs
+
+
+def _scored(data: Data, *offers: str) -> tuple[str, str] | None:
+    """What a score needs of a table; None where the tables lack one of these."""
+    if (table := data.having("table", *offers)) is not None:
+        return _before_scoring(data) or ("", _score(data, quoted(table.path)))
+    return None if data.having("table") or "ratings" in offers else _before_scoring(data)
+
+
+def _causality(data: Data) -> tuple[str, str]:
+    effects = data.having("effects")
+    if effects is None:
+        images, out = data.path("images", otherwise="photos"), data.new("effects.parquet")
+        return "measured effects", f"interpscore causality {images} {data.network} -o {out}"
+    if (missing := _before_scoring(data)) is not None:
+        return missing
+    if "table" in effects.offers:
+        return "", next_step(effects, data)
+    return "", f"{_score(data, data.path('table', otherwise=''))} --causality {quoted(effects.path)}"
+
+
+def _labels(data: Data) -> tuple[str, str]:
+    store = data.having("store")
+    if store is not None and data.having("images"):
+        return "", next_step(store, data)
+    if (images := data.having("images")) is not None:
+        return "activations of the images", next_step(images, data)
+    return "images", "see `interpscore extract --help`"
+
+
+def _renders(data: Data) -> tuple[str, str]:
+    if (renders := data.having("renders")) is not None:
+        return "", next_step(renders, data)
+    return "a network", f"interpscore dream {data.network} --units 0:8 -o {data.new('renders')}"
