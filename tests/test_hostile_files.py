@@ -263,6 +263,20 @@ CASES = {
         file_of(WEIGHTS, "a.safetensors"),
         lambda f, g, out: ["causality", g / "pictures", "--model", "clip-rn50", "--weights", f, "-o", out / "e.parquet"],
     ),
+    "data check folder": (
+        {
+            **folder_of({"deep": "[" * 3000, "a key twice": '{"0": "a", "0": "b"}', "no text": NOT_TEXT}, "map.json"),
+            **folder_of(every(3, harmed(parquet())), "table.parquet"),
+        },
+        lambda f, g, out: ["data", "check", f],
+    ),
+    "data download checksums": (
+        file_of({"text": "hello", "zeros": bytes(100), "short": "0" * 63 + "  a", "no text": NOT_TEXT}, "SHA256SUMS"),
+        lambda f, g, out: [
+            "data", "download", "images", "--checksums", f, "--to", out / "x", "--anonymous", "--bucket", "b-1",
+            "--endpoint-url", "http://127.0.0.1:9",
+        ],
+    ),
     "dream recipe": (file_of(YAML, "r.yaml"), lambda f, g, out: ["dream", *TOY, "--recipe", f, "-o", out / "r"]),
     "dream images": (every(4, IMAGES, 2), lambda f, g, out: ["dream", *TOY, "--images", f, "-o", out / "r"]),
     "dream check renders": (folder_of(MANIFESTS, "manifest.json"), lambda f, g, out: ["dream", "check", f]),
@@ -371,7 +385,8 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "causality output", "dream output", "extract export", "models download to", "sanity output", "score results",
+    "causality output", "data download to", "dream output", "extract export",
+    "models download to", "sanity output", "score results",
     "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
@@ -380,7 +395,7 @@ WRITTEN = {
 NO_FILES = {
     "csv", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
-    "models download name",
+    "models download name", "bucket", "prefix", "endpoint_url", "profile",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 
@@ -420,11 +435,13 @@ def test_a_hostile_file_is_one_line_a_problem_and_exit_code_2(argument, good, tm
             run(app, command)
         seconds = time.process_time() - started
         output, err = capfd.readouterr()
-        codes = (1, 2) if command[-1] == "--verify" else (2,)
+        codes = (1, 2) if command[-1] == "--verify" or command[:2] == ["data", "check"] else (2,)
         lines = err.splitlines()
         assert left.value.code in codes, (kind, left.value.code, output[-500:], err[-1500:])
         assert lines, kind
-        assert all(line.startswith(("error: ", "damaged: ")) and len(line) < LONGEST_LINE for line in lines), (
+        assert all(
+            line.startswith(("error: ", "damaged: ", "cannot be read: ")) and len(line) < LONGEST_LINE for line in lines
+        ), (
             kind,
             lines,
         )

@@ -257,6 +257,7 @@ CASES = {
     "study report": "in the case of study score",
     "study power": NOTHING_FROM_OUTSIDE,
     "sanity": NOTHING_FROM_OUTSIDE,
+    "data download": "tests/InterpScore/journey/test_downloads.py, which has a server",
     "models download": NOTHING_FROM_OUTSIDE,  # `WeightsFile` takes plain file names alone
 }
 OUTPUTS = {"-o", "--output", "--to", "--export", "results"}

@@ -96,10 +96,6 @@ PLACES = (
     "Visualizations/get_paper_visualizations.py", "interpretability_score.py", "run_10_neurons_scoring.sh",
 )  # fmt: skip
 MISSING = (
-    "Data/Image_Data",
-    "Data/Clip_Activation_Layer",
-    "Data/Prolific_Data",
-    "Data/DIY",
     "Microscope",
     "Visualizations/get_paper_visualizations.py",
 )
@@ -299,7 +295,6 @@ def test_intervention_with_the_folder_of_the_metrics_on_the_path(tmp_path):
     assert (done.stdout, done.stderr) == ("False\n2 True True\n", "")
 
 
-@pytest.mark.xfail(strict=True, reason="missing: Data/download_clip_activation_s3.sh and the two beside it")
 def test_downloads_of_the_data():
     for line in DOWNLOADS.splitlines():
         if line.startswith("./"):

@@ -1,1 +1,1 @@
-"""The commands `interpscore score`, `table`, `top`, `causality` and `sanity`."""
+"""The commands `interpscore score`, `table`, `top`, `causality`, `sanity` and `data`."""

@@ -74,16 +74,17 @@ def download(
     """
     from Activation_Extraction.base.files import check_creatable
     from Activation_Extraction.base.progress import transfer_progress
-    from InterpScore.journey.downloads import DATA_SETS, plan_download
+    from InterpScore.journey.downloads import DATA_SETS, plan_download, read_sums
     from InterpScore.journey.folder import State, amount, check_space, compare_all, fetch_all
     from InterpScore.journey.s3 import Bucket
 
     chosen = DATA_SETS[what.value]
     folder = to if to is not None else Path("Data", chosen.folder)
     check_creatable(folder)
+    sums = None if checksums is None else read_sums(checksums)
     opened = Bucket(bucket, endpoint_url=endpoint_url, profile=profile, anonymous=anonymous)
     where = chosen.prefix if prefix is None else prefix
-    plan = plan_download(opened, where, checksums)
+    plan = plan_download(opened, where, sums)
     with resumable(), transfer_progress(shown=not quiet) as progress:
         found = compare_all(plan.wanted, folder, jobs, partial(progress or _nothing, "Comparing"))
     to_fetch = [o for o in found if o.state is State.NEW or (overwrite and o.state is State.DIFFERENT)]

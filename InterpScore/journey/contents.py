@@ -48,8 +48,8 @@ def contents(folder: Path) -> Contents:
         InputError: there is none, or it cannot be listed.
     """
     if not folder.is_dir():
-        found = "is a file" if os.path.lexists(folder) else "no such folder"
-        raise InputError(f"{folder}: {found}; expected a folder of data")
+        is_there = os.path.lexists(folder)
+        raise InputError(f"{folder}: {'is no folder' if is_there else 'no such folder'}; expected a folder of data")
     found = Contents()
     folder_kinds: list[FolderKind] = [kinds.store, *(kind for _, _, kind in registered(GROUP, "kind of data"))]
     walk = _Walk(folder)
@@ -106,7 +106,7 @@ def _add_files(found: Contents, files: list[Path]) -> None:
             found.others[suffix_of(path.name)] += 1
     found.notes += [f"{path}: not opened here, as it has {path.stat().st_size / 1e6:,.0f} MB" for path in large]
     if len(to_read) > MOST_FILES:
-        found.notes.append(f"{len(to_read) - MOST_FILES:,} more tables and JSON files, not opened")
+        found.notes.append(f"not opened: {len(to_read) - MOST_FILES:,} more tables and JSON files")
 
 
 def _image_sets(images: dict[Path, list[str]], with_more: set[Path]) -> Iterator[tuple[Path, dict[str, list[str]]]]:
@@ -163,6 +163,8 @@ class _Walk:
 
     def notes(self) -> list[str]:
         """What was left out."""
-        notes = [f"{self._links:,} links, not followed"] if self._links else []
-        notes += [f"{self._unlisted:,} folders that cannot be listed"] if self._unlisted else []
-        return notes + ([f"looked at the first {MOST_ENTRIES:,} files alone"] if self._left else [])
+        notes = [f"not followed: {kinds.counted(self._links, 'link')}"] if self._links else []
+        notes += (
+            [f"not listed, for lack of permission: {kinds.counted(self._unlisted, 'folder')}"] if self._unlisted else []
+        )
+        return notes + ([f"only the first {MOST_ENTRIES:,} files were looked at"] if self._left else [])

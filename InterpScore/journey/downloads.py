@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,12 +55,12 @@ class Plan:
     notes: Sequence[str]
 
 
-def plan_download(bucket: Bucket, prefix: str, sums: Path | None) -> Plan:
+def plan_download(bucket: Bucket, prefix: str, sums: Mapping[str, str] | None) -> Plan:
     """The objects below a prefix as files of a folder.
 
     Args:
         prefix: the folder in the bucket, with or without a slash at its end; "" is all of the bucket.
-        sums: a list of SHA-256 as `sha256sum` writes it, with names below the prefix; None takes that of the bucket.
+        sums: name below the prefix → SHA-256; None takes the list in the bucket, where there is one.
 
     Raises:
         InputError, DownloadError: as `Bucket.objects`; or a list that is none.
@@ -71,7 +71,7 @@ def plan_download(bucket: Bucket, prefix: str, sums: Path | None) -> Plan:
     files = {name: one for name, one in found.items() if name and not (name.endswith("/") and not one.size)}
     if not files:
         raise InputError(f"{bucket}/{prefix}: empty folders alone; expected files")
-    stated = _stated_sums(bucket, files.get(LIST_NAME), sums)
+    stated = _listed_sums(bucket, files.get(LIST_NAME)) if sums is None else sums
     paths = paths_below(files, BESIDE)
     wanted = [
         Wanted(paths[name], one.size, stated.get(name), bucket.source(one), partial(bucket.check, one))
@@ -84,14 +84,21 @@ def plan_download(bucket: Bucket, prefix: str, sums: Path | None) -> Plan:
     return Plan(wanted, [*listed_up_to(notes, _SHOWN, "names like this"), *listed_up_to(absent, _SHOWN, "like this")])
 
 
-def _stated_sums(bucket: Bucket, listed: Found | None, given: Path | None) -> dict[str, str]:
-    if given is not None:
-        try:
-            if (size := check_file(given).st_size) > LARGEST_LIST:
-                raise InputError(f"{given}: {size:,} bytes; expected a list of up to {LARGEST_LIST:,} bytes")
-            return parse_sums(read_bytes(given), str(given))
-        except OSError as error:
-            raise InputError(f"{given}: cannot be read ({error.strerror}); expected a list of SHA-256") from None
+def _listed_sums(bucket: Bucket, listed: Found | None) -> dict[str, str]:
     if listed is None:
         return {}
     return parse_sums(bucket.small_object(listed.key, LARGEST_LIST), f"{bucket}/{listed.key}")
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """A list of SHA-256 as `sha256sum` writes it.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    try:
+        if (size := check_file(path).st_size) > LARGEST_LIST:
+            raise InputError(f"{path}: {size:,} bytes; expected a list of up to {LARGEST_LIST:,} bytes")
+        return parse_sums(read_bytes(path), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of SHA-256") from None

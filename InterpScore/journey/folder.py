@@ -19,7 +19,8 @@ from Activation_Extraction.base.errors import DownloadError, InterpScoreError, O
 from Activation_Extraction.base.files import check_file, check_no_link
 from InterpScore.journey.checksums import Checked, compared
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Advance = Callable[[int, int], None]
 """Called with bytes so far and bytes in all, by one thread at a time."""
 

@@ -16,11 +16,6 @@ _BAD_KEYS = (
     "RequestTimeTooSkewed", "AuthorizationHeaderMalformed",
 )  # fmt: skip
 _REGION = ("PermanentRedirect", "301", "IllegalLocationConstraintException")
-KEYS = (
-    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
-    "RequestTimeTooSkewed", "AuthorizationHeaderMalformed",
-)  # fmt: skip
-_SHOWN_PREFIXES = 12
 _LONGEST_CODE, _LONGEST_SAID = 40, 160
 KEYS = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 

@@ -71,6 +71,8 @@ def uses(data: Data) -> list[Use]:
 
 def next_step(item: Item, data: Data) -> str:
     """What to type next with one item."""
+    if "concepts" in item.offers and "images" in item.offers and data.having("store"):
+        return _table(data, item)
     if "images" in item.offers:
         store = quoted(f"{item.path.with_suffix('') if item.path.is_file() else item.path}.zarr")
         return f"interpscore extract {quoted(item.path)} {data.network} -o {store}"
@@ -116,8 +118,12 @@ def _before_scoring(data: Data) -> tuple[str, str] | None:
         return "images with concepts, or an experiment table", "see `interpscore extract --help`"
     if data.having("store") is None:
         return "activations of the images", next_step(images, data)
-    store, table = data.path("store", otherwise=""), data.new("table.csv")
-    return "an experiment table", f"interpscore table --images {quoted(images.path)} --store {store} -o {table}"
+    return "an experiment table", _table(data, images)
+
+
+def _table(data: Data, images: Item) -> str:
+    store = data.path("store", otherwise="acts.zarr")
+    return f"interpscore table --images {quoted(images.path)} --store {store} -o {data.new('table.csv')}"
 
 
 def _selectivity(data: Data) -> tuple[str, str]:
@@ -129,8 +135,10 @@ def _robustness(data: Data) -> tuple[str, str]:
         return scored
     if data.having("levels"):
         return _human_alignment(data)
-    images, stimuli = data.path("images", otherwise="photos"), data.new("stimuli")
-    return "perturbed images, and ratings", f"interpscore stimuli build {images} --protocol noise -o {stimuli}"
+    images, needs = data.having("images"), "perturbed images, and ratings"
+    if images is None:
+        return needs, "see `interpscore stimuli --help`"
+    return needs, f"interpscore stimuli build {quoted(images.path)} --protocol noise -o {data.new('stimuli')}"
 
 
 def _human_alignment(data: Data) -> tuple[str, str]:
@@ -146,10 +154,12 @@ def _scored(data: Data, *offers: str) -> tuple[str, str] | None:
 
 
 def _causality(data: Data) -> tuple[str, str]:
-    effects = data.having("effects")
+    effects, images = data.having("effects"), data.having("images")
     if effects is None:
-        images, out = data.path("images", otherwise="photos"), data.new("effects.parquet")
-        return "measured effects", f"interpscore causality {images} {data.network} -o {out}"
+        step = "see `interpscore causality --help`"
+        if images is not None:
+            step = f"interpscore causality {quoted(images.path)} {data.network} -o {data.new('effects.parquet')}"
+        return "measured effects", step
     if (missing := _before_scoring(data)) is not None:
         return missing
     if "table" in effects.offers:
@@ -169,4 +179,4 @@ def _labels(data: Data) -> tuple[str, str]:
 def _renders(data: Data) -> tuple[str, str]:
     if (renders := data.having("renders")) is not None:
         return "", next_step(renders, data)
-    return "a network", f"interpscore dream {data.network} --units 0:8 -o {data.new('renders')}"
+    return "a network and a layer", f"interpscore dream {data.network} --units 0:8 -o {data.new('renders')}"

@@ -195,6 +195,7 @@ COMMANDS = {
     "models": ["list"],
     "extract": ["{photos}", "--model", "clip-mini", "--layer", "block_4", "-o", "a.zarr"],
     "causality": ["{photos}", "--model", "clip-mini", "-o", "effects.parquet"],
+    "data": ["download", "images"],
     "dream": ["--model", "clip-mini", "--layer", "block_4", "--units", "1", "-o", "renders"],
     "stimuli": ["check", "stimuli"],
     "study": ["score", "{answers}", "-o", "scored.csv"],
@@ -248,8 +249,11 @@ def test_every_command_works_with_the_plain_wheel_or_says_what_to_install(tmp_pa
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("torch", "models"), ("PIL.Image", "models"), ("google.protobuf", "models"), ("openvino", "openvino")],
-)
+    [
+        ("torch", "models"), ("PIL.Image", "models"), ("google.protobuf", "models"), ("openvino", "openvino"),
+        ("boto3.session", "data"),
+    ],
+)  # fmt: skip
 def test_missing_packages_name_the_smallest_extra(module, extra):
     with pytest.raises(MissingPackageError, match=rf"\[{extra}\]'$"), naming_extras():
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
