@@ -123,7 +123,8 @@ def fetch_all(
     """
     total, stop = _Total(sum(outcome.wanted.size for outcome in outcomes), advance), threading.Event()
 
-    def fetch_one(one: Wanted, so_far: int) -> Outcome:
+    def fetch_one(before: Outcome) -> Outcome:
+        one = before.wanted
         target = folder / one.path
         check_no_link(target, folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,17 +140,18 @@ def fetch_all(
             total.of(one, done)
 
         with only_one(target, report):
-            if (found := _in_place(one, folder)).state is State.HERE:  # another process has just fetched it
-                return found
+            now = _in_place(one, folder)
+            if now.state is State.HERE or (now.state, before.state) == (State.DIFFERENT, State.NEW):
+                return now  # somebody else has just put it there
             fetch(
                 [one.source], target, sha256=one.sha256, size=one.size, wrong=wrong, report=report, timeout=timeout,
                 waits=waits,
             )  # fmt: skip
-        return Outcome(one, State.FETCHED, compared_by[-1].by, so_far=so_far)
+        return Outcome(one, State.FETCHED, compared_by[-1].by, so_far=before.so_far)
 
     found: dict[str, Outcome] = {}
     in_a_row = 0
-    for outcome in _parallel(lambda o: _outcome(o.wanted, lambda: fetch_one(o.wanted, o.so_far)), outcomes, jobs, stop):
+    for outcome in _parallel(lambda o: _outcome(o.wanted, lambda: fetch_one(o)), outcomes, jobs, stop):
         found[outcome.wanted.path] = outcome
         in_a_row = in_a_row + 1 if outcome.state is State.FAILED else 0
         if in_a_row >= MOST_FAILURES:

@@ -252,6 +252,23 @@ def test_object_that_changes_after_the_listing_is_a_failure_of_its_own(filled, c
     assert called("--bucket", bucket)[0] == 0
 
 
+def test_what_somebody_puts_there_meanwhile_is_kept(filled, called, monkeypatch):
+    bucket, compare = filled({"a.png": b"theirs", "b.png": b"theirs"}), folder.compare_all
+
+    def compare_and_plant(*given):
+        found = compare(*given)
+        Path("x").mkdir()
+        Path("x/a.png").write_bytes(b"mine")
+        Path("x/b.png").write_bytes(b"theirs")
+        return found
+
+    monkeypatch.setattr(folder, "compare_all", compare_and_plant)
+    code, out, err = called("--bucket", bucket, "--to", "x")
+    assert (code, files("x")) == (1, {"a.png": b"mine", "b.png": b"theirs"})
+    assert "kept: a.png: has 4 bytes; expected 6" in err
+    assert "0 files fetched, 1 were there" in out
+
+
 def test_many_failures_in_a_row_end_the_download(filled, called, client, monkeypatch):
     monkeypatch.setattr(folder, "MOST_FAILURES", 2)
     bucket = filled(PICTURES)
