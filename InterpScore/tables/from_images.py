@@ -97,7 +97,7 @@ def labelled_table(
     levels = _filled(table, LEVEL_COLUMN, source, "a level in each row") if LEVEL_COLUMN in table else clean_level
     stored = store.images
     row_I = rows_of_images(names, stored["image"].astype(str).tolist(), source, str(store.path))
-    _refuse_changed(images, row_I, stored["sha256"], source, store, advance)
+    refuse_changed(images, row_I, stored["sha256"], source, store, advance)
     found_I = row_I >= 0
     columns: dict[str, Any] = {
         "trial_category": "experiment", IMAGE_COLUMN: names, CONCEPT_COLUMN: concepts, LEVEL_COLUMN: levels,
@@ -130,7 +130,7 @@ def _filled(table: pd.DataFrame, column: str, source: str, expected: str) -> pd.
     return values
 
 
-def _refuse_changed(
+def refuse_changed(
     images: ImageSet, row_I: Any, sha256: pd.Series, source: str, store: ActivationStore, advance: Callable[[int], None]
 ) -> None:
     """Refuse pictures that are others than those the store has activations of; those that are not there are not compared."""

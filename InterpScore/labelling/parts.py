@@ -1,0 +1,85 @@
+"""Permutations in a folder that interruptions do not harm: `<labels>.parts`, which goes when the labels are written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.engine import Engine, local
+from Activation_Extraction.base.files import as_json, read_bytes
+from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.base.run_folder import RunFolder, refuse_other, versions_of
+from InterpScore.helpers import Ints
+from InterpScore.labelling.chance import A_PART, PermutationJob, stage_of
+
+
+@dataclass
+class PermutationFolder:
+    """Runs permutations in a folder; a `chance.Run`.
+
+    Attributes:
+        target: the file of labels.
+        identity: what was asked for.
+        progress: called with (stage, completed, total).
+        engine: where they are computed.
+    """
+
+    target: Path
+    identity: Mapping[str, Any]
+    progress: StageProgress | None = None
+    engine: Engine = local
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.target.with_name(f"{self.target.name}.parts")
+
+    def __call__(self, job: PermutationJob, parts: Sequence[int]) -> list[Ints]:
+        """How often each unit is reached, part by part; finished parts are read.
+
+        Raises:
+            InputError: the folder holds something else.
+            OutputError: it cannot be written, or another run is writing it.
+        """
+        with RunFolder(self.path, {"versions": versions_of(["interpscore", "numpy"])}, shown_as=self.target) as folder:
+            refuse_other(self.path, read_json(folder.path / "identity.json"), self.identity, "the folder removed, or another file (-o)")  # fmt: skip
+            folder.write("identity.json", as_json(self.identity))
+            missing = folder.missing(parts, _name)
+            done = (len(parts) - len(missing)) * A_PART
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                if self.progress:
+                    self.progress(stage_of(parts), done, len(parts) * A_PART)
+
+            self.engine([job], missing, lambda part, counts: folder.keep(_name(part), {_file(part): _bytes(counts)}), advance)  # fmt: skip
+            return [
+                np.load(BytesIO(read_bytes(folder.path / _file(part), folder.path)), allow_pickle=False)
+                for part in parts
+            ]
+
+    def remove(self) -> None:
+        """Remove the folder, once what it was for is written."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _bytes(counts: Ints) -> bytes:
+    content = BytesIO()
+    np.save(content, counts, allow_pickle=False)
+    return content.getvalue()
+
+
+def _name(part: int) -> str:
+    return f"{part:06d}"
+
+
+def _file(part: int) -> str:
+    return f"{_name(part)}.npy"

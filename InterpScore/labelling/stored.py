@@ -1,0 +1,153 @@
+"""A study of activation stores: their units, and what their images show. METRICS.md, section 10.
+
+Shapes: U units, N images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from Activation_Extraction.base.progress import StageProgress
+from InterpScore.errors import InputError
+from InterpScore.helpers import Ints
+from InterpScore.labelling.candidates import (
+    LabelledImages,
+    activations_of,
+    labelled_images,
+    refuse_different_images,
+)
+from InterpScore.labelling.labels import Study
+from InterpScore.labelling.presence import AnyPresence, GradedPresence
+from InterpScore.tables.from_stores import StoredLayer, StoredNeurons, neurons_in_stores
+
+
+@dataclass(frozen=True, eq=False)
+class StoredStudy:
+    """What is labelled, and the images that it is of."""
+
+    study: Study
+    images: LabelledImages
+    paths: list[Path]
+
+    def halves(self, evaluation: Ints) -> dict[str, Any]:
+        """The names of the images that labels were tested on."""
+        return {"tested_on": self.images.counted["image"].iloc[np.sort(evaluation)].astype(str).tolist()}
+
+
+def level_numbers(text: str) -> list[int]:
+    """Levels such as `5 1`.
+
+    Raises:
+        InputError: no whole numbers.
+    """
+    try:
+        if numbers := [int(part) for part in text.replace(",", " ").split()]:
+            return numbers
+    except ValueError:
+        pass
+    raise InputError(f"--levels: found {text!r}; expected whole numbers such as 5 1")
+
+
+def stored_study(
+    stores: Sequence[Path],
+    layers: Sequence[str],
+    concepts: str | None,
+    levels: Sequence[int],
+    *,
+    separator: str | None = None,
+    images_root: Path | None = None,
+    progress: StageProgress | None = None,
+) -> StoredStudy:
+    """The units of stores, with the concepts that a folder, an image table or the store's own table gives their images.
+
+    Args:
+        stores: complete, of the same images; layers: of them, none means all.
+        concepts: a folder or image table; None for the column `concept` of the first store.
+        levels, separator, images_root: as of `interpscore label`.
+
+    Raises:
+        InputError: as the functions that it calls.
+    """
+    neurons = neurons_in_stores(stores, layers, {})
+    opened = list({id(layer.store): layer.store for layer in neurons.layers}.values())
+    refuse_different_images(opened)
+    found = _labelled(opened, concepts, levels, separator, images_root, progress)
+    if not len(found.counted):
+        raise InputError(f"{concepts or stores[0]}: none of its images was read when the store was made")
+    presence = found.presence(concepts or str(stores[0]))
+    return joined(neurons, found, presence, progress)
+
+
+def _labelled(
+    opened: list[Any],
+    concepts: str | None,
+    levels: Sequence[int],
+    separator: str | None,
+    images_root: Path | None,
+    progress: StageProgress | None,
+) -> LabelledImages:
+    from Activation_Extraction.images.sets import image_set
+
+    if concepts is None:
+        return labelled_images(opened[0], None, str(opened[0].path), levels, separator)
+    images = image_set(concepts, images_root=images_root)
+    done, total = 0, len(images)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress("Comparing", done, total)
+
+    return labelled_images(opened[0], images, concepts, levels, separator, advance)
+
+
+def joined(
+    neurons: StoredNeurons, found: LabelledImages, presence: AnyPresence, progress: StageProgress | None
+) -> StoredStudy:
+    """The activations of the images, and where everything is from."""
+    counted = found.counted
+    rows = counted["row"].to_numpy(dtype=np.int64)
+    done, total = 0, sum(len(layer.store) for layer in neurons.layers)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress("Reading", done, total)
+
+    a_UN = activations_of(neurons.layers, rows, advance)
+    group_N = counted["group"].to_numpy(dtype=np.int64)
+    inputs = {"stores": _without_paths(neurons.signature()), "concepts": _digest(presence), "images": _digest_of(list(counted["image"].astype(str)), group_N.tolist())}  # fmt: skip
+    paths = list(dict.fromkeys(layer.store.path for layer in neurons.layers))
+    return StoredStudy(Study(a_UN, presence, group_N, _units(neurons.layers), inputs), found, paths)
+
+
+def _units(layers: Sequence[StoredLayer]) -> pd.DataFrame:
+    counts = [layer.store.shapes[layer.layer][0] for layer in layers]
+    names = np.repeat([layer.label for layer in layers], counts)
+    return pd.DataFrame({"layer": names, "unit": np.concatenate([np.arange(count) for count in counts])})
+
+
+def _without_paths(stores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**store, "path": Path(store["path"]).name} for store in stores]
+
+
+def _digest(presence: AnyPresence) -> dict[str, Any]:
+    """The concepts and a hash of what shows them."""
+    values = presence.y_CN if isinstance(presence, GradedPresence) else presence.is_shown_CN
+    digest = hashlib.sha256("\0".join(presence.concepts).encode(errors="backslashreplace"))
+    digest.update(np.ascontiguousarray(values).data)
+    return {"count": len(presence.concepts), "sha256": digest.hexdigest()}
+
+
+def _digest_of(names: list[str], groups: list[int]) -> dict[str, Any]:
+    lines = "\n".join(f"{name}\0{group}" for name, group in zip(names, groups, strict=True))
+    return {"count": len(names), "sha256": hashlib.sha256(lines.encode(errors="backslashreplace")).hexdigest()}
