@@ -15,6 +15,8 @@ _HOME = {
     "calculate_interpretability_score": "aggregated_measure",
     "calculate_interpretability_metrics": "layer_scores",
     "run_interpretability_benchmark": "benchmark",
+    "label_units": "labelling.labels",
+    "UnitLabels": "labelling.results",
     "BenchmarkResult": "scoring.results",
     "ScoringOptions": "options",
     "InterpScoreError": "errors",

@@ -58,6 +58,14 @@ TABLES = harmed(parquet()) | {
     "structs": parquet({name: [{"a": 1}, {"a": 2}] for name in [*TABLE, "image"]}),
     "nothing": parquet({name: [None, None] for name in [*TABLE, "image"]}),
 }
+WORDS = {
+    "no text": NOT_TEXT,
+    "a zero byte": b"cat\0\ndog\n",
+    "empty": b"",
+    "spaces": b" \n\t\n",
+    "one": b"cat",
+    "control": b"\x1b[2J\ncat\n",
+}
 EFFECTS = harmed(parquet()) | {
     "no columns": parquet({"a": [1]}),
     "an image twice": parquet({"image": ["0.png"] * 2, "ablation_effect_0": [0.1, 0.2], "amplification_effect_0": 0.1}),
@@ -217,6 +225,7 @@ def good(tmp_path_factory):
         pixels = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "pictures" / concept / f"{i}.png")
     (folder / "map.json").write_text('{"0": "fire"}')
+    (folder / "words.txt").write_text("fire\nwet\n")
     (folder / "table.parquet").write_bytes(parquet())
     (folder / "answers.csv").write_text("ground_truth,word_1\nfire,fire\nwet,dry\n")
     (folder / "protocol.yaml").write_text(f"about: plain\nsize: {SIDE * 2}\nlevels:\n  5: {{kind: clean}}\n")
@@ -284,6 +293,17 @@ CASES = {
     "extract output": (
         every(3, STORES),
         lambda f, g, out: ["extract", "-o", f, "--verify"],
+    ),
+    "label concepts": (
+        every(4, IMAGES) | file_of(WORDS, "words.txt"),
+        lambda f, g, out: ["label", g / "acts.zarr", "--concepts", f, "-o", out / "l.parquet"],
+    ),
+    "label stores": (every(4, STORES, 2), lambda f, g, out: ["label", f, "-o", out / "l.parquet"]),
+    "label embedding": (
+        every(4, STORES, 3),
+        lambda f, g, out: [
+            "label", g / "acts.zarr", "--concepts", g / "words.txt", "--embedding", f, "-o", out / "l.parquet"
+        ],
     ),
     "models layers weights": (
         file_of(harmed(b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder" * 20), "graph.pb"),
@@ -367,6 +387,9 @@ CASES = {
 }  # fmt: skip
 
 THE_SAME = {
+    "label images": "extract images",
+    "label images_root": "extract images",
+    "label model_weights": "causality weights",
     "table images_root": "extract images",
     "top images": "extract images",
     "causality images_root": "causality images",
@@ -385,7 +408,7 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "causality output", "data download to", "dream output", "extract export",
+    "causality output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
     "models download to", "sanity output", "score results",
     "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
@@ -393,7 +416,7 @@ WRITTEN = {
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
-    "csv", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
+    "csv", "separator", "levels", "template", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
     "models download name", "bucket", "prefix", "endpoint_url", "profile",
 }  # fmt: skip

@@ -185,6 +185,28 @@ def table_of_concepts(called, pictures, out):
     assert set(NAMES) == set(map(from_cell, cells(table))) & set(NAMES)
 
 
+def label_of_concepts(called, pictures, out):
+    options = ("--model", "toy", "--layer", LAYER, "-o", out, "--workers", 1, "--threads", 1)
+    called("extract", pictures / "four.parquet", *options)
+    from Activation_Extraction.store.reader import ActivationStore
+
+    table = pd.read_parquet(pictures / "four.parquet")
+    activation_IU = ActivationStore.open(out).units(LAYER, range(4))
+    for unit, name in enumerate(["=1+1", "@\x1b[2J", "-x\u202e", "<b>[red]"]):  # shown by what activates a unit
+        table.loc[np.argsort(-activation_IU[:, unit])[:12], "concept"] = name
+    table.to_parquet(out.parent / "concepts.parquet")
+    concepts = ("--concepts", out.parent / "concepts.parquet", "--images-root", pictures, "--min-images", 2)
+    exports = {layout: out.parent / f"{layout}.csv" for layout in ("clip-dissect", "milan")}
+    written = [word for layout, path in exports.items() for word in ("--export", f"{layout}={path}")]
+    labels = out.with_suffix(".parquet")
+    called("label", out, *concepts, "-o", labels, "--map-out", out.parent / "map.json", *written, "--resamples", 20)
+    for path in (*exports.values(), out.parent / "map.evaluation.csv"):
+        assert not any(map(is_formula, cells(path))), path
+    found = pd.read_parquet(labels)["concept"].dropna()
+    assert len(found) >= 2
+    assert set(found) == {from_cell(cell) for cell in cells(exports["milan"])} & set(found)
+
+
 def top_of_concepts(called, pictures, out):
     options = ("--model", "toy", "--layer", LAYER, "-o", out, "--workers", 1, "--threads", 1)
     called("extract", pictures / "odd", pictures / "four.parquet", *options)
@@ -250,6 +272,7 @@ CASES = {
     "extract": extract_of_images,
     "causality": causality_of_images,
     "table": table_of_concepts,
+    "label": label_of_concepts,
     "top": top_of_concepts,
     "score": score_of_concepts,
     "study score": words_of_concepts,

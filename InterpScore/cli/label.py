@@ -24,7 +24,8 @@ label_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, ri
 PARTIAL = 1
 """Exit code of labels that some images have no part in, as they have no activations."""
 _SHOWN_LINES, _SHOWN_UNITS = 10, 40
-CONCEPTS, CHOICE, OUTPUTS = "Concepts", "Choice and test", "What is written besides"
+CONCEPTS, WORDS = "Concepts", "Words as concepts"
+CHOICE, OUTPUTS = "Choice and test", "What is written besides"
 
 
 @label_app.command(no_args_is_help=True)
@@ -37,6 +38,13 @@ def label(
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of an image table are relative to.", show_default="the table's own", rich_help_panel=CONCEPTS)] = None,
     levels: Annotated[str, typer.Option(help='Levels whose images count, "5 1", where the images have levels.', rich_help_panel=CONCEPTS)] = "5",
     min_images: Annotated[int | None, typer.Option(help="Leave out concepts of fewer images.", show_default="one of a single image is an error", rich_help_panel=CONCEPTS)] = None,
+    embedding: Annotated[Path | None, typer.Option(help="Store of the embeddings of the images, of a network with a text tower.", show_default="the layer attnpool of the first store", rich_help_panel=WORDS)] = None,
+    images: Annotated[str | None, typer.Option(help="The pictures, to compute embeddings where no store has them; they are kept in <labels>.embedding.zarr.", rich_help_panel=WORDS)] = None,
+    model: Annotated[str | None, typer.Option(help="The network with a text tower, as `interpscore models list` shows it, or my_file.py:load, a function in a Python file that returns a Model; the file is run.", show_default="that of the embeddings", rich_help_panel=WORDS)] = None,
+    model_weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=WORDS)] = None,
+    device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=WORDS)] = "cpu",
+    template: Annotated[str | None, typer.Option(help="The text that images are compared with, with {word} in it.", show_default="a photo of a {word}", rich_help_panel=WORDS)] = None,
+    scale: Annotated[float | None, typer.Option(help="What cosines are multiplied by before the softmax over words.", show_default="the network's logit scale", rich_help_panel=WORDS)] = None,
     by: Annotated[Literal["auprc", "correlation", "f1", "soft-wpmi"], typer.Option(help="What concepts are chosen by: AUPRC or F1 above chance, correlation, or, of words, soft-WPMI.", rich_help_panel=CHOICE)] = "auprc",
     split: Annotated[Literal["half", "none"], typer.Option(help="half: chosen on one half of the images, scored on the other. none: both on all images, tested against the best concept of permuted labels.", rich_help_panel=CHOICE)] = "half",
     min_p_value: Annotated[float | None, typer.Option(help="A unit has a label where its adjusted p-value is at most this.", show_default="0.05", rich_help_panel=CHOICE)] = None,
@@ -55,6 +63,10 @@ def label(
 
     [bold]interpscore score map.evaluation.csv map.json results.csv --store acts.zarr[/bold]
 
+    With words, a network with a text tower says how present each is in an image:
+
+    [bold]interpscore label acts.zarr --concepts words.txt --embedding embeddings.zarr -o labels.parquet[/bold]
+
     Concepts are chosen on one half of the images and tested on the other, so scores and p-values owe nothing to the
     search. Scoring takes images that labels were not chosen on: the second command.
 
@@ -67,6 +79,7 @@ def label(
     from InterpScore.labelling.options import labelling_options
     from InterpScore.labelling.parts import PermutationFolder
     from InterpScore.labelling.stored import level_numbers, stored_study
+    from InterpScore.labelling.words import WordOptions
 
     options = labelling_options(by=by, split=split, min_p_value=min_p_value, adjust=adjust, resamples=resamples, confidence=confidence, min_images=min_images, seed=seed)  # fmt: skip
     exports = _exports(export)
@@ -74,9 +87,12 @@ def label(
     _check_outputs(output, [path for path in (map_out, table_out, *exports) if path is not None], stores, concepts)
     if map_out is None and map_units != "one":
         raise InputError("--map: found all without a map to write; expected --map-out as well")
+    given = {"embedding": embedding, "images": images, "model": model, "weights": model_weights, "template": template, "scale": scale}  # fmt: skip
+    of_words = {name: value for name, value in given.items() if value is not None} | ({} if device == "cpu" else {"device": device})  # fmt: skip
     with stage_progress(shown=not quiet) as progress:
         found = stored_study(
             stores, layer or [], concepts, level_numbers(levels), separator=separator, images_root=images_root,
+            words=WordOptions(**of_words) if of_words else None, output=output, keep_cosines=by == "soft-wpmi",
             progress=progress,
         )  # fmt: skip
         folder = PermutationFolder(output, {"options": options.as_dict(), **found.study.inputs}, progress)
@@ -153,7 +169,9 @@ def _files_of_map(
         say(f"note: {map_out} is not written: no unit has a label", error=True)
         return {}
     files = {map_out: as_json(found)}
-    if len(table.frame):
+    if not len(table.frame):
+        say(f"note: {table_out} is not written: labels were chosen on all images; score the map on others", error=True)
+    else:
         files[table_out] = as_csv(table.frame, index=False)
     return files
 

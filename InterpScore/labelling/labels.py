@@ -109,13 +109,13 @@ def label_study(
         run: computes permutations, where p-values take any.
     """
     say: StageProgress = progress or (lambda stage, completed, total: None)
+    check_goes_with(options, study.presence)
     presence, remarks = _usable(study, options)
     reason_U = _reasons(study.a_UN)
     live = np.flatnonzero(reason_U == "")
     if not len(live):
         raise InputError(f"activations: no unit to label; expected one that varies ({reason_U[0]})")
     chosen_on, tested_on, presence = _sides(study, presence, live, options, remarks)
-    check_goes_with(options, presence)
 
     by_pairs = scores_of_pairs(chosen_on, options.by, _counted(say, "Choosing", presence, live))
     score_UC = np.nan_to_num(by_pairs.score_UC, nan=-np.inf)

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.files import as_json, check_writable, write_together
-from Activation_Extraction.base.text import as_csv, html_table
+from Activation_Extraction.base.run_folder import versions_of
+from Activation_Extraction.base.text import html_table
 from InterpScore.errors import InputError, OutputError
 from InterpScore.helpers import Ints
 from InterpScore.labelling.labels_table import COLUMNS
@@ -186,7 +187,7 @@ def signature_of(
 ) -> dict[str, Any]:
     """Where labels come from."""
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": _versions(),
         "options": options.as_dict(),
         "test": test,
         "inputs": dict(inputs),
@@ -195,6 +196,6 @@ def signature_of(
     }
 
 
-def csv_of(frame: pd.DataFrame) -> bytes:
-    """The bytes of an export."""
-    return as_csv(frame, index=False)
+@cache
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **versions_of(_PACKAGES)}

@@ -20,7 +20,7 @@ from InterpScore.labelling.presence import PRESENT, GradedPresence, Presence
 from InterpScore.labelling.ranking import ranks_of
 from InterpScore.pairs import formulas
 
-PERMUTED = 500
+PERMUTED = 200
 """Permuted additions that an addition is compared with."""
 LEVEL = 0.95
 
@@ -47,7 +47,7 @@ def concept_sets(
 
     def needed(u: int) -> list[int]:
         additions = kind(chosen_on, u, candidate_UD[u]), kind(tested_on, u, candidate_UD[u])
-        concepts, at_first, at_second = [int(candidate_UD[u, 0])], -np.inf, 0.0
+        concepts = [int(candidate_UD[u, 0])]
         at_first, at_second = (sets.of(concepts) for sets in additions)
         while True:
             added, value = additions[0].best_addition(concepts)

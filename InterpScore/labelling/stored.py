@@ -6,8 +6,8 @@ Shapes: U units, N images.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from InterpScore.helpers import Ints
 from InterpScore.labelling.candidates import (
     LabelledImages,
     activations_of,
+    images_of_store,
     labelled_images,
     refuse_different_images,
 )
 from InterpScore.labelling.labels import Study
 from InterpScore.labelling.presence import AnyPresence, GradedPresence
+from InterpScore.labelling.words import WORDS, WordOptions, read_words, rows_with_presence, words_presence
 from InterpScore.tables.from_stores import StoredLayer, StoredNeurons, neurons_in_stores
 
 
@@ -63,13 +65,17 @@ def stored_study(
     *,
     separator: str | None = None,
     images_root: Path | None = None,
+    words: WordOptions | None = None,
+    output: Path = Path("labels.parquet"),
+    keep_cosines: bool = False,
     progress: StageProgress | None = None,
 ) -> StoredStudy:
-    """The units of stores, with the concepts that a folder, an image table or the store's own table gives their images.
+    """The units of stores, with the concepts that a folder, an image table, the store's own table or words give their images.
 
     Args:
         stores: complete, of the same images; layers: of them, none means all.
-        concepts: a folder or image table; None for the column `concept` of the first store.
+        concepts: a folder, an image table, or words in a `.txt`; None for the column `concept` of the first store.
+        words, output, keep_cosines: as of `words_presence`, for words; `words` is None where none of its options is given.
         levels, separator, images_root: as of `interpscore label`.
 
     Raises:
@@ -78,11 +84,31 @@ def stored_study(
     neurons = neurons_in_stores(stores, layers, {})
     opened = list({id(layer.store): layer.store for layer in neurons.layers}.values())
     refuse_different_images(opened)
+    if concepts is not None and Path(concepts).suffix.lower() == WORDS:
+        if separator is not None or images_root is not None:
+            raise InputError(
+                f"{concepts}: words, and --separator or --images-root; expected these with image tables alone"
+            )
+        listed, chosen = read_words(Path(concepts)), words or WordOptions()
+        graded, about = words_presence(listed, opened[0], output, chosen, keep_cosines, progress is None)
+        found, presence = _with_embeddings(images_of_store(opened[0], levels), graded)
+        return joined(neurons, found, presence, progress, about)
+    if words is not None:
+        raise InputError(f"{concepts or 'the concepts of the store'}: no words, which --embedding, --images, --model, --model-weights, --template and --scale are for; expected a .txt with one a line")  # fmt: skip
     found = _labelled(opened, concepts, levels, separator, images_root, progress)
     if not len(found.counted):
         raise InputError(f"{concepts or stores[0]}: none of its images was read when the store was made")
-    presence = found.presence(concepts or str(stores[0]))
-    return joined(neurons, found, presence, progress)
+    return joined(neurons, found, found.presence(concepts or str(stores[0])), progress)
+
+
+def _with_embeddings(found: LabelledImages, presence: GradedPresence) -> tuple[LabelledImages, GradedPresence]:
+    """The images of a store that have an embedding, and the presence of words in those that count."""
+    has = np.zeros(presence.n, dtype=bool)
+    has[rows_with_presence(presence)] = True
+    kept = found.frame[has[found.frame["row"]]].reset_index(drop=True)
+    lost = [f"{name}: no embedding" for name in found.frame["image"][~has[found.frame["row"]]]]
+    found = replace(found, frame=kept, unreadable=[*found.unreadable, *lost])
+    return found, presence.only(found.counted["row"].to_numpy(dtype=np.int64))
 
 
 def _labelled(
@@ -110,7 +136,11 @@ def _labelled(
 
 
 def joined(
-    neurons: StoredNeurons, found: LabelledImages, presence: AnyPresence, progress: StageProgress | None
+    neurons: StoredNeurons,
+    found: LabelledImages,
+    presence: AnyPresence,
+    progress: StageProgress | None,
+    about: Mapping[str, Any] | None = None,
 ) -> StoredStudy:
     """The activations of the images, and where everything is from."""
     counted = found.counted
@@ -126,6 +156,7 @@ def joined(
     a_UN = activations_of(neurons.layers, rows, advance)
     group_N = counted["group"].to_numpy(dtype=np.int64)
     inputs = {"stores": _without_paths(neurons.signature()), "concepts": _digest(presence), "images": _digest_of(list(counted["image"].astype(str)), group_N.tolist())}  # fmt: skip
+    inputs |= {"words": dict(about)} if about else {}
     paths = list(dict.fromkeys(layer.store.path for layer in neurons.layers))
     return StoredStudy(Study(a_UN, presence, group_N, _units(neurons.layers), inputs), found, paths)
 

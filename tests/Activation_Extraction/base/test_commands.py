@@ -200,6 +200,7 @@ COMMANDS = {
     "stimuli": ["check", "stimuli"],
     "study": ["score", "{answers}", "-o", "scored.csv"],
     "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
+    "label": ["acts.zarr", "-o", "labels.parquet"],
     "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
     "sanity": ["--help"],
