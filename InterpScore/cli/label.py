@@ -87,7 +87,7 @@ def label(
     _check_outputs(output, [path for path in (map_out, table_out, *exports) if path is not None], stores, concepts)
     if map_out is None and map_units != "one":
         raise InputError("--map: found all without a map to write; expected --map-out as well")
-    given = {"embedding": embedding, "images": images, "model": model, "weights": model_weights, "template": template, "scale": scale}  # fmt: skip
+    given: dict[str, Any] = {"embedding": embedding, "images": images, "model": model, "weights": model_weights, "template": template, "scale": scale}  # fmt: skip
     of_words = {name: value for name, value in given.items() if value is not None} | ({} if device == "cpu" else {"device": device})  # fmt: skip
     with stage_progress(shown=not quiet) as progress:
         found = stored_study(
@@ -187,13 +187,11 @@ def _print_labels(labels: UnitLabels, remarks: list[str]) -> None:
     from rich import box
     from rich.table import Table
 
-    from InterpScore.labelling.results import rows_to_show
-
     screen = console(width=None if sys.stdout.isatty() else 100)
     for remark in remarks:
         screen.print(f"[yellow]note:[/yellow] {in_markup(remark)}", soft_wrap=True)
     with_label = labels.table[labels.table["concept"].notna()].sort_values("score", ascending=False, kind="stable")
-    columns, rows = rows_to_show(with_label.head(_SHOWN_UNITS))
+    columns, rows = labels.shown(with_label.head(_SHOWN_UNITS))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         text = name in ("Layer", "Label", "Needs", "Runner-up")

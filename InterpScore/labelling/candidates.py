@@ -204,7 +204,7 @@ def _of_levels(frame: pd.DataFrame, levels: Sequence[int], source: str, remarks:
     """Images whose level counts."""
     if LEVEL not in frame:
         return np.ones(len(frame), dtype=bool)
-    counts = pd.to_numeric(frame[LEVEL], errors="coerce").isin(list(levels)).to_numpy()
+    counts: Bools = pd.to_numeric(frame[LEVEL], errors="coerce").isin(list(levels)).to_numpy(dtype=bool)
     if not counts.any():
         there = ", ".join(map(str, sorted(frame[LEVEL].dropna().unique(), key=str)[:10]))
         raise InputError(

@@ -47,7 +47,8 @@ def permuted_p_values(null: Null, units: int, seed: int, run: Run) -> tuple[Floa
     A unit that none of the first `FIRST` reached gets `MOST`; both rules together never reject a true null too often.
     """
     everyone = np.arange(units)
-    reached_U = np.sum(run(PermutationJob(null, everyone, seed), range(FIRST // A_PART)), axis=0, dtype=np.int64)
+    first = run(PermutationJob(null, everyone, seed), range(FIRST // A_PART))
+    reached_U = np.asarray(np.sum(first, axis=0), dtype=np.int64)
     count_U = np.full(units, FIRST)
     if len(never := np.flatnonzero(reached_U == 0)):
         further = run(PermutationJob(null, never, seed), range(FIRST // A_PART, MOST // A_PART))

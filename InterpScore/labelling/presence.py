@@ -61,7 +61,7 @@ class Presence:
 
     def of(self, concept: int) -> Floats:
         """Presence of a concept in every image, `(N,)`."""
-        return self.is_shown_CN[concept].astype(float)
+        return np.asarray(self.is_shown_CN[concept], dtype=float)
 
     def only(self, rows: Ints) -> Presence:
         """The same of some images, in this order."""
@@ -99,7 +99,7 @@ class GradedPresence:
     @cached_property
     def positives_C(self) -> Ints:
         """Number of images in which each concept is at least `PRESENT`."""
-        return (self.y_CN >= PRESENT).sum(axis=1)
+        return np.asarray((self.y_CN >= PRESENT).sum(axis=1))
 
     @cached_property
     def top_C(self) -> Ints:
@@ -108,7 +108,7 @@ class GradedPresence:
 
     def of(self, concept: int) -> Floats:
         """Presence of a concept in every image, `(N,)`."""
-        return self.y_CN[concept].astype(float)
+        return np.asarray(self.y_CN[concept], dtype=float)
 
     def only(self, rows: Ints) -> GradedPresence:
         """The same of some images, in this order."""
@@ -127,7 +127,7 @@ class GradedPresence:
 AnyPresence = Presence | GradedPresence
 
 
-def shown_pairs(concepts: Sequence[str], n: int, concept_P: Ints, image_P: Ints) -> Presence:
+def shown_pairs(concepts: Sequence[str], n: int, concept_P: NDArray[Any], image_P: NDArray[Any]) -> Presence:
     """The presence that pairs of a concept and an image say, in any order; a pair may be there twice."""
     pairs = np.unique(np.asarray(concept_P, dtype=np.int64) * max(n, 1) + image_P)
     concept_P, image_P = np.divmod(pairs, max(n, 1))

@@ -72,7 +72,7 @@ def hits_of_pairs(a_UN: Activations, presence: Presence, advance: Callable[[int]
         for u in range(units.start, units.stop):
             is_hit_P = ranks_of(a_UN[u]).take(presence.image_P) < limit_P
             np.add.reduceat(is_hit_P, first_C, dtype=np.int32, out=hits_UC[u])
-        return units.stop - units.start
+        return int(units.stop - units.start)
 
     for done in on_all_cores(count, in_shares(len(a_UN), UNITS_AT_ONCE)):
         advance(done)
@@ -124,7 +124,7 @@ def graded_auprc_of_pairs(a_UN: Activations, presence: GradedPresence, advance: 
         for c in range(concepts.start, concepts.stop):
             place_N, tied = places_of(presence.y_CN[c])
             score_UC[:, c] = auprc_of_places(place_N.take(top_UK[:, : presence.top_C[c]]), tied)
-        return concepts.stop - concepts.start
+        return int(concepts.stop - concepts.start)
 
     for done in on_all_cores(score, in_shares(len(presence.concepts), 8)):
         advance(done)

@@ -122,10 +122,11 @@ class Bootstrap:
 
     def _moments(self, units: Ints) -> tuple[Draws, Draws, Draws]:
         """The units' deviations from their means, and the mean of these and of their squares in every draw."""
-        a_UN = self.images.a_UN[units].astype(np.float32)
+        a_UN: Draws = self.images.a_UN[units].astype(np.float32)
         a_UN -= a_UN.mean(axis=1, keepdims=True, dtype=float).astype(np.float32)
         a_UN /= np.maximum(np.sqrt(np.mean(a_UN**2, axis=1, keepdims=True, dtype=float)), 1e-30).astype(np.float32)
-        return a_UN, a_UN @ self.weight_NB / self.images.n, np.square(a_UN) @ self.weight_NB / self.images.n
+        n = np.float32(self.images.n)
+        return a_UN, np.asarray(a_UN @ self.weight_NB / n), np.asarray(np.square(a_UN) @ self.weight_NB / n)
 
     def _of_unit(
         self, u: int, candidate_D: Ints, moments: tuple[Draws, Draws, Draws], graded_DB: Draws | None

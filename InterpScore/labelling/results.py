@@ -125,10 +125,14 @@ class UnitLabels:
 
     def _repr_html_(self) -> str:
         """The labels in a notebook: scores with their intervals, and the runner-up."""
-        columns, rows = rows_to_show(self.table.head(_SHOWN_UNITS))
+        columns, rows = self.shown(self.table.head(_SHOWN_UNITS))
         hidden = len(self.table) - len(rows)
         notes = [*([f"{hidden:,} more units are in to_frame()"] if hidden else []), *self.remarks]
         return html_table(columns, rows, self.summary(), notes)
+
+    def shown(self, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+        """Columns and cells of rows of the table, for people."""
+        return rows_to_show(table, self.signature["options"]["confidence"])
 
     def summary(self) -> str:
         """How many units have a label."""
@@ -136,10 +140,10 @@ class UnitLabels:
         return f"{n['labelled']:,} of {n['units']:,} units have a label"
 
 
-def rows_to_show(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def rows_to_show(table: pd.DataFrame, confidence: float) -> tuple[list[str], list[list[str]]]:
     """Columns and cells of a table for people."""
     layers = ["Layer"] if "layer" in table and table["layer"].nunique() > 1 else []
-    columns = [*layers, "Unit", "Label", "Score", "95%", "p adj.", "Needs", "Runner-up"]
+    columns = [*layers, "Unit", "Label", "Score", f"{100 * confidence:g}%", "p adj.", "Needs", "Runner-up"]
     rows = []
     for _, row in table.iterrows():
         has_label = row["concept"] is not None
@@ -167,7 +171,7 @@ def number(value: Any) -> str:
     """
     if pd.isna(value):
         return "–"
-    text = f"{value:.2f}"
+    text = f"{round(value, 2) + 0.0:.2f}"  # no -0.00
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
