@@ -72,11 +72,11 @@ def test_null_of_groups_is_that_of_a_plain_loop(presence):
     scores = scores_of_pairs(some, "auprc")
     binary_hits = scores.hits_UC is not None
     observed_U = (scores.hits_UC if binary_hits else scores.auprc_UC)[np.arange(U), concept_U].astype(float)
-    reached_U = GroupNull(some, concept_U, observed_U).reached(np.random.default_rng(4), 50, np.arange(U))
+    reached_U = GroupNull(some, concept_U, observed_U).reached(np.random.default_rng(4), 16, np.arange(U))
     for u, c in enumerate(concept_U):
         top_N = is_top(some.a_UN[u], int(presence.top_C[c]))
         expected = 0
-        for label_of_N in permuted_images(group_N, 50, np.random.default_rng(4)).T:
+        for label_of_N in permuted_images(group_N, 16, np.random.default_rng(4)).T:
             y_N = presence.of(c)[label_of_N]
             value = (top_N * y_N).sum() if binary_hits else average_precision(y_N, top_N)
             expected += value >= observed_U[u] - 1e-12

@@ -48,7 +48,7 @@ def home(tmp_path_factory):
     return folder
 
 
-QUICK = ("--resamples", 50)
+QUICK = ("--resamples", 20)
 
 
 @pytest.mark.parametrize("source", ["table", "store"])

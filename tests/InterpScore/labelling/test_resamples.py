@@ -11,7 +11,7 @@ from InterpScore.labelling.several import _BinarySets, _GradedSets
 from InterpScore.pairs import formulas
 from tests.InterpScore.labelling.test_pair_scores import C, N, average_precision, binary, graded, images, is_top
 
-B = 40
+B = 8
 
 
 def weighted_auprc(y_N, top_N, w_N):
