@@ -25,7 +25,7 @@ from InterpScore.labelling.labels import Study, label_study
 from InterpScore.labelling.options import labelling_options
 from InterpScore.labelling.pair_scores import Images, scores_of_pairs
 from InterpScore.labelling.presence import AnyPresence, GradedPresence, shown_pairs
-from InterpScore.labelling.words import presence_of_cosines
+from InterpScore.labelling.sources.words import presence_of_cosines
 
 SIZES = 2560, 1000, 50_000
 PREVALENCE, SHIFT = 0.01, 2.0

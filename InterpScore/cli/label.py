@@ -14,9 +14,9 @@ from Activation_Extraction.base.text import console, in_markup, say
 from InterpScore.errors import InputError
 
 if TYPE_CHECKING:
-    from InterpScore.labelling.candidates import LabelledImages
     from InterpScore.labelling.results import UnitLabels
-    from InterpScore.labelling.stored import StoredStudy
+    from InterpScore.labelling.sources.images import LabelledImages
+    from InterpScore.labelling.sources.stored import StoredStudy
     from InterpScore.tables.from_images import LabelledTable
 
 label_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -78,8 +78,8 @@ def label(
     from InterpScore.labelling.labels import label_study
     from InterpScore.labelling.options import labelling_options
     from InterpScore.labelling.parts import PermutationFolder
-    from InterpScore.labelling.stored import level_numbers, stored_study
-    from InterpScore.labelling.words import WordOptions
+    from InterpScore.labelling.sources.stored import level_numbers, stored_study
+    from InterpScore.labelling.sources.words import WordOptions
 
     options = labelling_options(by=by, split=split, min_p_value=min_p_value, adjust=adjust, resamples=resamples, confidence=confidence, min_images=min_images, seed=seed)  # fmt: skip
     exports = _exports(export)

@@ -9,9 +9,10 @@ from scipy.special import softmax
 
 from Activation_Extraction import load_model
 from InterpScore.cli.label import label_app
-from InterpScore.labelling import chance, words
+from InterpScore.labelling import chance
 from InterpScore.labelling.labels import label_units
-from InterpScore.labelling.words import WordOptions, read_words, unit_length, words_presence
+from InterpScore.labelling.sources import words
+from InterpScore.labelling.sources.words import WordOptions, read_words, unit_length, words_presence
 from tests.Activation_Extraction import small_stores
 from tests.InterpScore.labelling.test_label_command import command
 

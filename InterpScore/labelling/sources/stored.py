@@ -17,16 +17,16 @@ import pandas as pd
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.errors import InputError
 from InterpScore.helpers import Ints
-from InterpScore.labelling.candidates import (
+from InterpScore.labelling.labels import Study
+from InterpScore.labelling.presence import AnyPresence, GradedPresence
+from InterpScore.labelling.sources.images import (
     LabelledImages,
     activations_of,
     images_of_store,
     labelled_images,
     refuse_different_images,
 )
-from InterpScore.labelling.labels import Study
-from InterpScore.labelling.presence import AnyPresence, GradedPresence
-from InterpScore.labelling.words import WORDS, WordOptions, read_words, rows_with_presence, words_presence
+from InterpScore.labelling.sources.words import WORDS, WordOptions, read_words, rows_with_presence, words_presence
 from InterpScore.tables.from_stores import StoredLayer, StoredNeurons, neurons_in_stores
 
 
