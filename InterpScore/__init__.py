@@ -18,6 +18,7 @@ _HOME = {
     "label_units": "labelling.labels",
     "UnitLabels": "labelling.results",
     "BenchmarkResult": "scoring.results",
+    "profile_units": "profiles.units",
     "ScoringOptions": "options",
     "InterpScoreError": "errors",
     "InputError": "errors",

@@ -5,12 +5,14 @@ Shapes: U neurons of the run, I images, B draws.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -195,9 +197,17 @@ def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) 
             "participants": len(np.unique(table.participant_R)),
             "concepts": len(table.concepts),
         },
+        "resampled": _resampled(table),
         "participants_simulated": table.simulated,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _resampled(table: ExperimentTable) -> str:
+    """The hash of what draws reweight: with the same seed and options, draw k of two runs is of the same resampled study."""
+    of_images = [table.images, [table.concepts[concept] for concept in table.concept_I], table.level_I.tolist()]
+    of_ratings = [table.image_R.tolist(), table.participant_R.tolist(), table.score_R.tolist()]
+    return sha256(json.dumps([*of_images, *of_ratings]).encode()).hexdigest()
 
 
 @cache

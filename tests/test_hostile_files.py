@@ -9,6 +9,7 @@ import shutil
 import struct
 import time
 import typing
+import warnings
 from functools import cache
 from inspect import unwrap
 
@@ -25,6 +26,7 @@ from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.layers import LayerNames
 from Activation_Extraction.models.registry import Model, ModelSpec
+from InterpScore.benchmark import run_interpretability_benchmark
 from tests.Activation_Extraction import small_stores
 from tests.hostile import JSON, NOT_TEXT, YAML, harmed
 
@@ -231,6 +233,10 @@ def good(tmp_path_factory):
     (folder / "protocol.yaml").write_text(f"about: plain\nsize: {SIDE * 2}\nlevels:\n  5: {{kind: clean}}\n")
     levels = "  1: {kind: exemplar, activation: most, images: 1}\n"
     (folder / "exemplars.yaml").write_text((folder / "protocol.yaml").read_text() + levels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = run_interpretability_benchmark(folder / "table.parquet", folder / "map.json", resamples=30)
+    result.save(folder / "a.csv")
     small_stores.write(folder / "acts.zarr", small_stores.activations(2, {"layer4": (4,)}))
     return folder
 
@@ -272,6 +278,13 @@ CASES = {
         file_of(WEIGHTS, "a.safetensors"),
         lambda f, g, out: ["causality", g / "pictures", "--model", "clip-rn50", "--weights", f, "-o", out / "e.parquet"],
     ),
+    "compare a": (file_of(JSON, "a.json"), lambda f, g, out: ["compare", f, g / "a.csv", "-o", out / "c.csv"]),
+    "compare store_a": (
+        every(9, STORES, 4),
+        lambda f, g, out: [
+            "compare", g / "a.csv", g / "a.csv", "--match", "correlation", "--store-a", f, "-o", out / "c.csv"
+        ],
+    ),
     "data check folder": (
         {
             **folder_of({"deep": "[" * 3000, "a key twice": '{"0": "a", "0": "b"}', "no text": NOT_TEXT}, "map.json"),
@@ -310,6 +323,18 @@ CASES = {
         lambda f, g, out: ["models", "layers", "clip-rn50x4", "--weights", f],
     ),
     "models check name": (every(2, file_of(DAMAGED_WEIGHTS, "a.safetensors")), lambda f, g, out: ["models", "check", f]),
+    "profile store": (
+        every(6, STORES, 2), lambda f, g, out: ["profile", f, "--embedding", g / "acts.zarr", "--same-network", "-o", out / "p.csv"],
+    ),
+    "profile embedding": (
+        every(6, STORES, 5), lambda f, g, out: ["profile", g / "acts.zarr", "--embedding", f, "--same-network", "-o", out / "p.csv"],
+    ),
+    "profile baseline": (
+        every(4, folder_of(JSON, "baseline.json")),
+        lambda f, g, out: [
+            "profile", g / "acts.zarr", "--embedding", g / "acts.zarr", "--same-network", "--baseline", f, "-o", out / "p.csv"
+        ],
+    ),
     "score data": (
         file_of(TABLES, "table.parquet"), lambda f, g, out: ["score", f, g / "map.json", out / "r.csv"],
     ),
@@ -387,6 +412,8 @@ CASES = {
 }  # fmt: skip
 
 THE_SAME = {
+    "compare b": "compare a",
+    "compare store_b": "compare store_a",
     "label images": "extract images",
     "label images_root": "extract images",
     "label model_weights": "causality weights",
@@ -408,15 +435,15 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "causality output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
+    "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
     "models download to", "sanity output", "score results",
-    "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
+    "profile output", "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
-    "csv", "separator", "levels", "template", "device", "devices", "layer", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
+    "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
     "models download name", "bucket", "prefix", "endpoint_url", "profile",
 }  # fmt: skip

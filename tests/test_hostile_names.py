@@ -20,6 +20,7 @@ from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models import registry
 from Activation_Extraction.models.layers import LayerNames
 from Activation_Extraction.models.registry import Model, ModelSpec
+from tests.Activation_Extraction import small_stores
 from tests.hostile import NAMES, NOT_TEXT, ON_DISK, is_safe_part, is_shown
 
 SIDE = 16
@@ -219,6 +220,14 @@ def top_of_concepts(called, pictures, out):
     assert "not found" in err
 
 
+def profile_of_layers(called, pictures, out):
+    small_stores.write(out, small_stores.activations(4, {LAYER: (3,)}), identity={"model": NAMES[-4]})
+    printed, _ = called("profile", out, "--embedding", out, "--same-network", "-o", out.with_suffix(".csv"))
+    assert r"-up \x1b[2J\u202e/x" in printed
+    assert not any(map(is_formula, cells(out.with_suffix(".csv"))))
+    assert json.loads(out.with_suffix(".json").read_text())["signature"]["activations"]["layer"] == LAYER
+
+
 def score_of_concepts(called, pictures, out):
     images = [(name, k) for name in NAMES for k in range(2)]
     table = pd.DataFrame(
@@ -265,6 +274,24 @@ def words_of_concepts(called, pictures, out):
     assert set(map(from_cell, cells(scored))) >= set(NAMES)
 
 
+def compare_of_concepts(called, pictures, out):
+    concepts = ["=1+1", "<b>x", "[bold]y", "@z"]
+    table = pd.DataFrame(
+        {"ground_truth": name, "level": 5, "image_filename": f"{name[-1]}{k}.png", "soft_correct": np.nan,
+         **{f"activation_{u}": float(u % 4 == i) + k * (u + 1) % 7 for u in range(8)}}
+        for i, name in enumerate(concepts) for k in range(5)
+    )  # fmt: skip
+    table.to_parquet(out.parent / "data.parquet")
+    for run_name, first in (("=a", 0), ("=b", 4)):
+        neurons = out.parent / f"{first}.json"
+        neurons.write_text(json.dumps({str(first + i): name for i, name in enumerate(concepts)}))
+        called("score", out.parent / "data.parquet", neurons, out.with_name(f"{run_name}.csv"), "--resamples", 30)
+    printed, _ = called("compare", out.with_name("=a.csv"), out.with_name("=b.csv"), "-o", out.with_name("c.csv"))
+    assert "[bold]y" in printed
+    assert not any(map(is_formula, cells(out.with_name("c.csv"))))
+    assert set(concepts) <= set(map(from_cell, cells(out.with_name("c.csv"))))
+
+
 NOTHING_FROM_OUTSIDE = "writes no name that comes from outside"
 CASES = {
     "dream": dream_of_facets,
@@ -274,7 +301,9 @@ CASES = {
     "table": table_of_concepts,
     "label": label_of_concepts,
     "top": top_of_concepts,
+    "profile": profile_of_layers,
     "score": score_of_concepts,
+    "compare": compare_of_concepts,
     "study score": words_of_concepts,
     "study adjudicate": "in the case of study score",
     "study report": "in the case of study score",

@@ -1,1 +1,1 @@
-"""The commands `interpscore score`, `table`, `top`, `causality`, `sanity` and `data`."""
+"""The commands `interpscore score`, `table`, `top`, `label`, `causality`, `profile`, `compare`, `sanity` and `data`."""

@@ -202,13 +202,15 @@ def _print_layers(layers: pd.DataFrame, screen: Console) -> None:
     grid.add_column("Layer", overflow="fold")
     tested = [metric.name for metric in metrics() if metric.test]
     significant = [f"{name} signif." for name in tested]
-    for name in ("neurons", "scored", "median", "mean InterpScore", "mean I_excess", *significant):
+    for name in ("neurons", "scored", "median", "sd", "mean InterpScore", "mean I_excess", *significant):
         grid.add_column(name, justify="right", no_wrap=True)
     for _, row in layers.iterrows():
-        counts = [str(row[name]) for name in ("neurons", "scored", *(f"{name}_significant" for name in tested))]
-        figures = [_with_interval(row, name) for name in ("InterpScore_median", "InterpScore", "I_excess")]
+        counts = [str(row[name]) for name in ("scored", *(f"{name}_significant" for name in tested))]
+        of_units = f"{row['neurons']} of {row['units']:,.0f}"
+        names = ("InterpScore_median", "InterpScore_sd", "InterpScore", "I_excess")
+        figures = [_with_interval(row, name) for name in names]
         in_line = [figure.replace("\n", "  ") for figure in figures]
-        grid.add_row(in_markup(row["Layer"]), *counts[:2], *in_line, *counts[2:])
+        grid.add_row(in_markup(row["Layer"]), of_units, counts[0], *in_line, *counts[1:])
     screen.print(grid)
     say()
 

@@ -26,7 +26,7 @@ from InterpScore.intervals import around_estimate
 
 FORMAT = "interpscore-draws/1"
 _BESIDE = "the JSON beside the CSV of `interpscore score`"
-_LARGEST_RESULTS = 2**29
+LARGEST_RESULTS = 2**29
 """Bytes of the JSON: some 3,000 a neuron."""
 ENDING = ".draws.npz"
 KEPT_OF_MANY, MANY = 200, 200
@@ -97,7 +97,7 @@ def read_draws(results: str | os.PathLike[str]) -> Draws:
         InputError: no results, results without draws, draws that are missing, damaged or of other results.
     """
     json_path, path = Path(results).with_suffix(".json"), draws_path(results)
-    match read_json(json_path, expected=_BESIDE, largest=_LARGEST_RESULTS):
+    match read_json(json_path, expected=_BESIDE, largest=LARGEST_RESULTS):
         case None:
             raise InputError(f"{json_path}: no such file; expected {_BESIDE}")
         case {"signature": {"draws": {"sha256": str(recorded)}}}:

@@ -86,8 +86,9 @@ class BenchmarkResult:
         table: one row per neuron, best first; see `columns`.
         signature: versions, options, seed, the SHA-256 of every input, counts.
         warnings: what changes how the table should be read.
-        layers: with several layers, one row per layer: numbers of neurons and of scored ones, median and mean InterpScore
-            and mean I_excess with intervals from the same resamples, and the number significant in each test.
+        layers: with several layers, one row per layer: numbers of neurons and of scored ones, of units of the layer, and the
+            share of them that neurons of the map are; median, standard deviation and mean InterpScore, and mean I_excess,
+            means with intervals from the same resamples; and the number significant in each test.
         draws: resamples of every component, for figures and comparisons; None without resampling.
     """
 

@@ -135,8 +135,11 @@ class ScoringRun:
         for layer, neurons in self.neurons_of.items():
             score = self.columns["InterpScore"][neurons]
             scored = score[np.isfinite(score)]
-            row = {"Layer": layer, "neurons": len(neurons), "scored": len(scored)}
+            units = self.table.layer_units.get(layer, np.nan)
+            row = {"Layer": layer, "neurons": len(neurons), "scored": len(scored), "units": units}
+            row["share"] = len(neurons) / units
             row["InterpScore_median"] = float(np.median(scored)) if len(scored) else np.nan
+            row["InterpScore_sd"] = float(np.std(scored, ddof=1)) if len(scored) > 1 else np.nan
             for name in COMPARED:
                 row[name] = float(_mean_of_scored(self.columns.get(name, nothing)[neurons, None])[0])
                 row[f"{name}_low"], row[f"{name}_high"] = self.layer_interval.get((layer, name), (np.nan, np.nan))

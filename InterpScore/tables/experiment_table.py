@@ -82,6 +82,8 @@ class ExperimentTable:
     """Unit that was asked for and has no activations → why."""
     layer_of: dict[str, str] = field(default_factory=dict)
     """Unit → its layer, where activations come from stores."""
+    layer_units: dict[str, int] = field(default_factory=dict)
+    """Layer → how many units it has, where activations come from stores."""
     layer_effects: dict[str, LayerEffects] = field(default_factory=dict)
     """Layer ("" without stores) → effects of its measured units."""
     effects_from: list[dict[str, Any]] = field(default_factory=list)
@@ -205,7 +207,7 @@ def load_experiment_table(
         activation_UI=values["activation"], ablation_UI=values["ablation"], amplification_UI=values["amplification"],
         image_R=images.image_of_row[rated], participant_R=participant_R, score_R=scores[rated],
         absent=stored.absent if stored else _no_column(units, found, columns),
-        layer_of=layer_of, simulated=_is_simulated(frame),
+        layer_of=layer_of, layer_units=stored.layer_units if stored else {}, simulated=_is_simulated(frame),
         remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
     )  # fmt: skip
     return joined.told_of(table)

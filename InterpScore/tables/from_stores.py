@@ -73,6 +73,11 @@ class StoredNeurons:
         return list(self.place_of)
 
     @property
+    def layer_units(self) -> dict[str, int]:
+        """The layer's name in the results → how many units it has."""
+        return {layer.label: layer.store.shapes[layer.layer][0] for layer in self.layers}
+
+    @property
     def source(self) -> str:
         """The stores, for messages."""
         return ", ".join(dict.fromkeys(str(layer.store.path) for layer in self.layers))
@@ -138,7 +143,7 @@ def neurons_in_stores(
     Raises:
         InputError: no store, an unfinished one, the same twice, a layer that none has, a neuron twice.
     """
-    opened = [_opened(store) for store in stores]
+    opened = [complete_store(store) for store in stores]
     twice = [path for path, n in Counter(os.path.realpath(store.path) for store in opened).items() if n > 1]
     if twice:
         raise InputError(f"--store: found {twice[0]} more than once; expected each store once")
@@ -199,8 +204,8 @@ def _refuse_different_twins(store: ActivationStore, table: pd.DataFrame) -> None
             )
 
 
-def _opened(store: str | os.PathLike[str] | ActivationStore) -> ActivationStore:
-    """A store that is complete."""
+def complete_store(store: str | os.PathLike[str] | ActivationStore) -> ActivationStore:
+    """A store that is complete; raises `InputError` for one that is not."""
     if isinstance(store, str | os.PathLike):
         from Activation_Extraction.store.files import zarr_package
         from Activation_Extraction.store.reader import ActivationStore  # late: tables alone are scored without

