@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import sys
 import traceback
 from collections.abc import Iterator
@@ -10,17 +12,76 @@ from pathlib import Path
 from types import ModuleType
 
 from Activation_Extraction.base.errors import InputError, first_line
+from Activation_Extraction.base.files import read_bytes
 
 _ROOMS = Path(__file__).parents[1]
 _run: set[str] = set()
 """Paths of the files that were run."""
+_imported: dict[str, str] = {}
+"""SHA-256 of imported files when the last file that imports them was run."""
 
 
-def run_file(path: Path, content: bytes) -> ModuleType:
+def imports_of(path: Path, content: bytes) -> dict[str, str]:
+    """Files in or below a Python file's folder that it imports, and those that these import; nothing is run.
+
+    Import statements are read wherever they are; `importlib.import_module` is not followed. Packages from elsewhere are
+    left out.
+
+    Args:
+        content: what was read of the file.
+
+    Returns:
+        Path relative to the folder → SHA-256, sorted.
+    """
+    folder = path.parent
+    found: dict[Path, bytes] = {}
+    left = [(path, content)]
+    while left:
+        file, text = left.pop()
+        for other in _named_in(file, text, folder):
+            if other not in found and other != path:
+                found[other] = read_bytes(other)
+                left.append((other, found[other]))
+    return {file.relative_to(folder).as_posix(): hashlib.sha256(found[file]).hexdigest() for file in sorted(found)}
+
+
+def _named_in(file: Path, content: bytes, folder: Path) -> Iterator[Path]:
+    """The files below a folder that the import statements of a file name."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError):  # which running it says
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = file.relative_to(folder).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)]
+        else:
+            continue
+        for name in filter(None, names):
+            parts = name.split(".")
+            for n in range(1, len(parts) + 1):
+                stem = folder.joinpath(*parts[:n])
+                yield from (at for at in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if at.is_file())
+
+
+def _forget_changed(path: Path, imports: dict[str, str]) -> None:
+    """Have files that changed since they were imported imported again."""
+    for name, sha256 in imports.items():
+        file = str(path.parent / name)
+        if _imported.get(file, sha256) != sha256:
+            for module in [key for key, one in sys.modules.items() if getattr(one, "__file__", None) == file]:
+                del sys.modules[module]
+        _imported[file] = sha256
+
+
+def run_file(path: Path, content: bytes, imports: dict[str, str]) -> ModuleType:
     """Run a Python file that the user named, as a module of its own; modules beside it can be imported meanwhile.
 
     Args:
-        content: what was read of it, so that a hash is of what runs.
+        content: what was read of it, so that a hash is of what runs; imports: `imports_of` it.
 
     Raises:
         InputError: whatever its code raises.
@@ -29,6 +90,7 @@ def run_file(path: Path, content: bytes) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # which dataclasses look up
     _run.add(str(path))
+    _forget_changed(path, imports)
     with in_user_code(path):
         exec(compile(content, str(path), "exec"), vars(module))
     return module
@@ -69,6 +131,6 @@ def _lines(error: BaseException, file: str) -> list[str]:
     place = file if number is None else f"{file}, line {number}"
     if isinstance(error, InputError):
         return [f"{place}: {problem}" for problem in error.problems]
-    what = error.msg if isinstance(error, SyntaxError) else first_line(error)
+    what = error.msg if isinstance(error, SyntaxError) else first_line(error, 300)
     kind = type(error).__name__
     return [f"{place}: {kind}" if what == kind else f"{place}: {kind}: {what}"]

@@ -10,10 +10,11 @@ from typing import Any
 
 from Activation_Extraction.base.errors import InputError, did_you_mean, shown
 from Activation_Extraction.base.files import read_bytes
-from Activation_Extraction.base.user_code import in_user_code, run_file
+from Activation_Extraction.base.user_code import imports_of, in_user_code, run_file
 
 _NAMED = re.compile(r"(?P<path>.+\.py)(:(?P<name>.*))?", re.IGNORECASE | re.DOTALL)
 EXAMPLE = "my_file.py:load"
+FILE_SHA256 = "file_sha256"
 
 
 def names_a_file(model: str) -> bool:
@@ -32,11 +33,13 @@ class OwnFile:
     Attributes:
         path: absolute.
         content: its bytes when it was read.
+        imports: files below its folder that it imports, by relative path, with their SHA-256.
     """
 
     path: Path
     name: str
     content: bytes
+    imports: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, model: str) -> OwnFile:
@@ -51,10 +54,11 @@ class OwnFile:
         if not name.isidentifier():
             raise InputError(
                 f"model {shown(model)}: names nothing in the file; expected the name of a function that returns a Model, "
-                f"or of a Model: {EXAMPLE}"
+                f"or of a Model, after it: {path.name}:load"
             )
         try:
-            return cls(path.absolute(), name, read_bytes(path))
+            content, path = read_bytes(path), path.absolute()
+            return cls(path, name, content, tuple(imports_of(path, content).items()))
         except OSError as error:
             raise InputError(f"model {path}: {error.strerror}; expected a Python file, as in {EXAMPLE}") from None
 
@@ -64,8 +68,10 @@ class OwnFile:
         return f"{self.path.name}:{self.name}"
 
     @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the file and of those it imports, as provenance names them."""
+        imports = {f"{FILE_SHA256}:{name}": sha256 for name, sha256 in self.imports}
+        return {FILE_SHA256: hashlib.sha256(self.content).hexdigest(), **imports}
 
     def run(self) -> Any:
         """Run the file, and the function in it: what it gives.
@@ -73,7 +79,7 @@ class OwnFile:
         Raises:
             InputError: whatever its code raises; no such name.
         """
-        module = run_file(self.path, self.content)
+        module = run_file(self.path, self.content, dict(self.imports))
         if self.name not in vars(module):
             own = [name for name in vars(module) if not name.startswith("_")]
             raise InputError(

@@ -32,7 +32,7 @@ from Activation_Extraction.base.text import html_table
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
 from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_aliases
-from Activation_Extraction.models.own_file import OwnFile, names_a_file
+from Activation_Extraction.models.own_file import FILE_SHA256, OwnFile, names_a_file
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
 from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
@@ -220,7 +220,8 @@ def load_model(
         raise InputError(f"sha256: found {shown(sha256, 80)} with random weights; expected a weights file")
     model = _loaded(spec, file, expected if sha256 is None else sha256.strip().lower(), target)
     if names_a_file(name):
-        again = partial(_unchanged, str(OwnFile.read(name).path.with_name(spec.name)), model.provenance["file_sha256"])
+        hashes = {key: value for key, value in model.provenance.items() if key.startswith(FILE_SHA256)}
+        again = partial(_unchanged, str(OwnFile.read(name).path.with_name(spec.name)), hashes)
     else:
         again = partial(load_model, spec.name, weights=file, sha256=model.provenance.get("weights_sha256"))
     model = replace(model, threads=threads, memory_limit=limit, again=again)
@@ -364,15 +365,15 @@ def _spec_of(file: OwnFile) -> ModelSpec:
                 f"{file.path}: {file.name} gives {type(model).__name__}; expected a Model, as "
                 "Activation_Extraction.models.adapters.from_module makes of a network"
             )
-        ours = {"file": file.path.name, "file_sha256": file.sha256, **state_hash(model.module)}
+        ours = {"file": file.path.name, **file.hashes, **state_hash(model.module)}
         return replace(model, provenance={**model.provenance, **ours})
 
     return ModelSpec(file.label, "a model in a Python file", load, embedded=True)
 
 
-def _unchanged(name: str, file_sha256: str, **options: Any) -> Model:
-    """The model of a file, in another process; refused where the file has changed since."""
-    if OwnFile.read(name).sha256 != file_sha256:
+def _unchanged(name: str, hashes: Mapping[str, str], **options: Any) -> Model:
+    """The model of a file, in another process; refused where the file, or one that it imports, has changed since."""
+    if OwnFile.read(name).hashes != hashes:
         raise InputError(f"{name}: has changed since it was loaded; expected it to stay unchanged during a run")
     return load_model(name, **options)
 

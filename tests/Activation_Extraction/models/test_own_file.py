@@ -1,6 +1,7 @@
 """Guards models in the user's own Python files: run when named on the command line alone, identified by their hashes, and
 their errors said by file and line."""
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -111,7 +112,46 @@ def test_modules_beside_the_file_can_be_imported(place):
     assert load_model("sub.py:load").name == "sub.py:load"
 
 
+IMPORTS = {
+    "a module": ("import beside", {"beside.py": "x = 1"}, {"beside.py"}),
+    "a name": ("from beside import x", {"beside.py": "x = 1"}, {"beside.py"}),
+    "a package": ("from parts.net import x", {"parts/__init__.py": "", "parts/net.py": "from . import low\nfrom .low import x", "parts/low.py": "x = 1"}, {"parts/__init__.py", "parts/net.py", "parts/low.py"}),
+    "a module of a package": ("from parts import net", {"parts/net.py": "from .deep.er import x", "parts/deep/er.py": "x = 1"}, {"parts/net.py", "parts/deep/er.py"}),
+    "what that imports": ("import beside", {"beside.py": "import other, os, torch.nn", "other.py": "import beside"}, {"beside.py", "other.py"}),
+    "within a function": ("def late():\n    import beside", {"beside.py": "x = 1"}, {"beside.py"}),
+    "none": ("import torch, json", {"beside.py": "x = 1"}, set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IMPORTS)
+def test_files_that_the_file_imports_are_part_of_its_identity(place, case):
+    line, files, imported = IMPORTS[case]
+    Path("mine.py").write_text(f"{GOOD}\n{line}\n")
+    for name, content in files.items():
+        Path(name).parent.mkdir(exist_ok=True, parents=True)
+        Path(name).write_text(content)
+    provenance = load_model("mine.py:load").identity["provenance"]
+    hashes = {key.partition(":")[2]: value for key, value in provenance.items() if key.startswith("file_sha256:")}
+    assert hashes == {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in imported}
+
+
+def test_a_changed_import_is_run_again_and_does_not_resume(place, called):
+    Path("widths_of_mine.py").write_text("width = 4")
+    Path("mine.py").write_text(
+        GOOD.replace("def load", "from widths_of_mine import width\ndef load").replace("(3, 4,", "(3, width,")
+    )
+    assert called(*EXTRACT)[0] == 0
+    sent = pickle.dumps(load_model("mine.py:load"))
+    Path("widths_of_mine.py").write_text("width = 5  # changed")
+    assert load_model("mine.py:load").module[0].out_channels == 5
+    with pytest.raises(InputError, match="has changed since it was loaded"):
+        pickle.loads(sent)
+    status, _, err = called(*EXTRACT)
+    assert (status, "holds provenance.file_sha256:widths_of_mine.py" in err) == (2, True)
+
+
 BROKEN = {
+    "state": (HEAD + "def load():\n    nn.Linear(2, 3).load_state_dict(nn.Linear(2, 4).state_dict())", "line 8: RuntimeError: Error(s) in loading state_dict for Linear: size mismatch for weight: copying a param with shape torch.Size([4, 2])"),
     "syntax": ("def load(:", "line 1: SyntaxError"),
     "import": ("x = 1\nimport no_such_thing_of_mine", "line 2: ModuleNotFoundError: No module named 'no_such_thing_of_mine'"),
     "body": ("def load():\n    return {}['weights']", "line 2: KeyError: 'weights'"),
