@@ -29,7 +29,7 @@ from Activation_Extraction.base.run_folder import remarks_on
 from Activation_Extraction.clip_helpers import preparation
 from Activation_Extraction.decoding.decoders import Decoders, PixelBatch, default_workers
 from Activation_Extraction.images.sets import ImageSet, image_set
-from Activation_Extraction.images.twins import copies_of, remark_on_copies
+from Activation_Extraction.images.twins import copies_of, remark_on_copies, remark_on_several
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import devices_named
 from Activation_Extraction.store.files import Shard
@@ -257,13 +257,10 @@ def _remarks(store: ActivationStore) -> list[str]:
     images = store.images
     names = images["image"].tolist()
     concepts = images["concept"].tolist() if "concept" in images else None
-    remarks = remark_on_copies(names, [x if isinstance(x, str) else None for x in images["sha256"]], concepts)
-    if several := store.several_pictures():
-        remarks.append(
-            f"{len(several):,} file{'s have' if len(several) > 1 else ' has'} several pictures (frames or pages), such as "
-            f"{shown(names[several[0]])}; only the first is used"
-        )
-    return [*remarks, *remarks_on(store.made_with)]
+    sha256 = [x if isinstance(x, str) else None for x in images["sha256"]]
+    copies = remark_on_copies(names, sha256, concepts, " (--duplicates drop leaves copies out)")
+    several = remark_on_several([names[row] for row in store.several_pictures()])
+    return [*copies, *several, *remarks_on(store.made_with)]
 
 
 def _unreadable(store: ActivationStore) -> list[str]:

@@ -33,6 +33,7 @@ def dream(
     images: Annotated[list[str] | None, typer.Option(help="Natural images to compare with: folder, glob, table, tar or hf:NAME; repeatable. MACO uses their spectrum.", show_default="none", rich_help_panel=PICTURES)] = None,
     facet_images: Annotated[list[str] | None, typer.Option(help="Labelled pictures: a subfolder per facet, or a table with the column concept; repeatable.", show_default="none", rich_help_panel=PICTURES)] = None,
     facet: Annotated[list[str] | None, typer.Option(help="Only this label becomes a facet; repeatable.", show_default="every label", rich_help_panel=PICTURES)] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out", rich_help_panel=PICTURES)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write <model>/<layer>/<unit>/*.png and the manifest to.")] = Path("renders"),
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     precision: Annotated[Literal["fp32", "bf16", "fp64"] | None, typer.Option(help="Precision of the optimisation; images are always measured in fp32. fp64 is slow, and makes renders comparable between ways to run a network.", show_default="bf16 if the device supports it", rich_help_panel=RUNNING)] = None,
@@ -64,7 +65,7 @@ def dream(
     request = Request(
         model=model, weights=weights, layer=layer, units=units, recipe=recipe, starts=tuple(start or ()),
         images=tuple(images or ()), facet_images=tuple(facet_images or ()), facets=tuple(facet or ()), output=output,
-        seed=seed, precision=precision, device=device, threads=threads,
+        seed=seed, precision=precision, device=device, threads=threads, csv=tuple(csv or ()),
     )  # fmt: skip
     report = run_session(request, progress=not quiet)
     if not quiet:
@@ -73,13 +74,23 @@ def dream(
 
 @dream_app.command()
 def check(
-    renders: Annotated[Path, typer.Argument(help="A folder with a manifest.json.")],
+    renders: Annotated[
+        Path, typer.Argument(help="A folder with a manifest.json, or one with several below it, such as renders.")
+    ],
     quiet: Annotated[bool, typer.Option("--quiet", help="Print flagged images only.")] = False,
 ) -> None:
     """Show which renders to trust, which are flagged, and why.
 
     [bold]interpscore dream check renders/clip-mini/layer4[/bold]
     """
+    from DeepDream_Setup.manifest import MANIFEST
+
+    below = [] if renders.is_file() or (renders / MANIFEST).exists() else sorted(renders.glob(f"*/*/{MANIFEST}"))
+    for folder in [manifest.parent for manifest in below] or [renders]:
+        _check(folder, quiet)
+
+
+def _check(renders: Path, quiet: bool) -> None:
     from DeepDream_Setup.manifest import read_manifest
 
     content = read_manifest(renders)

@@ -23,6 +23,7 @@ from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.resources import DOUBLE, PRECISIONS, best_precision, check_precision
 from Activation_Extraction.models.units import Unit, layer_of_units, parse_units
+from Activation_Extraction.tables.dialects.options import table_options
 from DeepDream_Setup.facets import FacetProbes, train_probes
 from DeepDream_Setup.manifest import Picture, Renders
 from DeepDream_Setup.natural import labels_of_set, pixels_of_set
@@ -53,6 +54,7 @@ class Request:
     precision: str | None = None
     device: str = "cpu"
     threads: int | None = None
+    csv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ def run_session(request: Request, *, progress: bool = True, engine: Engine = loc
         recipe = recipe.with_starts(list(request.starts))
     for start in recipe.starts:
         start_named(start)
-    natural_set = image_set(request.images) if request.images else None
-    facet_set = image_set(request.facet_images) if request.facet_images else None
+    told = table_options(request.csv)
+    natural_set = image_set(request.images, csv=told) if request.images else None
+    facet_set = image_set(request.facet_images, csv=told) if request.facet_images else None
+    told.refuse_unused([path for images in (natural_set, facet_set) if images for path in images.text_tables])
     if recipe.parametrization == "maco" and natural_set is None:
         raise InputError("parametrization maco: found no images; expected --images, whose spectrum it keeps to")
     if ("facet" in recipe.objective) != (facet_set is not None):

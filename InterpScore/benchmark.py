@@ -22,21 +22,24 @@ import pandas as pd
 from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import StageProgress
-from Activation_Extraction.models.own_file import names_a_file
+from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
+from Activation_Extraction.tables.dialects.options import CsvOptions, Given, table_options
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.scoring.scoring_run import ScoringRun
-from InterpScore.tables.dialects.options import csv_options
-from InterpScore.tables.effects import EffectsSource
+from InterpScore.tables.effects import EffectsSource, read_effects
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table, with_effects
 from InterpScore.tables.from_stores import StoredNeurons, neurons_in_stores
-from InterpScore.tables.neuron_map import Concepts, read_neuron_map
+from InterpScore.tables.neuron_map import Concepts, neuron_map_and_notes
 
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model
     from Activation_Extraction.store.reader import ActivationStore
+
+HASHES = (FILE_SHA256, "state_sha256")
+"""What provenance says of a network's file and files that it imports, and of its weights."""
 
 
 @naming_extras()
@@ -52,7 +55,7 @@ def run_interpretability_benchmark(
     model_weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     preset: str = "default",
-    csv: str | Mapping[str, str] | None = None,
+    csv: Given | Sequence[Given] = None,
     progress: StageProgress | None = None,
     **options: Any,
 ) -> BenchmarkResult:
@@ -76,6 +79,7 @@ def run_interpretability_benchmark(
         preset: `default`, or `published` for the conventions of the 2025 study.
         csv: how to read `data` where that cannot be found out: `"sep=; decimal=, encoding=latin-1"`, with any of the keys
             `sep`, `decimal`, `thousands`, `encoding`, `quote`, `comment` and, of a workbook, `sheet`; or a mapping of them.
+            With `file="effects.csv"` they are of another table; several are a list.
         progress: progress callback (stage, completed, total).
         **options: the fields of `InterpScore.options.ScoringOptions`; they override the preset.
 
@@ -91,8 +95,11 @@ def run_interpretability_benchmark(
     Source: METRICS.md.
     """
     chosen = scoring_options(preset, **options)
-    how = csv_options(csv)
-    concepts_of, stored = read_neuron_map(neuron_map), None
+    told = table_options(csv)
+    sources = [images] if isinstance(images, str | os.PathLike) or not isinstance(images, Sequence) else images
+    told.refuse_unused([data], [*_several(causality), *sources])
+    how = told.of(data) if isinstance(data, str | os.PathLike) else CsvOptions()
+    (concepts_of, notes_on_map), stored = neuron_map_and_notes(neuron_map), None
     stores = list(stores) if isinstance(stores, Sequence) and not isinstance(stores, str) else [stores]
     layers = [layers] if isinstance(layers, str) else list(layers)
     if stores:
@@ -108,7 +115,8 @@ def run_interpretability_benchmark(
     if images is None and (given := {name: value for name, value in of_network.items() if value is not None}):
         name, value = next(iter(given.items()))
         raise InputError(f"{name}: found {shown(value)} without images; expected --images as well")
-    table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, causality, stored, how)
+    effects = read_effects(causality, told.of_others())
+    table = load_experiment_table(data, list(concepts_of), chosen.human_score_col, effects, stored, how)
     _refuse_other_network(stored, table.effects_from)
     if images is not None:
         from Activation_Extraction.models.registry import load_model  # late: it loads torch
@@ -119,15 +127,17 @@ def run_interpretability_benchmark(
             network = load_model(network, weights=model_weights, device=device)
         _refuse_other_network(stored, [network.identity])
         layer = layers[0] if layers and not stored else None
-        table = with_effects(table, measured_for_table(table, chosen.clean_level, images, network, layer, progress))
+        measured = measured_for_table(table, chosen.clean_level, images, network, layer, progress, told.of_others())
+        table = with_effects(table, measured)
     result = score_table(table, concepts_of, chosen, progress)
+    result.warnings[:0] = notes_on_map
     inputs = {"data": data, "neuron_map": neuron_map}
-    effects = causality if isinstance(causality, list | tuple) else [causality]
-    inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(effects)}
+    inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(_several(causality))}
     files = {name: str(value) for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
     result.signature["inputs"] = {name: {"path": path, "sha256": sha256_of(path)} for name, path in files.items()}
-    if told := how.as_dict():
-        result.signature["inputs"].setdefault("data", {})["csv"] = told
+    for name, path in files.items():
+        if pairs := (told if name == "data" else told.of_others()).of(path).as_dict():
+            result.signature["inputs"][name]["csv"] = pairs
     if stored is not None:
         result.signature["stores"] = stored.signature()
     if table.effects_from:
@@ -135,6 +145,10 @@ def run_interpretability_benchmark(
     for message in result.warnings:
         warnings.warn(message, TableWarning, stacklevel=2)
     return result
+
+
+def _several(causality: EffectsSource | Sequence[EffectsSource] | None) -> Sequence[EffectsSource | None]:
+    return causality if isinstance(causality, list | tuple) else [causality]
 
 
 def score_table(
@@ -174,8 +188,8 @@ def _refuse_other_network(stored: StoredNeurons | None, others: Sequence[Mapping
         ours = store.identity.get("provenance") or {}
         for other in others:
             theirs = other.get("provenance") or {}
-            for name in ("file_sha256", "state_sha256"):
-                if name in ours and name in theirs and ours[name] != theirs[name]:
+            for name in sorted(name for name in ours.keys() & theirs.keys() if name.startswith(HASHES)):
+                if ours[name] != theirs[name]:
                     raise InputError(
                         f"{store.path}: activations of {store.identity.get('model')} with {name} {ours[name]}; effects "
                         f"were measured in {other.get('model')} with {theirs[name]}; expected the same network"

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.extras import naming_extras
+from Activation_Extraction.tables.identifiers import unit_number
 from InterpScore.errors import InputError, MissingScoreWarning
 from InterpScore.helpers import ALIKE, COMPLEMENTARY_LOG_LOG, FEWEST, IDENTITY, Bools, Floats, weighted_mean
 from InterpScore.intervals import interval_of_draws
@@ -33,7 +34,6 @@ from InterpScore.tables.effects import (
     unit_column,
 )
 from InterpScore.tables.experiment_table import ExperimentTable, one_unit_table, with_effects
-from InterpScore.tables.identifiers import unit_number
 
 if TYPE_CHECKING:
     from Activation_Extraction.clip_helpers import ImageSource
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from InterpScore.resampling import DrawWeights
     from InterpScore.scoring.blocks import Block
 
-NOT_MEASURED = "no measured effects (columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
+NOT_MEASURED = (
+    "no measured effects (--causality, columns ablation_effect_<neuron> and amplification_effect_<neuron>, or --images)"
+)
 MATCHED = 100
 """How many units of the layer a unit is compared with: those nearest in mean activation."""
 

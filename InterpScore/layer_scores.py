@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.tables.column_names import ColumnNames
 from InterpScore.benchmark import run_interpretability_benchmark, score_table
 from InterpScore.errors import InputError
 from InterpScore.helpers import Floats, sides
@@ -18,9 +19,11 @@ from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.selectivity import hedges_g
 from InterpScore.tables.effects import IMAGE_COLUMNS, EffectsSource, unit_column
-from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN
+from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN
 from InterpScore.tables.experiment_table import ACTIVATION_PREFIX, ExperimentTable, load_experiment_table
 from InterpScore.tables.neuron_map import Concepts
+
+_COLUMNS = ColumnNames((CONCEPT_COLUMN, OTHER_CONCEPT_COLUMN), units=True)
 
 
 def calculate_interpretability_metrics(
@@ -57,12 +60,13 @@ def calculate_interpretability_metrics(
     """
     chosen = scoring_options(**options)
     frame = _as_table(activations, concepts, levels, human_scores, chosen)
-    units = [str(name).removeprefix(ACTIVATION_PREFIX) for name in frame if str(name).startswith(ACTIVATION_PREFIX)]
+    columns = [_COLUMNS.meant(str(name)) or "" for name in frame]
+    units = [name.removeprefix(ACTIVATION_PREFIX) for name in columns if name.startswith(ACTIVATION_PREFIX)]
     if not units:
         raise InputError(f"activations: no unit in them; expected images × units, or columns {ACTIVATION_PREFIX}<unit>")
     if len(set(units)) < len(units):
         raise InputError("activations: two units have the same name; expected each unit once")
-    if CONCEPT_COLUMN not in frame:
+    if not {CONCEPT_COLUMN, OTHER_CONCEPT_COLUMN} & {*columns}:
         return _unlabelled(units)
     if neuron_map is not None:
         return run_interpretability_benchmark(frame, neuron_map, causality=causality, progress=progress, **options)
@@ -73,8 +77,12 @@ def calculate_interpretability_metrics(
     return replace(result, warnings=[remark, *result.warnings])
 
 
+def _has_concepts(frame: pd.DataFrame) -> bool:
+    return any(_COLUMNS.meant(str(name)) in (CONCEPT_COLUMN, OTHER_CONCEPT_COLUMN) for name in frame)
+
+
 def _as_table(activations: Any, concepts: Any, levels: Any, human_scores: Any, options: ScoringOptions) -> pd.DataFrame:
-    if isinstance(activations, pd.DataFrame) and CONCEPT_COLUMN in activations:
+    if isinstance(activations, pd.DataFrame) and _has_concepts(activations):
         if not all(labels is None for labels in (concepts, levels, human_scores)):
             raise InputError("activations: a table with its own labels, and labels as arguments; expected one of them")
         return activations

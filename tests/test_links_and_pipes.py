@@ -23,13 +23,13 @@ from Activation_Extraction.models.units import Unit
 from Activation_Extraction.models.weights.cache import read_state_dict
 from Activation_Extraction.store.check import verify
 from Activation_Extraction.store.reader import ActivationStore
+from Activation_Extraction.tables.files import read_table as read_experiment
 from DeepDream_Setup.manifest import Picture, Renders, read_manifest
 from DeepDream_Setup.recipes import read_recipe
 from Human_Experiment_Setup.stimuli.inputs import render_sources
 from Human_Experiment_Setup.stimuli.manifest import COLUMNS, check_stimuli, read_table, table_as_bytes
 from Human_Experiment_Setup.stimuli.protocol import read_protocol
 from InterpScore.tables.effects import FORMAT, read_effects
-from InterpScore.tables.files import read_table as read_experiment
 from InterpScore.tables.neuron_map import read_neuron_map
 from tests.Activation_Extraction import small_stores
 

@@ -99,8 +99,13 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def first_line(error: BaseException, limit: int = 160) -> str:
-    """The first line of another library's error message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
+    r"""The first line of another library's error message; with the second, where the first only announces it.
+
+    >>> first_line(RuntimeError("Error(s) in loading state_dict for Net:\n\tMissing key(s): 'conv.bias'"))
+    "Error(s) in loading state_dict for Net: Missing key(s): 'conv.bias'"
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:limit]
 
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:

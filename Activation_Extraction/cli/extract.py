@@ -35,6 +35,7 @@ def extract(
     preprocessing: Annotated[Literal["clip", "published", "own"] | None, typer.Option(help="clip scales and crops, published squashes, own is the network's.", show_default="what the network was trained with", rich_help_panel=NETWORK)] = None,
     split: Annotated[str | None, typer.Option(help="Take only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out", rich_help_panel=IMAGES)] = None,
     backend: Annotated[Literal["auto", "eager", "openvino"], typer.Option(help="What runs the network: PyTorch (eager), or OpenVINO, the fastest on processors (the extra openvino); auto takes the store's own, else openvino if it is installed and runs this network, else eager.", rich_help_panel=RUNNING)] = "auto",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is several times as fast on processors that have it, within about 1%; on others it is an error.", rich_help_panel=RUNNING)] = "fp32",
     devices: Annotated[str, typer.Option(help="cpu, cuda (every GPU), or a list such as cuda:0,cuda:1.", rich_help_panel=RUNNING)] = "cpu",
@@ -64,7 +65,7 @@ def extract(
 
     if repair and not verify:
         raise InputError("--repair: found without --verify; expected both")
-    chosen = image_set(images, split=split, images_root=images_root) if images else None
+    chosen = image_set(images, split=split, images_root=images_root, csv=csv) if images else None
     if verify:
         raise typer.Exit(_verify(output, chosen, repair=repair, quiet=quiet))
     if chosen is None:
@@ -133,7 +134,7 @@ def _print_report(report: ExtractionReport, exported: list[str]) -> None:
             f"by {store.identity['backend']} in {store.identity['precision']}"
         )
     else:
-        say("already complete; nothing computed")
+        say("already complete; nothing computed (images are known by name; --verify compares their bytes)")
     for layer in store.layers:
         statistics = store.statistics(layer)
         silent = int((statistics.maximum_U <= 0).sum())

@@ -39,6 +39,7 @@ class Listing:
         is_archive: image names always start with the source's name.
         options: options of `image_set` that apply to this source.
         others: suffix → files of the source that are not read as images.
+        is_text: whether it is a table in CSV or Excel; remarks: how it was read, where it is no plain CSV.
     """
 
     table: pa.Table
@@ -47,6 +48,8 @@ class Listing:
     is_archive: bool = False
     options: frozenset[str] = frozenset()
     others: Mapping[str, int] = field(default_factory=dict)
+    is_text: bool = False
+    remarks: Sequence[str] = ()
 
 
 def list_folder(folder: str) -> Listing:
@@ -58,7 +61,9 @@ def list_folder(folder: str) -> Listing:
     others: Counter[str] = Counter()
     names, undecodable = _as_text(images_below(folder, lambda path: others.update([suffix_of(path)])))
     if not len(names):
-        packed = sorted(name for name in os.listdir(folder) if name.endswith((".tar", ".parquet", ".csv")))
+        packed = sorted(
+            name for name in os.listdir(folder) if name.endswith((".tar", ".parquet", ".csv", ".tsv", ".xlsx"))
+        )
         hint = f" (for {packed[0]}, give the file itself, or a pattern)" if packed else ""
         said = (
             "".join(f"; {remark}" for remark in remark_on_others("there", others))

@@ -28,7 +28,8 @@ from Activation_Extraction.images.listing import (
     with_concepts,
 )
 from Activation_Extraction.images.places import FilePart
-from Activation_Extraction.images.tables import names_of_paths, plain_columns
+from Activation_Extraction.images.tables import names_of_paths
+from Activation_Extraction.images.text_tables import plain_columns
 
 _LABELS = (".cls", ".json", ".txt")
 _LONGEST_LABEL = 4096

@@ -79,6 +79,15 @@ def has_more_pictures(image: Image.Image) -> bool:
     return any(note.endswith(_OF_SEVERAL) for note in image.info["notes"])
 
 
+def holds_several(data: bytes) -> bool:
+    """Whether a file has several pictures: frames of an animation, pages. Nothing is decoded; False where it is no image."""
+    with _strict_pillow():
+        try:
+            return _has_more(Image.open(BytesIO(data), formats=FORMATS))
+        except Exception:  # as in `_decoded`; who reads the image says what is wrong with it
+            return False
+
+
 def png_bytes(pixels_HWC: NDArray[np.uint8]) -> bytes:
     """A PNG file without metadata: the same pixels give the same bytes."""
     data = BytesIO()

@@ -40,10 +40,13 @@ from Activation_Extraction.images.packed import is_saved_dataset, list_dataset, 
 from Activation_Extraction.images.places import FilePart, bytes_of
 from Activation_Extraction.images.tables import TABLES, list_table
 from Activation_Extraction.images.twins import remark_on_names
+from Activation_Extraction.tables.dialects.options import Given, TableOptions, table_options
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
-EXPECTED = "a folder of images, image files, an image table (.csv, .parquet), .tar shards, or hf:NAME of a dataset"
+EXPECTED = (
+    "a folder of images, image files, an image table (.csv, .xlsx, .parquet), .tar shards, or hf:NAME of a dataset"
+)
 HUGGING_FACE = "hf:"
 _PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 _HASHED_ROWS = 65536
@@ -56,7 +59,9 @@ class ImageSet:
     Attributes:
         table: the column `image`, a row's name, then further columns such as `concept`, `level` and `split`.
         fingerprint: SHA-256 of all columns, in order; the identity of the set.
-        remarks: what a reader should know: files that are not read, names that some disks take for one.
+        remarks: what a reader should know: files that are not read, names that some disks take for one, and how tables
+            were read.
+        text_tables: paths of its tables in CSV and Excel.
     """
 
     table: pa.Table
@@ -64,6 +69,7 @@ class ImageSet:
     _places: Sequence[Places] = field(repr=False)
     _ends: Sequence[int] = field(repr=False)
     remarks: Sequence[str] = ()
+    text_tables: Sequence[str] = ()
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -105,7 +111,9 @@ class ImageSet:
     def chosen(self, rows: Sequence[int]) -> ImageSet:
         """The set of some of these rows, in the order given."""
         table = self.table.take(pa.array(rows, pa.int64())).combine_chunks()
-        return ImageSet(table, _fingerprint(table), [_ChosenRows(self, rows)], [len(rows)], self.remarks)
+        return ImageSet(
+            table, _fingerprint(table), [_ChosenRows(self, rows)], [len(rows)], self.remarks, self.text_tables
+        )
 
     def _place(self, row: int) -> tuple[Places, int]:
         source = bisect_right(self._ends, row)
@@ -127,7 +135,11 @@ class _ChosenRows:
 
 
 def image_set(
-    sources: Source | Iterable[Source], *, split: str | None = None, images_root: Source | None = None
+    sources: Source | Iterable[Source],
+    *,
+    split: str | None = None,
+    images_root: Source | None = None,
+    csv: Given | Sequence[Given] | TableOptions = None,
 ) -> ImageSet:
     """List the images of one or several sources.
 
@@ -137,7 +149,7 @@ def image_set(
             - a folder: its images and those of its subfolders in the order of their names, hidden ones left out. The
               last subfolder's name is the image's `concept`;
             - a glob such as `"photos/**/*.jpg"`, or image files one by one, in the order given, duplicates included;
-            - an image table, `.csv` or `.parquet`: the column `image`, a path (relative to the table's folder) or
+            - an image table, `.csv`, `.tsv`, `.xlsx` or `.parquet`: the column `image`, a path (relative to the table's folder) or
               Hugging Face's struct of bytes and path; other columns of numbers and text are kept;
             - a `.tar` file of images. The text file with an image's stem (`.cls`, `.txt`, or `.json` with `concept` or
               `label`) gives its `concept`, else its last folder does;
@@ -145,6 +157,8 @@ def image_set(
               `concept`.
         split: take only this split of datasets and of tables with the column `split`.
         images_root: folder that the paths of tables are relative to, in place of the table's own.
+        csv: how to read image tables where that cannot be found out: `"sep=; encoding=latin-1"`, or a mapping of them;
+            with `file=` those of one table.
 
     Returns:
         Names are relative to the folder, or the table's own; they start with the name of the tar, and with the source's
@@ -156,15 +170,20 @@ def image_set(
     paths = [_path(source) for source in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     if not paths:
         raise InputError(f"images: none given; expected {EXPECTED}")
-    listings = list(_listings(paths, split, images_root))
+    told = table_options(csv)
+    listings = list(_listings(paths, split, images_root, told))
+    text_tables = [str(listing.home) for listing in listings if listing.is_text]
+    if not isinstance(csv, TableOptions):  # else the caller knows of other tables, too
+        told.refuse_unused(text_tables)
     _refuse_unused(listings, split=split, images_root=images_root)
     table = _joined(listings)
     if not table.num_rows:
         raise InputError(f"{paths[0]}: no rows; expected at least one image")
     ends = list(accumulate(listing.table.num_rows for listing in listings))
     remarks = [line for listing in listings for line in remark_on_others(listing.home.name, listing.others)]
-    remarks += remark_on_names(table["image"])
-    return ImageSet(table, _fingerprint(table), [listing.places for listing in listings], ends, tuple(remarks))
+    remarks += [*(line for listing in listings for line in listing.remarks), *remark_on_names(table["image"])]
+    places = [listing.places for listing in listings]
+    return ImageSet(table, _fingerprint(table), places, ends, tuple(remarks), text_tables)
 
 
 # Which kind of source -----------------------------------------------------------------------------------------------
@@ -176,26 +195,28 @@ def _path(source: object) -> str:
     raise InputError(f"images: found {shown(source)} ({type(source).__name__}); expected {EXPECTED}")
 
 
-def _listings(paths: Sequence[str], split: str | None, images_root: Source | None) -> Iterator[Listing]:
+def _listings(
+    paths: Sequence[str], split: str | None, images_root: Source | None, told: TableOptions
+) -> Iterator[Listing]:
     """One listing for each source; consecutive image files are one source."""
     for are_files, group in groupby(paths, _is_image_file):
         if are_files:
             yield list_files(list(group))
         else:
             for path in group:
-                yield from _listings_of(path, split, images_root)
+                yield from _listings_of(path, split, images_root, told)
 
 
-def _listings_of(source: str, split: str | None, images_root: Source | None) -> Iterator[Listing]:
+def _listings_of(source: str, split: str | None, images_root: Source | None, told: TableOptions) -> Iterator[Listing]:
     suffix = Path(source).suffix.lower()
     if source.startswith(HUGGING_FACE):
         yield list_dataset(source.removeprefix(HUGGING_FACE), split, saved=False)
     elif os.path.isdir(source):
         yield list_dataset(source, split, saved=True) if is_saved_dataset(source) else list_folder(source)
     elif _is_pattern(source):
-        yield from _globbed(source, split, images_root)
+        yield from _globbed(source, split, images_root, told)
     elif suffix in TABLES:
-        yield list_table(source, split, None if images_root is None else os.fspath(images_root))
+        yield list_table(source, split, None if images_root is None else os.fspath(images_root), told)
     elif suffix == ".tar":
         yield list_tar(source)
     elif suffix in _PACKED:
@@ -217,7 +238,7 @@ def _is_pattern(path: str) -> bool:
     return glob.has_magic(path) and not os.path.lexists(path)
 
 
-def _globbed(pattern: str, split: str | None, images_root: Source | None) -> Iterator[Listing]:
+def _globbed(pattern: str, split: str | None, images_root: Source | None, told: TableOptions) -> Iterator[Listing]:
     """Images that match a pattern or are in matching folders; if there are none, matching tables and tars."""
     root = os.path.dirname(re.split(r"[*?\[]", pattern)[0])
     images: set[str] = set()
@@ -239,7 +260,7 @@ def _globbed(pattern: str, split: str | None, images_root: Source | None) -> Ite
     elif not packed:
         raise InputError(f"{pattern}: matches no image, table or .tar; expected a pattern such as 'photos/**/*.jpg'")
     for path in sorted([] if images else packed, key=lambda path: path.split(os.sep)):
-        yield from _listings_of(path, split, images_root)
+        yield from _listings_of(path, split, images_root, told)
 
 
 def _nearest(path: str) -> str:

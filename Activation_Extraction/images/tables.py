@@ -1,12 +1,11 @@
-"""Image tables: CSV or Parquet with the column `image`, which has paths or the bytes of images."""
+"""Image tables: CSV, Excel or Parquet with the column `image`, which has paths or the bytes of images."""
 
 from __future__ import annotations
 
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any
@@ -19,17 +18,20 @@ import pyarrow.parquet as pq
 from Activation_Extraction.base.documents import parquet_file
 from Activation_Extraction.base.errors import InputError, Problem, first_line, shown
 from Activation_Extraction.base.files import check_file
-from Activation_Extraction.base.text import from_cell, from_cells
 from Activation_Extraction.images.listing import Files, Listing, Places, filled_folders, lost_file
 from Activation_Extraction.images.places import FilePart
+from Activation_Extraction.images.text_tables import (
+    A_PATH,
+    IMAGE,
+    TEXT_TABLES,
+    check_columns,
+    plain_columns,
+    read_text_table,
+)
+from Activation_Extraction.tables.dialects.options import TableOptions
 
-TABLES = (".csv", ".parquet", ".pq")
+TABLES = (*TEXT_TABLES, ".parquet", ".pq")
 
-IMAGE = "image"
-A_PATH = "the path of an image"
-
-_ADDED_COLUMNS = ("sha256", "error")
-"""Columns that extraction adds to the image table; those of the source are ignored."""
 
 _ROWS_IN_MEMORY = 16
 """Rows of a Parquet file whose bytes are in memory at a time."""
@@ -38,29 +40,35 @@ _BUFFER_BYTES = 2**20
 """Without a buffer, pyarrow reads a complete row group at once."""
 
 
-def list_table(path: str, split: str | None, images_root: str | None) -> Listing:
+def list_table(path: str, split: str | None, images_root: str | None, told: TableOptions) -> Listing:
     """The rows of an image table, in its order.
 
     Args:
         split: take only rows with this value in the column `split`.
         images_root: folder that paths are relative to, in place of the table's own.
+        told: what is known of CSVs and workbooks; the rest is found out.
 
     Raises:
-        InputError: the table is unreadable, has no column `image`, an empty cell in it or no row of the split, or none of
+        InputError: the table is unreadable or can be read in several ways, has no column `image`, an empty cell in it or no row of the split, or none of
             the folders of its images exists.
     """
     root = os.path.dirname(os.path.abspath(path)) if images_root is None else os.path.abspath(images_root)
     try:
         check_file(path)
-        table = _read_csv(path) if path.lower().endswith(".csv") else _read_parquet(path)
+        is_text = path.lower().endswith(TEXT_TABLES)
+        table, notes, numbers = read_text_table(path, told.of(path)) if is_text else (_read_parquet(path), [], None)
         table.validate(full=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
     except pa.ArrowException as error:
-        raise InputError(f"{path}: not a readable table ({first_line(error)}); expected CSV or Parquet") from None
+        raise InputError(
+            f"{path}: not a readable table ({first_line(error)}); expected CSV, Excel or Parquet"
+        ) from None
     packed = pa.types.is_struct(table[IMAGE].type)
     rows = None if split is None else rows_of_split(path, table, split)
-    names = names_of_paths(pc.struct_field(table[IMAGE], "path")) if packed else _checked_names(path, table[IMAGE])
+    names = (
+        names_of_paths(pc.struct_field(table[IMAGE], "path")) if packed else _checked_names(path, table[IMAGE], numbers)
+    )
     table = table.set_column(0, IMAGE, names)
     table = table if rows is None else table.take(rows)
     places: Places
@@ -73,8 +81,9 @@ def list_table(path: str, split: str | None, images_root: str | None) -> Listing
                 f"{path}: none of the folders of its images exists, such as {os.path.dirname(files.where(0).path)}; "
                 "expected paths relative to the table's folder, or the folder as images_root"
             )
-    options = frozenset({"images_root", "split"}.intersection({"images_root", *table.column_names}))
-    return Listing(table, places, PurePath(os.path.abspath(path)), options=options)
+    options = frozenset({"images_root", *({"split"} & {*table.column_names})})
+    remarks = [f"{os.path.basename(path)}: read as: {'; '.join(notes)}"] if notes else []
+    return Listing(table, places, PurePath(os.path.abspath(path)), options=options, is_text=is_text, remarks=remarks)
 
 
 def rows_of_split(source: str, table: pa.Table, split: str) -> pa.Array | None:
@@ -109,37 +118,13 @@ def names_of_paths(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     return paths
 
 
-def plain_columns(schema: pa.Schema) -> list[str]:
-    """Names of the columns of numbers, strings, booleans or times, without those that extraction adds."""
-    kinds = pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary
-    return [
-        field.name
-        for field in schema
-        if field.name not in _ADDED_COLUMNS
-        and not isinstance(field.type, pa.BaseExtensionType)
-        and not any(is_kind(field.type) for is_kind in kinds)
-    ]
-
-
 # Reading ------------------------------------------------------------------------------------------------------------
-
-
-def _read_csv(path: str) -> pa.Table:
-    words = dict.fromkeys((IMAGE, "concept", "split"), pa.string())
-    table = pa.csv.read_csv(
-        path,
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(column_types=words, strings_can_be_null=False),
-    )
-    table = from_cells(table.rename_columns(list(map(from_cell, table.column_names))))
-    _check_columns(path, table.schema)
-    return table.select([IMAGE, *(name for name in plain_columns(table.schema) if name != IMAGE)])
 
 
 def _read_parquet(path: str) -> pa.Table:
     with parquet_file(path, "an image table in CSV or Parquet") as file:
         schema = file.schema_arrow
-        _check_columns(path, schema)
+        check_columns(path, schema)
         kind = schema.field(IMAGE).type
         plain = [name for name in plain_columns(schema) if name != IMAGE]
         if not pa.types.is_struct(kind):
@@ -149,21 +134,7 @@ def _read_parquet(path: str) -> pa.Table:
         return file.read(columns=[f"{IMAGE}.path", *plain]).select([IMAGE, *plain]).replace_schema_metadata()
 
 
-def _check_columns(path: str, schema: pa.Schema) -> None:
-    names = schema.names
-    for twin in sorted({name for name in names if names.count(name) > 1}):
-        raise InputError([Problem(path, "the name appears more than once", "each column once", column=twin)])
-    if IMAGE in names:
-        return
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise InputError(f"{path}: columns are not separated by commas (header {shown(names[0])}); expected a CSV")
-    likely = [name for name in names if any(word in name.lower() for word in ("image", "file", "path"))]
-    near = likely or get_close_matches(IMAGE, names, n=1, cutoff=0.5)
-    hint = f" (did you mean '{near[0]}'? rename it)" if near else ""
-    raise InputError(f"{path}: no column 'image'{hint}; expected one with {A_PATH} in each row")
-
-
-def _checked_names(path: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _checked_names(path: str, column: pa.ChunkedArray, numbers: Sequence[int] | None) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -174,7 +145,8 @@ def _checked_names(path: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         ("is more than one line", pc.match_substring(column, "\n")),
     ):
         if len(rows := pc.indices_nonzero(wrong)):
-            row, more = rows[0].as_py() + 2, len(rows) - 1
+            first, more = rows[0].as_py(), len(rows) - 1
+            row = first + 2 if numbers is None else numbers[first]
             raise InputError([Problem(path, found, A_PATH, column=IMAGE, row=row, more=more)])
     return column
 

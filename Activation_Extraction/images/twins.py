@@ -1,4 +1,4 @@
-"""Images of a set that are not independent: byte-identical copies, and names that some disks take for one."""
+"""What to say of the images of a set: byte-identical copies, files of several pictures, names that some disks take for one."""
 
 from __future__ import annotations
 
@@ -47,13 +47,44 @@ def _size(place: FilePart) -> int | None:
         return None
 
 
+def remarks_on_files(images: ImageSet, rows: Sequence[int]) -> list[str]:
+    """What to say of the files of some rows, which are read once more: copies, and files of several pictures."""
+    from Activation_Extraction.images.reading import holds_several  # late: it loads Pillow
+
+    names = [images.name(row) for row in rows]
+    sha256: list[str | None] = []
+    several: list[str] = []
+    for row, name in zip(rows, names, strict=True):
+        try:
+            data = images.read(row)
+        except ImageError:
+            sha256.append(None)  # who reads the image says why
+            continue
+        sha256.append(hashlib.sha256(data).hexdigest())
+        several += [name] if holds_several(data) else []
+    known = images.table["concept"].to_pylist() if "concept" in images.table.column_names else None
+    concepts = None if known is None else [known[row] for row in rows]
+    return [*remark_on_copies(names, sha256, concepts), *remark_on_several(several)]
+
+
+def remark_on_several(names: Sequence[str]) -> list[str]:
+    """What to say of files that have several pictures."""
+    if not names:
+        return []
+    return [
+        f"{len(names):,} file{'s have' if len(names) > 1 else ' has'} several pictures (frames or pages), such as "
+        f"{shown(names[0])}; only the first is used"
+    ]
+
+
 def remark_on_copies(
-    names: Sequence[str], sha256: Sequence[str | None], concepts: Sequence[object] | None
+    names: Sequence[str], sha256: Sequence[str | None], concepts: Sequence[object] | None, what_to_do: str = ""
 ) -> list[str]:
     """What to say of images with the same bytes.
 
     Args:
         concepts: of the images, where known.
+        what_to_do: about it, in brackets.
     """
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(sha256):
@@ -66,7 +97,7 @@ def remark_on_copies(
     one, other = several[0][:2]
     remark = (
         f"{count:,} image{'s are copies of others' if count > 1 else ' is a copy of another'}, byte for byte, such as "
-        f"{shown(names[other])} of {shown(names[one])}; they count as independent images (--duplicates drop leaves them out)"
+        f"{shown(names[other])} of {shown(names[one])}; {'they count as independent images' if count > 1 else 'it counts as another image'}{what_to_do}"
     )
     mixed = [] if concepts is None else [rows for rows in several if len({concepts[row] for row in rows}) > 1]
     if mixed and concepts is not None:

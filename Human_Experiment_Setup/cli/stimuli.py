@@ -40,6 +40,7 @@ def build(
     protocol: Annotated[str, typer.Option("--protocol", "-p", help="A YAML file, or a name; see `interpscore stimuli protocols`.")] = "default",
     size: Annotated[int | None, typer.Option(help="Pixels per side of every picture.", show_default="the protocol's")] = None,
     split: Annotated[str | None, typer.Option(help="Use only this split of a table or dataset.")] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     neuron_map: Annotated[Path | None, typer.Option(help='JSON file of units and their concepts, such as {"89": "trump"}.', rich_help_panel=NETWORK)] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the units; adds activations to the table.", rich_help_panel=NETWORK)] = None,
@@ -76,6 +77,7 @@ def build(
     check_creatable(output)
     with doing("Loading libraries", shown=not quiet):
         from Activation_Extraction.images.sets import image_set
+        from Activation_Extraction.tables.dialects.options import table_options
         from Human_Experiment_Setup.stimuli.build import build_stimuli
         from Human_Experiment_Setup.stimuli.plan import needs_network
         from Human_Experiment_Setup.stimuli.protocol import LARGEST, SMALLEST, read_protocol
@@ -85,7 +87,10 @@ def build(
         if not SMALLEST <= size <= LARGEST:
             raise InputError(f"--size: found {size}; expected a whole number from {SMALLEST} to {LARGEST}")
         chosen = replace(chosen, size=size)
-    clean = image_set(images, split=split)
+    told = table_options(csv)
+    clean = image_set(images, split=split, csv=told)
+    shown_too = image_set(exemplars, csv=told) if exemplars else None
+    told.refuse_unused([*clean.text_tables, *(shown_too.text_tables if shown_too else ())])
     network = None
     if model is not None or weights is not None or needs_network(chosen, layer):
         with doing(f"Loading {model or 'clip'}", shown=not quiet):
@@ -94,7 +99,7 @@ def build(
             network = load_model(model or "clip", weights=weights)
     report = build_stimuli(
         clean, chosen, output, neuron_map=neuron_map, model=network, layer=layer, preprocessing=preprocessing,
-        renders=renders, exemplars=image_set(exemplars) if exemplars else None, store=store, seed=seed,
+        renders=renders, exemplars=shown_too, store=store, seed=seed,
         progress=not quiet,
     )  # fmt: skip
     for row in report.not_reached[:_SHOWN]:

@@ -93,12 +93,12 @@ def score(
 
 def _print_scores(scored: ScoredTable) -> None:
     from Activation_Extraction.base.errors import listed_up_to
+    from Activation_Extraction.tables.identifiers import as_words
     from Human_Experiment_Setup.scoring.answers import HARD, SOFT
     from Human_Experiment_Setup.scoring.printing import grid
     from Human_Experiment_Setup.scoring.scored_table import most_common_words
     from Human_Experiment_Setup.scoring.words.kinds import KINDS, Match
     from InterpScore.tables.experiment_rows import CONCEPT_COLUMN
-    from InterpScore.tables.identifiers import as_words
 
     frame = scored.frame
     rows = []

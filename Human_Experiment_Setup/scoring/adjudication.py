@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
+from Activation_Extraction.tables.identifiers import as_words
 from Human_Experiment_Setup.scoring.answers import SCORER, read_raw
 from Human_Experiment_Setup.scoring.reliability.agreement import krippendorff_alpha, pair_agreement, values_by_image
 from Human_Experiment_Setup.scoring.scored_table import MATCH, TYPED, WORDS
 from Human_Experiment_Setup.scoring.words.kinds import UNDECIDED
 from Human_Experiment_Setup.scoring.words.normalization import normalized
 from InterpScore.tables.experiment_rows import CONCEPT_COLUMN
-from InterpScore.tables.identifiers import as_words
 from InterpScore.tables.neuron_map import normalised as concept_key
 
 WORD, DECISION, NOTE = "word", "decision", "note"

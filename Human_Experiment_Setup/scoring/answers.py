@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
-from InterpScore.tables.column_names import ColumnNames
-from InterpScore.tables.dialects.number_words import FALSE, TRUE
-from InterpScore.tables.dialects.options import csv_options
+from Activation_Extraction.tables.column_names import ColumnNames
+from Activation_Extraction.tables.dialects.number_words import FALSE, TRUE
+from Activation_Extraction.tables.dialects.options import csv_options
+from Activation_Extraction.tables.files import read_table
+from Activation_Extraction.tables.identifiers import as_words
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import (
     CONCEPT_COLUMN,
@@ -24,8 +26,6 @@ from InterpScore.tables.experiment_rows import (
     SCORED_TRIAL,
     TRIAL_COLUMN,
 )
-from InterpScore.tables.files import read_table
-from InterpScore.tables.identifiers import as_words
 from InterpScore.tables.neuron_map import normalised
 
 TARGET_COLUMN, EXCLUDED_COLUMN, CANNOT_TELL_COLUMN = "attack_target", "excluded", "cannot_tell"

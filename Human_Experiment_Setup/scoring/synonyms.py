@@ -14,11 +14,11 @@ from pathlib import Path
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.tables.column_names import ColumnNames
+from Activation_Extraction.tables.files import read_table
+from Activation_Extraction.tables.identifiers import as_words
 from Human_Experiment_Setup.scoring.words.kinds import AcceptedWords
 from Human_Experiment_Setup.scoring.words.normalization import normalized
-from InterpScore.tables.column_names import ColumnNames
-from InterpScore.tables.files import read_table
-from InterpScore.tables.identifiers import as_words
 from InterpScore.tables.neuron_map import normalised as concept_key
 
 CONCEPT, WORD, VERDICT, VERSION = "concept", "word", "verdict", "version"

@@ -39,6 +39,7 @@ def causality(
     clean_level: Annotated[int, typer.Option(help="With --table: level of its unperturbed images.", rich_help_panel=IMAGES)] = 5,
     split: Annotated[str | None, typer.Option(help="Only rows of this split of a table or dataset.", rich_help_panel=IMAGES)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read a table in CSV or Excel where that cannot be found out, "sep=; decimal=, encoding=latin-1"; with file=NAME of one table alone.', show_default="found out", rich_help_panel=IMAGES)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Intervene on every unit of a layer, one at a time, and write how far each image's embedding moves.
@@ -61,8 +62,10 @@ def causality(
     check_writable(output)
     with doing("Loading libraries", shown=not quiet):
         from Activation_Extraction.images.sets import image_set
+        from Activation_Extraction.images.twins import remarks_on_files
         from Activation_Extraction.models.registry import load_model
         from Activation_Extraction.models.units import layer_of_units
+        from Activation_Extraction.tables.dialects.options import table_options
         from InterpScore.interventions.files import measure_to_file
         from InterpScore.interventions.layer import unit_count
         from InterpScore.interventions.measurement import ImagesOfSet, default_layer, prepare_layer
@@ -70,13 +73,19 @@ def causality(
         from InterpScore.tables.experiment_table import clean_images_of
         from InterpScore.tables.image_names import rows_of_images
     kinds = [*EFFECTS, *_kinds(also)]
-    chosen = image_set(images, split=split, images_root=images_root)
+    told = table_options(csv)
+    chosen = image_set(images, split=split, images_root=images_root, csv=told if table is None else told.of_others())
+    is_about_table = table is not None and not chosen.text_tables
+    if table is None:
+        told.refuse_unused(chosen.text_tables)
+    else:
+        told.refuse_unused([table] if is_about_table else [], others=[*chosen.text_tables, table])
     names = chosen.table["image"].to_pylist()
     known = chosen.table["concept"].to_pylist() if "concept" in chosen.table.column_names else None
     concepts = None if known is None else [None if concept is None else str(concept) for concept in known]
     rows, lost = list(range(len(names))), []
     if table is not None:
-        concept_of = clean_images_of(table, clean_level)
+        concept_of = clean_images_of(table, clean_level, (told if is_about_table else told.of_others()).of(table))
         row_I = rows_of_images(list(concept_of), names, str(table), ", ".join(images))
         lost = [name for name, row in zip(concept_of, row_I, strict=True) if row < 0]
         rows = [int(row) for row in row_I if row >= 0]
@@ -99,7 +108,7 @@ def causality(
     if not quiet:
         for line in listed_up_to([f"missing: {name} of {table}" for name in lost], _SHOWN_LINES):
             say(line)
-        for remark in chosen.remarks:
+        for remark in [*chosen.remarks, *remarks_on_files(chosen, rows)]:
             say(f"note: {remark}")
         _print_report(report, len(lost))
     raise typer.Exit(PARTIAL if report.unreadable or lost else 0)

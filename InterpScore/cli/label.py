@@ -36,6 +36,7 @@ def label(
     layer: Annotated[list[str] | None, typer.Option(help="A layer of the stores, may be given several times.", show_default="all")] = None,
     separator: Annotated[str | None, typer.Option(help="What separates several concepts in a cell, such as '|'.", show_default="a cell is one concept", rich_help_panel=CONCEPTS)] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of an image table are relative to.", show_default="the table's own", rich_help_panel=CONCEPTS)] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out", rich_help_panel=CONCEPTS)] = None,
     levels: Annotated[str, typer.Option(help='Levels whose images count, "5 1", where the images have levels.', rich_help_panel=CONCEPTS)] = "5",
     min_images: Annotated[int | None, typer.Option(help="Leave out concepts of fewer images.", show_default="one of a single image is an error", rich_help_panel=CONCEPTS)] = None,
     embedding: Annotated[Path | None, typer.Option(help="Store of the embeddings of the images, of a network with a text tower.", show_default="the layer attnpool of the first store", rich_help_panel=WORDS)] = None,
@@ -91,7 +92,7 @@ def label(
     of_words = {name: value for name, value in given.items() if value is not None} | ({} if device == "cpu" else {"device": device})  # fmt: skip
     with stage_progress(shown=not quiet) as progress:
         found = stored_study(
-            stores, layer or [], concepts, level_numbers(levels), separator=separator, images_root=images_root,
+            stores, layer or [], concepts, level_numbers(levels), separator=separator, images_root=images_root, csv=csv,
             words=WordOptions(**of_words) if of_words else None, output=output, keep_cosines=by == "soft-wpmi",
             progress=progress,
         )  # fmt: skip

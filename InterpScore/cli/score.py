@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,7 +82,7 @@ def score(
     min_p_value: Annotated[float | None, typer.Option(help="Significance level for adjusted p-values.", show_default="0.05")] = None,
     human_score_col: Annotated[str | None, typer.Option(help="Column with the recognition score: true/false, 0/1 or a fraction.", show_default="soft_correct")] = None,
     weights: Annotated[str | None, typer.Option(help='Weights of S, C, R and H, "0.3 0.3 0.2 0.2"; or of any metrics by name, "S=.3 C=.3 X=.1", the others 0.', show_default="0.3 0.3 0.2 0.2; published: equal")] = None,
-    csv: Annotated[str | None, typer.Option(help='How to read the table where that cannot be found out, "sep=; decimal=, encoding=latin-1"; also thousands, quote, comment and sheet.', show_default="found out")] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read the table where that cannot be found out, "sep=; decimal=, encoding=latin-1"; also thousands, quote, comment and sheet; file=effects.csv in it is of another table (--causality, --images).', show_default="found out")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     preset: Annotated[Literal["default", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "default",
     selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
@@ -179,9 +180,11 @@ def _print_ranking(result: BenchmarkResult) -> None:
     if result.layers is not None:
         _print_layers(result.layers, screen)
     intervals = f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
-    counted = ", ".join(f"{counts[what]} {what}" for what in ("neurons", "images", "ratings"))
+    rated = (
+        f"{_counted(counts, 'ratings')} by {_counted(counts, 'participants')}" if counts["ratings"] else "no ratings"
+    )
     say(
-        f"{counted} by {counts['participants']} participants; preset {options['preset']}; "
+        f"{_counted(counts, 'neurons')}, {_counted(counts, 'images')}, {rated}; preset {options['preset']}; "
         f"{intervals if options['resamples'] else 'point estimates only'}"
     )
     for source in result.signature.get("stores", ()):
@@ -192,6 +195,10 @@ def _print_ranking(result: BenchmarkResult) -> None:
             say(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")
     for line in reasons_missing(frame, metric_names):
         say(line)
+
+
+def _counted(counts: Mapping[str, int], what: str) -> str:
+    return f"{counts[what]} {what if counts[what] != 1 else what.removesuffix('s')}"
 
 
 def _print_layers(layers: pd.DataFrame, screen: Console) -> None:

@@ -31,6 +31,7 @@ def table(
     clean_level: Annotated[int, typer.Option(help="Level of unperturbed images, also of all where no level is given.")] = 5,
     split: Annotated[str | None, typer.Option(help="Only rows of this split of an image table.")] = None,
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of an image table are relative to.", show_default="the table's own")] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Make the experiment table that score takes from labelled pictures and an activation store, without ratings.
@@ -57,7 +58,7 @@ def table(
     if store.resolve() in output.resolve().parents:
         raise InputError(f"{output}: is inside the store {store}; expected another folder")
     chosen_layer, chosen = chosen_units(opened, layer, units)
-    pictures = image_set(images, split=split, images_root=images_root)
+    pictures = image_set(images, split=split, images_root=images_root, csv=csv)
     with image_progress("Comparing", len(pictures), shown=not quiet) as advance:
         made = labelled_table(pictures, images, opened, chosen_layer, chosen, clean_level, advance)
     made.save(output)

@@ -20,11 +20,12 @@ MOST_UNITS = 200
 def top(
     store: Annotated[Path, typer.Argument(help="An activation store of `interpscore extract`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .png to write.")],
-    units: Annotated[str | None, typer.Option(help="Units, such as 22,52 or 0:64 (without 64); layer4.5:89 also names the layer.", show_default="those of --neuron-map")] = None,
+    units: Annotated[str | None, typer.Option(help="Units, such as 22,52 or 0:64 (without 64); layer4.5:89 also names the layer.", show_default="those of --neuron-map, else all")] = None,
     layer: Annotated[str | None, typer.Option(help="The layer of the units, by any of its names.", show_default="the store's only one")] = None,
     images: Annotated[list[str] | None, typer.Option(help="The pictures that the store was made from: folders, image tables, tar shards, or hf:NAME.", show_default="the working folder")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Pictures for each unit.")] = 9,
     neuron_map: Annotated[Path | None, typer.Option(help="The concept of each unit, JSON; it is written below the unit's name.")] = None,
+    csv: Annotated[list[str] | None, typer.Option(help='How to read an image table in CSV or Excel where that cannot be found out, "sep=; encoding=latin-1"; with file=NAME of one table alone.', show_default="found out")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Draw the pictures that activate units most: a row for each unit, best first, with rank, concept and activation.
@@ -39,7 +40,7 @@ def top(
     from Activation_Extraction.store.reader import ActivationStore
     from Activation_Extraction.top_images import top_images_wall
     from InterpScore.cli.table import chosen_units
-    from InterpScore.tables.neuron_map import read_neuron_map
+    from InterpScore.tables.neuron_map import neuron_map_and_notes
 
     check_writable(output)
     if output.suffix.lower() != ".png":
@@ -47,22 +48,26 @@ def top(
     opened = ActivationStore.open(store)
     if opened.path.resolve() in output.resolve().parents:
         raise InputError(f"{output}: is inside the store {store}; expected another folder")
-    concepts = {} if neuron_map is None else {name: " | ".join(c) for name, c in read_neuron_map(neuron_map).items()}
-    if units is None and not concepts:
-        raise InputError("--units: none given; expected units such as 22,52, or --neuron-map")
-    of_layer, chosen = chosen_units(opened, layer, units if units is not None else ",".join(concepts))
+    concepts_of, notes = ({}, []) if neuron_map is None else neuron_map_and_notes(neuron_map)
+    concepts = {name: " | ".join(several) for name, several in concepts_of.items()}
+    of_layer, chosen = chosen_units(opened, layer, units if units is not None else ",".join(concepts) or ":")
     assert of_layer is not None
     if len(chosen) > MOST_UNITS:
-        raise InputError(f"--units: found {len(chosen):,} units; expected at most {MOST_UNITS} in a picture")
+        raise InputError(
+            f"--units: found {len(chosen):,} units; expected at most {MOST_UNITS} in a picture, such as 0:{MOST_UNITS}"
+        )
     named = {int(name.rpartition(":")[2]): concept for name, concept in concepts.items() if name.rpartition(":")[2].isdecimal()}  # fmt: skip
     if images is None and not any(Path(str(name)).is_file() for name in opened.images["image"][:100]):
         raise InputError(
             f"--images: none given, and the pictures of {store} are not in the working folder; expected the folder of "
             "the pictures that it was made from"
         )
-    pixels_HWC = top_images_wall(opened, of_layer, chosen, image_set(images or "."), k=k, concepts=named)
+    pictures = image_set(images or ".", csv=csv)
+    pixels_HWC = top_images_wall(opened, of_layer, chosen, pictures, k=k, concepts=named)
     write_together({output: png_bytes(pixels_HWC)})
     if not quiet:
+        for remark in [*notes, *pictures.remarks]:
+            say(f"note: {remark}")
         if missing := sum(len(shard.rows) for shard in opened.missing_shards()):
             say(f"note: {store} is unfinished: {missing:,} of {len(opened):,} images are still to be computed")
         say(f"{output}: {len(chosen):,} units of {of_layer}, {pixels_HWC.shape[1]} × {pixels_HWC.shape[0]} pixels")

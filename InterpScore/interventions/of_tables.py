@@ -15,7 +15,9 @@ from Activation_Extraction.base.errors import listed_up_to
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.clip_helpers import ImageSource
 from Activation_Extraction.images.sets import ImageSet, image_set
+from Activation_Extraction.images.twins import remarks_on_files
 from Activation_Extraction.models.registry import Model
+from Activation_Extraction.tables.dialects.options import TableOptions
 from InterpScore.errors import InputError, shown
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import (
@@ -44,6 +46,7 @@ def measured_for_table(
     model: Model,
     layer: str | None = None,
     progress: StageProgress | None = None,
+    told: TableOptions = TableOptions(),  # noqa: B008 - frozen
 ) -> list[Effects]:
     """Effects of a table's neurons, or of the complete layer where that costs little more, on its clean images.
 
@@ -52,6 +55,7 @@ def measured_for_table(
         images: the folder of the table's images, or anything else that `image_set` takes.
         layer: of the neurons, where the table's stores do not name it; None is the input of a CLIP's attention pool.
         progress: progress callback (stage, completed, total).
+        told: what is known of image tables; the rest is found out.
 
     Returns:
         One per layer; remarks list missing and unreadable images.
@@ -59,7 +63,7 @@ def measured_for_table(
     Raises:
         InputError: no such layer, a neuron that is no unit of it, none of the images found or readable.
     """
-    clean = _CleanImages(table, clean_level, images)
+    clean = _CleanImages(table, clean_level, images, told)
     texts, why_no_text = text_embeddings(model, clean.concepts)
     texts_E = [texts.get(concept) for concept in clean.concepts]
     layers = list(dict.fromkeys(table.layer_of.values())) or [""]
@@ -84,7 +88,7 @@ def measured_for_table(
         frame = effects_frame(clean.names, units, EFFECTS, measured)
         about = about_measurement(prepared, EFFECTS) | {"made_with": [model.made_with], "images_not_found": clean.lost}
         found.append(Effects(frame, f"{model.name} on {clean.where}", about, tuple(clean.unreadable(unread))))
-    remarks = [*clean.not_found(), *([f"C_toward is missing: {why_no_text}"] if why_no_text else [])]
+    remarks = [*clean.remarks(), *clean.not_found(), *([f"C_toward is missing: {why_no_text}"] if why_no_text else [])]
     found[0] = replace(found[0], remarks=(*remarks, *found[0].remarks))
     return found
 
@@ -109,18 +113,30 @@ def other_interventions(
 class _CleanImages:
     """The clean images of a table that were found (`names`, `concepts`, `sources`), and the names of the others (`lost`)."""
 
-    def __init__(self, table: ExperimentTable, clean_level: int, images: Any) -> None:
+    def __init__(
+        self,
+        table: ExperimentTable,
+        clean_level: int,
+        images: Any,
+        told: TableOptions = TableOptions(),  # noqa: B008 - frozen
+    ) -> None:
         clean_I = np.flatnonzero(table.level_I == clean_level)
-        available = images if isinstance(images, ImageSet) else image_set(images)
+        available = images if isinstance(images, ImageSet) else image_set(images, csv=told)
         self.where = str(images) if isinstance(images, str | Path) else "the images"
         self.table = table.source
         row_I = rows_of_images([table.images[i] for i in clean_I], available.table["image"].to_pylist(), table.source, self.where)  # fmt: skip
         self.names = [table.images[i] for i in clean_I[row_I >= 0]]
         self.concepts = [table.concepts[table.concept_I[i]] for i in clean_I[row_I >= 0]]
-        self.sources: Sequence[ImageSource] = ImagesOfSet(available, row_I[row_I >= 0].tolist())
+        self.available, self.rows = available, row_I[row_I >= 0].tolist()
+        self.sources: Sequence[ImageSource] = ImagesOfSet(available, self.rows)
         self.lost = [table.images[i] for i in clean_I[row_I < 0]]
         if not self.names:
             raise InputError(f"{table.source}: no image at the clean level {clean_level} to intervene on")
+
+    def remarks(self) -> list[str]:
+        """What the reader should know of the set, and of the files that are measured."""
+        of_files = remarks_on_files(self.available, self.rows)
+        return [*self.available.remarks, *(f"{self.where}: {line}" for line in of_files)]
 
     def not_found(self) -> list[str]:
         of = f"of the {len(self.lost) + len(self.names)} clean images of {self.table} are missing"

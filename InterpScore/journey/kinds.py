@@ -10,11 +10,11 @@ from typing import Any
 
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError
-from InterpScore.tables.column_names import ColumnNames
+from Activation_Extraction.tables.column_names import ColumnNames
+from Activation_Extraction.tables.files import read_table
 from InterpScore.tables.effects import ABLATION, ACTIVATION, IMAGE_COLUMNS, read_effects, unit_column
 from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN
 from InterpScore.tables.experiment_table import load_experiment_table
-from InterpScore.tables.files import read_table
 from InterpScore.tables.neuron_map import read_neuron_map
 
 GROUP = "interpscore.data_kinds"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 SHOWN_REASONS = 20
 """How many neurons are named when none can be scored."""
+NO_ACTIVATIONS = "expected columns activation_<neuron>, or activations from a store (--store acts.zarr)"
 COMPARED = ("InterpScore", "I_excess")
 """What layers are compared by: the mean of their neurons, and the same above chance."""
 
@@ -160,7 +161,8 @@ class ScoringRun:
 
     def _refuse(self, reasons: Iterable[str]) -> NoReturn:
         head = f"{self.table.source}: no neuron of the map can be scored"
-        raise InputError([head, *self.no_clean, *listed_up_to(list(reasons), SHOWN_REASONS, "more neurons")])
+        bare = [] if self.table.units or self.table.layer_of else [NO_ACTIVATIONS]
+        raise InputError([head, *self.no_clean, *listed_up_to(list(reasons), SHOWN_REASONS, "more neurons"), *bare])
 
     def _not_shown(self, row: Row) -> str:
         """Which of a row's concepts no image shows, with the nearest that one does."""

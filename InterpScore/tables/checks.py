@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.tables.dialects.number_words import NumberWords, is_date, one_way
+from Activation_Extraction.tables.dialects.records import SHOWN_ROWS
+from Activation_Extraction.tables.identifiers import as_words, repaired, visible
 from InterpScore.errors import Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
-from InterpScore.tables.dialects.number_words import NumberWords, is_date, one_way
-from InterpScore.tables.dialects.records import SHOWN_ROWS
-from InterpScore.tables.identifiers import as_words, repaired, visible
 
 LARGEST = 1e100
 """Larger numbers, infinity included, are refused: their squares would overflow."""
@@ -62,7 +62,7 @@ class TableChecks:
             numbers, wrong, undecided = self._number_words.read(column, values, booleans)
             if undecided.any():
                 cell = str(values.iloc[int(np.argmax(undecided))])
-                self.report(column, undecided, one_way(cell))
+                self.report(column, undecided, one_way(cell, self._number_words.options))
             self.report(column, wrong & ~undecided, expected)
             numbers = np.where(undecided, np.nan, numbers)
         too_large = np.abs(numbers) > LARGEST

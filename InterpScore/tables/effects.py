@@ -20,14 +20,14 @@ import pandas as pd
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.validation import validated
+from Activation_Extraction.tables.column_names import ColumnNames
+from Activation_Extraction.tables.dialects.number_words import NumberWords, is_numeric
+from Activation_Extraction.tables.dialects.options import CsvOptions, TableOptions
+from Activation_Extraction.tables.files import read_table
+from Activation_Extraction.tables.identifiers import unit_number
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.tables.checks import TableChecks
-from InterpScore.tables.column_names import ColumnNames
-from InterpScore.tables.dialects.number_words import NumberWords, is_numeric
-from InterpScore.tables.dialects.options import CsvOptions
-from InterpScore.tables.files import read_table
-from InterpScore.tables.identifiers import unit_number
 from InterpScore.tables.image_names import rows_of_images
 
 FORMAT = "InterpScore effects 1"
@@ -86,7 +86,7 @@ class Effects:
         frame: one row per image.
         source: its name in messages.
         about: provenance: model, weights and their hash, layer and its other names, method; empty for foreign tables.
-        rows: the number of each row in its file; is_local: as of `RawTable`.
+        rows: the number of each row in its file; is_local, options: as of `RawTable`.
     """
 
     frame: pd.DataFrame
@@ -95,6 +95,7 @@ class Effects:
     remarks: tuple[str, ...] = ()
     rows: Ints | None = None
     is_local: bool = False
+    options: CsvOptions = CsvOptions()  # noqa: RUF009 - frozen
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -135,8 +136,14 @@ class LayerEffects:
         return replace(self, image_M=position_I[self.image_M[kept_M]], values_VM=values_VM)
 
 
-def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> list[Effects]:
+def read_effects(
+    effects: EffectsSource | Sequence[EffectsSource] | None,
+    told: TableOptions = TableOptions(),  # noqa: B008 - frozen
+) -> list[Effects]:
     """Tables of effects, with their provenance from the accompanying JSON.
+
+    Args:
+        told: what is known of CSVs and workbooks; the rest is found out.
 
     Raises:
         InputError: no such file, not a table, or a JSON that was written with another file or in another format.
@@ -145,10 +152,10 @@ def read_effects(effects: EffectsSource | Sequence[EffectsSource] | None) -> lis
         return []
     if isinstance(effects, str | os.PathLike | pd.DataFrame | Effects):
         effects = [effects]
-    return [_read(one) for one in effects]
+    return [_read(one, told) for one in effects]
 
 
-def _read(effects: EffectsSource) -> Effects:
+def _read(effects: EffectsSource, told: TableOptions) -> Effects:
     if isinstance(effects, Effects):
         return effects
     names = ColumnNames(IMAGE_COLUMNS, units=True)
@@ -159,11 +166,14 @@ def _read(effects: EffectsSource) -> Effects:
         frame = names.renamed(frame[[name for name in frame if str(name) in names]], "the effects", problems, notes)
         read = Effects(frame, "the effects")
     else:
-        raw = read_table(effects, names.__contains__, lambda name: names.meant(name) not in (*IMAGE_COLUMNS, None))
+        options = told.of(effects)
+        raw = read_table(
+            effects, names.__contains__, lambda name: names.meant(name) not in (*IMAGE_COLUMNS, None), options
+        )
         source = str(effects)
         notes += raw.read_as
         frame = names.renamed(raw.frame, source, problems, notes)
-        read = Effects(frame, source, _about(Path(effects)), rows=raw.rows, is_local=raw.is_local)
+        read = Effects(frame, source, _about(Path(effects)), rows=raw.rows, is_local=raw.is_local, options=options)
     if problems:
         raise InputError(problems)
     return replace(read, remarks=(f"{read.source}: read as: {'; '.join(notes)}",)) if notes else read
@@ -258,7 +268,7 @@ def join_effects(
         problems.append(Problem(source, found, columns_expected))
         return None
     rows = np.arange(len(frame)) + 2 if effects.rows is None else effects.rows
-    number_words = NumberWords(lambda: (frame[name] for name in columns.values()), effects.is_local, CsvOptions())
+    number_words = NumberWords(lambda: (frame[name] for name in columns.values()), effects.is_local, effects.options)
     checks = TableChecks(frame, source, rows, problems, number_words)
     keys = checks.names(key, "the name of an image")
     checks.report(key, keys.duplicated().to_numpy() & ~checks.bad(key), "each image once")

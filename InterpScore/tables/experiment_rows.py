@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from Activation_Extraction.tables.column_names import ColumnNames
+from Activation_Extraction.tables.dialects.number_words import NumberWords, is_date
+from Activation_Extraction.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.dialects.raw_table import RawTable
+from Activation_Extraction.tables.dialects.records import EXAMPLE, example_row, first_and_count
+from Activation_Extraction.tables.files import read_table
+from Activation_Extraction.tables.identifiers import as_words
 from InterpScore.errors import InputError, Problem, shown
 from InterpScore.helpers import Bools, Ints
-from InterpScore.tables.column_names import ColumnNames
-from InterpScore.tables.dialects.number_words import NumberWords, is_date
-from InterpScore.tables.dialects.options import CsvOptions
-from InterpScore.tables.dialects.raw_table import RawTable
-from InterpScore.tables.dialects.records import EXAMPLE, example_row, first_and_count
 from InterpScore.tables.effects import EFFECTS, IMAGE_COLUMNS, UNIT_KINDS, own_copy, unit_column
-from InterpScore.tables.files import read_table
-from InterpScore.tables.identifiers import as_words
 from InterpScore.tables.neuron_map import normalised
 
 PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")

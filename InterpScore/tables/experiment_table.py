@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.errors import did_you_mean
+from Activation_Extraction.tables.dialects.number_words import FALSE
+from Activation_Extraction.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.identifiers import as_words, repaired
 from InterpScore.errors import InputError, Problem
 from InterpScore.helpers import Bools, Floats, Ints
 from InterpScore.resampling import RatingDesign
 from InterpScore.tables.checks import ImageIndex, TableChecks
-from InterpScore.tables.dialects.number_words import FALSE
-from InterpScore.tables.dialects.options import CsvOptions
 from InterpScore.tables.effects import (
     ACTIVATION,
     EFFECTS,
@@ -45,7 +46,6 @@ from InterpScore.tables.experiment_rows import (
     scored_trials,
 )
 from InterpScore.tables.from_stores import StoredNeurons
-from InterpScore.tables.identifiers import as_words, repaired
 from InterpScore.tables.neuron_map import normalised
 
 ACTIVATION_PREFIX = unit_column(ACTIVATION, "")
@@ -213,13 +213,17 @@ def load_experiment_table(
     return joined.told_of(table)
 
 
-def clean_images_of(data: str | os.PathLike[str] | pd.DataFrame, clean_level: int) -> dict[str, str]:
+def clean_images_of(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    clean_level: int,
+    options: CsvOptions = CsvOptions(),  # noqa: B008 - frozen
+) -> dict[str, str]:
     """The clean images of an experiment table, and the concept of each; needs no ratings.
 
     Raises:
         InputError: with every problem found; no image at that level.
     """
-    table = load_experiment_table(data, [], None)
+    table = load_experiment_table(data, [], None, options=options)
     clean_I = np.flatnonzero(table.level_I == clean_level)
     if not len(clean_I):
         levels = ", ".join(map(str, sorted(set(table.level_I.tolist()))))

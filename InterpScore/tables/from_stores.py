@@ -185,9 +185,10 @@ def _rows(store: ActivationStore, images: Sequence[str], source: str, remarks: l
     error_N = table["error"].fillna("").astype(str).to_numpy()
     broken_I = (row_I >= 0) & (error_N[row_I] != "")
     if broken_I.any():
+        why = [error.partition("; expected ")[0] for error in error_N[row_I[broken_I]]]
         remarks.append(
             f"{store.path}: {int(broken_I.sum())} of {len(images)} images of {source} could not be read when it was "
-            f"made ({', '.join(listed_up_to(list(error_N[row_I[broken_I]]), SHOWN_IMAGES))}); their activations are missing"
+            f"made ({'; '.join(listed_up_to(why, SHOWN_IMAGES))}); their activations are missing"
         )
     return np.where(broken_I, -1, row_I)
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.errors import listed_up_to
+from Activation_Extraction.tables.identifiers import unit_number, visible
 from InterpScore.errors import InputError, Problem, shown
-from InterpScore.tables.identifiers import unit_number, visible
 
 EXPECTED = 'a JSON object such as {"89": "trump", "355": "puppies"}'
 
+SHOWN_NEURONS = 4
+"""Neurons named in a note; the rest are counted."""
 LARGEST = 16 * 2**20
 """Bytes; a line a unit is some 30."""
 
@@ -45,13 +48,29 @@ def read_neuron_map(neuron_map: str | os.PathLike[str] | Mapping[Any, Any]) -> d
     >>> read_neuron_map({"22.0": "cat"})
     {'22': ('cat',)}
     """
+    return neuron_map_and_notes(neuron_map)[0]
+
+
+def neuron_map_and_notes(
+    neuron_map: str | os.PathLike[str] | Mapping[Any, Any],
+) -> tuple[dict[str, Concepts], list[str]]:
+    """`read_neuron_map`, and a note where a neuron is read otherwise than it is written.
+
+    >>> neuron_map_and_notes({"22.0": "cat"})[1]
+    ["the neuron map: read as: neuron '22.0' as 22"]
+    """
     if not isinstance(neuron_map, Mapping | str | os.PathLike):
         raise InputError(f"the neuron map: found {type(neuron_map).__name__}; expected {EXPECTED} or the path of one")
-    if isinstance(neuron_map, Mapping):
-        return _checked("the neuron map", neuron_map.items())
-    if (found := read_json(Path(neuron_map), expected=EXPECTED, largest=LARGEST)) is None:
-        raise InputError([Problem(str(neuron_map), "no such file", EXPECTED)])
-    return _checked(str(neuron_map), found.items())
+    found: Mapping[Any, Any] | None = neuron_map if isinstance(neuron_map, Mapping) else None
+    source = "the neuron map"
+    if not isinstance(neuron_map, Mapping):
+        source, found = str(neuron_map), read_json(Path(neuron_map), expected=EXPECTED, largest=LARGEST)
+    if found is None:
+        raise InputError([Problem(source, "no such file", EXPECTED)])
+    other = {str(key): _neuron(key) for key in found if _neuron(key) != visible(str(key))}
+    pairs = [f"neuron {shown(key)} as {neuron}" for key, neuron in other.items()]
+    notes = [f"{source}: read as: {', '.join(listed_up_to(pairs, SHOWN_NEURONS))}"] if pairs else []
+    return _checked(source, found.items()), notes
 
 
 def _is_one_line(text: str) -> bool:

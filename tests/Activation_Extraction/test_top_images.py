@@ -101,11 +101,20 @@ REFUSED = {
     "changed": (lambda: change(5), [], "1 of the pictures of acts.zarr are found by name, with other contents (b/5.png)"),
     "elsewhere": (None, ["--images"], "--images: none given, and the pictures of acts.zarr are not in the working folder"),
     "unit": (None, ["--units", "3"], "found 3; expected 0 to 2"),
-    "no unit": (None, ["--units"], "--units: none given"),
     "k": (None, ["-k", "5"], "-k: found 5; acts.zarr keeps 4 images for each unit"),
     "name": (None, ["-o", "wall.jpg"], "expected the name of a .png"),
     "inside": (None, ["-o", "acts.zarr/wall.png"], "is inside the store"),
 }  # fmt: skip
+
+
+def test_without_units_all_are_drawn(store, called, monkeypatch):
+    assert called("--images", "photos", "-o", "wall.png", "-k", 2)[0] == 0
+    assert called("--images", "photos", "--units", ":", "-o", "all.png", "-k", 2)[0] == 0
+    assert Path("wall.png").read_bytes() == Path("all.png").read_bytes()
+    monkeypatch.setattr("InterpScore.cli.top.MOST_UNITS", 2)
+    assert (
+        "found 3 units; expected at most 2 in a picture, such as 0:2" in called("--images", "photos", "-o", "b.png")[2]
+    )
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -62,6 +62,18 @@ def test_renders_lie_by_model_layer_and_unit_with_a_manifest(dream, tmp_path, pi
     assert re.search(r"of 4 images of live units \([\d.]+%\) exceed the best natural image", out)
 
 
+def test_check_takes_a_folder_above_several_layers(dream, tmp_path, capfd):
+    dream("--units", "1")
+    dream("--units", "2", layer="block_3")
+    with pytest.raises(SystemExit) as left:
+        run(dream_app, ["check", str(tmp_path / "renders")])
+    out, _ = capfd.readouterr()
+    assert left.value.code in (None, 0)
+    assert [line for line in out.splitlines() if line.startswith("clip-mini")] == [
+        "clip-mini layer3: 1 units, 1 images", "clip-mini layer4: 1 units, 1 images",
+    ]  # fmt: skip
+
+
 def test_what_is_there_is_not_made_again_what_is_damaged_is_and_nothing_else_is_mixed_in(dream, tmp_path):
     dream("--units", "1,2")
     folder = tmp_path / "renders/clip-mini/layer4"

@@ -134,6 +134,16 @@ def test_an_image_without_a_label_is_refused(activations, label):
         calculate_interpretability_metrics(activations, [label, *CONCEPTS[1:]], resamples=0)
 
 
+@pytest.mark.parametrize("concept", ["ground_truth", "concept", "Ground.Truth", " CONCEPT"])
+@pytest.mark.parametrize("unit", ["activation_7", "Activation 7", "activation.7.0"])
+def test_a_table_has_its_columns_by_any_spelling(activations, concept, unit):
+    frame = pd.DataFrame({concept: CONCEPTS, "level": 5, "soft_correct": None, unit: activations[:, 0]})
+    table = calculate_interpretability_metrics(frame, neuron_map={7: "cat"}, resamples=0).table
+    searched = calculate_interpretability_metrics(frame, resamples=0).table
+    assert table.loc[0, "S"] == pytest.approx(calculate_selectivity_score(activations[:20, 0], activations[20:, 0]))
+    assert searched["Neuron"].tolist() == ["7"]
+
+
 def test_two_units_of_one_name_are_refused(activations):
     with pytest.raises(InputError, match="two units have the same name"):
         calculate_interpretability_metrics(pd.DataFrame(activations, columns=[1, 1, 2, 3]), CONCEPTS)
@@ -141,7 +151,7 @@ def test_two_units_of_one_name_are_refused(activations):
 
 def test_words_among_the_activations_are_refused(activations):
     with pytest.raises(InputError, match="not numbers"):
-        calculate_interpretability_metrics(pd.DataFrame(activations).assign(concept="cat"), CONCEPTS)
+        calculate_interpretability_metrics(pd.DataFrame(activations).assign(kind="cat"), CONCEPTS)
 
 
 def test_masked_activations_are_missing(activations):

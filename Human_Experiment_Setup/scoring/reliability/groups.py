@@ -13,6 +13,7 @@ import pandas as pd
 
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.tables.identifiers import as_words, repaired
 from Human_Experiment_Setup.scoring.answers import SOFT, YES
 from Human_Experiment_Setup.scoring.reliability.agreement import (
     krippendorff_alpha,
@@ -26,7 +27,6 @@ from InterpScore.intervals import interval_of_draws
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import scored_trials
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table
-from InterpScore.tables.identifiers import as_words, repaired
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def stored_study(
     *,
     separator: str | None = None,
     images_root: Path | None = None,
+    csv: Sequence[str] | None = None,
     words: WordOptions | None = None,
     output: Path = Path("labels.parquet"),
     keep_cosines: bool = False,
@@ -76,7 +77,7 @@ def stored_study(
         stores: complete, of the same images; layers: of them, none means all.
         concepts: a folder, an image table, or words in a `.txt`; None for the column `concept` of the first store.
         words, output, keep_cosines: as of `words_presence`, for words; `words` is None where none of its options is given.
-        levels, separator, images_root: as of `interpscore label`.
+        levels, separator, images_root, csv: as of `interpscore label`.
 
     Raises:
         InputError: as the functions that it calls.
@@ -85,9 +86,9 @@ def stored_study(
     opened = list({id(layer.store): layer.store for layer in neurons.layers}.values())
     refuse_different_images(opened)
     if concepts is not None and Path(concepts).suffix.lower() == WORDS:
-        if separator is not None or images_root is not None:
+        if any(option is not None for option in (separator, images_root, csv)):
             raise InputError(
-                f"{concepts}: words, and --separator or --images-root; expected these with image tables alone"
+                f"{concepts}: words, and --separator, --images-root or --csv; expected these with image tables alone"
             )
         listed, chosen = read_words(Path(concepts)), words or WordOptions()
         graded, about = words_presence(listed, opened[0], output, chosen, keep_cosines, progress is None)
@@ -95,7 +96,7 @@ def stored_study(
         return joined(neurons, found, presence, progress, about)
     if words is not None:
         raise InputError(f"{concepts or 'the concepts of the store'}: no words, which --embedding, --images, --model, --model-weights, --template and --scale are for; expected a .txt with one a line")  # fmt: skip
-    found = _labelled(opened, concepts, levels, separator, images_root, progress)
+    found = _labelled(opened, concepts, levels, separator, images_root, csv, progress)
     if not len(found.counted):
         raise InputError(f"{concepts or stores[0]}: none of its images was read when the store was made")
     return joined(neurons, found, found.presence(concepts or str(stores[0])), progress)
@@ -117,13 +118,16 @@ def _labelled(
     levels: Sequence[int],
     separator: str | None,
     images_root: Path | None,
+    csv: Sequence[str] | None,
     progress: StageProgress | None,
 ) -> LabelledImages:
     from Activation_Extraction.images.sets import image_set
+    from Activation_Extraction.tables.dialects.options import table_options
 
     if concepts is None:
+        table_options(csv).refuse_unused([])
         return labelled_images(opened[0], None, str(opened[0].path), levels, separator)
-    images = image_set(concepts, images_root=images_root)
+    images = image_set(concepts, images_root=images_root, csv=csv)
     done, total = 0, len(images)
 
     def advance(count: int) -> None:
@@ -132,7 +136,8 @@ def _labelled(
         if progress:
             progress("Comparing", done, total)
 
-    return labelled_images(opened[0], images, concepts, levels, separator, advance)
+    found = labelled_images(opened[0], images, concepts, levels, separator, advance)
+    return replace(found, remarks=[*images.remarks, *found.remarks])
 
 
 def joined(

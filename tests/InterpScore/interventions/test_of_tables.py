@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import warnings
 from random import Random
 
@@ -9,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from Activation_Extraction import extract_full_layer_activations, extract_layer_activations, load_model
+from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.clip_helpers import prepare
+from Activation_Extraction.models import registry
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from InterpScore import InputError, calculate_causality_score, run_interpretability_benchmark
 from InterpScore.causality import test_neuron_intervention as intervene
@@ -70,6 +74,39 @@ def benchmark(*arguments, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return run_interpretability_benchmark(*arguments, resamples=0, **options)
+
+
+def animation(path):
+    frames = [Image.new("L", (12, 12), 60 * k) for k in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+NOTES = {
+    "a copy": (lambda home: shutil.copy(home / "0.png", home / "1.png"), "1 image is a copy of another, byte for byte, such as '1.png' of '0.png'"),
+    "an animation": (lambda home: animation(home / "2.gif"), "1 file has several pictures (frames or pages), such as '2.gif'; only the first is used"),
+    "another file": (lambda home: (home / "notes.txt").touch(), "1 file is not read as images: 1 .txt"),
+    "an unreadable image": (lambda home: (home / "1.png").write_bytes(b"\x89PNG"), "1 of 2 clean images could not be read"),
+    "two spellings": (lambda home: shutil.copy(home / "0.png", home / "A.PNG") and (home / "a.png").write_bytes((home / "1.png").read_bytes()), "1 name is spelled in several ways"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_what_is_odd_about_the_images_is_said(tmp_path, monkeypatch, capsys, case):
+    make, note = NOTES[case]
+    for i in range(2):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (12, 12, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    make(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir() if path.suffix.lower() != ".txt")
+    frame = pd.DataFrame({"image": names, "ground_truth": ["cat", "dog", "dog", "dog"][: len(names)], "level": 5})
+    frame = frame.assign(soft_correct=np.nan, activation_0=np.arange(len(names)))
+    spec = registry.ModelSpec("small", "a test", lambda *_: small_model(), embedded=True)
+    monkeypatch.setitem(registry._registered, "small", spec)
+    result = benchmark(frame, {0: "cat"}, images=tmp_path, model="small", layers=LAYER)
+    assert any(note in line for line in result.warnings), result.warnings
+    with pytest.raises(SystemExit):
+        run(app, ["causality", str(tmp_path), "--model", "small", "--layer", LAYER, "-o", f"{tmp_path}.parquet"])
+    out, err = capsys.readouterr()
+    assert note.replace("clean ", "") in out + err
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Activation_Extraction.tables.dialects.options import csv_options
 from InterpScore.errors import InputError
-from InterpScore.tables.dialects.options import csv_options
 from InterpScore.tables.effects import read_effects
 from InterpScore.tables.experiment_table import load_experiment_table
 from InterpScore.tables.neuron_map import read_neuron_map

@@ -192,7 +192,7 @@ def test_images_that_are_absent_or_broken_are_missing_as_blank_cells_are(measure
     frame, images, a_NU = measured
     absent, broken, odd = images[:4], images[30:35], images[60]
     kept = [i for i, name in enumerate(images) if name not in absent]
-    errors = [f"{images[i]}: truncated" if images[i] in broken else "" for i in kept]
+    errors = [f"{images[i]}: truncated; expected a complete file" if images[i] in broken else "" for i in kept]
     values_NU = a_NU[kept].copy()
     values_NU[[images[i] in broken for i in kept]] = 0  # whatever stands there, it is no activation
     values_NU[[images[i] == odd for i in kept]] = np.inf
@@ -207,7 +207,7 @@ def test_images_that_are_absent_or_broken_are_missing_as_blank_cells_are(measure
         f"acts.zarr: 4 of {len(images)} images of the table are not in the store "
         f"({', '.join(sorted(absent)[:3])}, … and 1 more); their activations are missing",
         f"acts.zarr: 5 of {len(images)} images of the table could not be read when it was made "
-        f"({', '.join(f'{name}: truncated' for name in sorted(broken)[:3])}, … and 2 more); their activations are missing",
+        f"({'; '.join(f'{name}: truncated' for name in sorted(broken)[:3])}; … and 2 more); their activations are missing",
         "acts.zarr: 3 activations of a are not finite; they count as missing",
     ]
 

@@ -5,7 +5,21 @@ import json
 import pytest
 
 from InterpScore.errors import InputError
-from InterpScore.tables.neuron_map import normalised, read_neuron_map
+from InterpScore.tables.neuron_map import neuron_map_and_notes, normalised, read_neuron_map
+
+
+@pytest.mark.parametrize(
+    ("key", "neuron", "notes"),
+    [
+        ("22.0", "22", ["the neuron map: read as: neuron '22.0' as 22"]),
+        ("1e+05", "100000", ["the neuron map: read as: neuron '1e+05' as 100000"]),
+        ("layer4.5:7,00", "layer4.5:7", ["the neuron map: read as: neuron 'layer4.5:7,00' as layer4.5:7"]),
+        (22.0, "22", ["the neuron map: read as: neuron '22.0' as 22"]),
+        ("22", "22", []), (" 22 ", "22", []), ("007", "007", []), ("5+9", "5+9", []),
+    ],
+)  # fmt: skip
+def test_a_neuron_that_is_read_otherwise_than_written_is_noted(key, neuron, notes):
+    assert neuron_map_and_notes({key: "cat"}) == ({neuron: ("cat",)}, notes)
 
 
 def test_a_file_and_a_mapping_give_the_same_map(tmp_path):

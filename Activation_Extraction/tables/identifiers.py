@@ -6,10 +6,11 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from InterpScore.errors import shown
-from InterpScore.helpers import Bools
+from Activation_Extraction.base.errors import shown
 
 _INVISIBLE = re.compile(
     "[\u00ad\u200b\u2060\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]|^[\u200c\u200d]+|[\u200c\u200d]+$"
@@ -69,7 +70,7 @@ class Identifiers:
 
     words: pd.Series
     notes: list[str] = field(default_factory=list)
-    lost: Bools | None = None
+    lost: NDArray[np.bool_] | None = None
     why: str = ""
 
 

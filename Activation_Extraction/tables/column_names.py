@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from Activation_Extraction.base.errors import listed_up_to
-from InterpScore.errors import Problem, shown
-from InterpScore.tables.identifiers import unit_number, visible
+from Activation_Extraction.base.errors import Problem, listed_up_to, shown
+from Activation_Extraction.tables.identifiers import unit_number, visible
 
 SHOWN_NAMES = 4
 """Columns named in a note; the rest are counted."""

@@ -9,8 +9,8 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
-from InterpScore.errors import InputError, Problem
-from InterpScore.tables.dialects.options import OPTION
+from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.tables.dialects.options import CsvOptions
 
 HEAD_BYTES = 2**20
 """Bytes from which a file's encoding, separator and quotes are found out."""
@@ -47,23 +47,22 @@ def unpacked(data: bytes, path: Path) -> bytes:
         raise InputError([Problem(str(path), f"not a readable gzip file ({error})", "a complete one")]) from None
 
 
-def decoded(data: bytes, path: Path, encoding: str | None) -> tuple[str, str]:
+def decoded(data: bytes, path: Path, options: CsvOptions) -> tuple[str, str]:
     """The text of a file and its encoding.
 
     Raises:
-        InputError: bytes that are not in `encoding`; without one, bytes that may be in several.
+        InputError: bytes that are not in the encoding told; without one, bytes that may be in several.
     """
-    if encoding is None:
-        encoding = encoding_of(data)
+    encoding = options.encoding or encoding_of(data)
     try:
         if encoding:
             return data.decode(encoding).removeprefix("\ufeff"), encoding
     except (UnicodeDecodeError, UnicodeError) as error:
         found = f"bytes that are not {encoding} (at byte {getattr(error, 'start', 0)})"
-        raise InputError([Problem(str(path), found, f'another encoding: {OPTION} "encoding=…"')]) from None
+        raise InputError([Problem(str(path), found, f"another encoding: {options.typed('encoding=…')}")]) from None
     row = data[: _first_wrong_byte(data)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
     found = "bytes that are not UTF-8, and may be in several other encodings"
-    expected = f'a CSV in UTF-8, or its encoding: {OPTION} "encoding=cp1252" (or cp1251, shift_jis, …)'
+    expected = f"a CSV in UTF-8, or its encoding: {options.typed('encoding=cp1252')} (or cp1251, shift_jis, …)"
     raise InputError([Problem(str(path), found, expected, row=row)])
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from Activation_Extraction.base.files import check_writable, write_together
+from Activation_Extraction.tables.files import read_table
 from InterpScore.errors import InputError, OutputError
-from InterpScore.tables.files import read_table
 
 WORDS = ["null", "NA", "nan", "None", "", " x "]
 

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from Activation_Extraction.base.documents import parquet_file
+from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.files import NotAFileError, check_file, open_file, read_bytes
 from Activation_Extraction.base.text import from_cells, is_text
-from InterpScore.errors import InputError, Problem
-from InterpScore.helpers import Ints
-from InterpScore.tables.dialects.encodings import GZIP, HEAD_BYTES
-from InterpScore.tables.dialects.number_words import MISSING_NUMBERS
-from InterpScore.tables.dialects.options import CsvOptions
-from InterpScore.tables.dialects.raw_table import RawTable
-from InterpScore.tables.dialects.records import SAMPLE, Dialect, dialect_of
-from InterpScore.tables.dialects.text_table import read_text_table, refuse_twins
-from InterpScore.tables.dialects.workbook import is_workbook, read_workbook
+from Activation_Extraction.tables.dialects.encodings import GZIP, HEAD_BYTES
+from Activation_Extraction.tables.dialects.number_words import MISSING_NUMBERS
+from Activation_Extraction.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.dialects.raw_table import RawTable
+from Activation_Extraction.tables.dialects.records import SAMPLE, Dialect, dialect_of
+from Activation_Extraction.tables.dialects.text_table import read_text_table, refuse_twins
+from Activation_Extraction.tables.dialects.workbook import is_workbook, read_workbook
 
 CSV_BLOCK_BYTES = 16 * 2**20
 """Large, because every block of every column is an array of its own."""
@@ -95,7 +95,7 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> RawTable:
         return RawTable(frame, schema.names, _row_numbers(frame))
 
 
-def _row_numbers(frame: pd.DataFrame) -> Ints:
+def _row_numbers(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Rows numbered as in a spreadsheet, where the header is row 1."""
     return np.arange(len(frame)) + 2
 
@@ -107,8 +107,8 @@ def _read_csv(
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    names = None if options.as_dict() else _plain_header(head, wanted, path)
-    if names is None or not _is_quoted_whole(path):
+    names = None if options.as_dict() else plain_names(path, head, wanted)
+    if names is None:
         return read_text_table(read_bytes(path), path, wanted, options)
     columns = list(filter(wanted, names))
     refuse_twins(path, columns)
@@ -140,8 +140,12 @@ def _read_csv(
     return RawTable(frame, names, _row_numbers(frame))
 
 
-def _plain_header(head: bytes, wanted: Callable[[str], bool], path: Path) -> list[str] | None:
-    """The names of a CSV's columns, if its beginning is plain: commas, double quotes, the header first, UTF-8."""
+def plain_names(path: Path, head: bytes, wanted: Callable[[str], bool]) -> list[str] | None:
+    """The names of a CSV's columns, if it is plain: commas, double quotes that are closed, the header first, UTF-8.
+
+    Args:
+        head: its beginning.
+    """
     text = head.decode("utf-8-sig", errors="surrogateescape")
     if "\0" in text or head.startswith(GZIP) or path.suffix.lower() in PACKED:
         return None
@@ -153,7 +157,7 @@ def _plain_header(head: bytes, wanted: Callable[[str], bool], path: Path) -> lis
     if any(cell.startswith((' "', '  "')) for cells in sample for cell in cells):
         return None  # Arrow would take such a quote for a character
     is_plain = replace(dialect, names=()) == Dialect() and dialect.names == tuple(names) and all(map(is_text, names))
-    return names if is_plain else None
+    return names if is_plain and _is_quoted_whole(path) else None
 
 
 def _is_quoted_whole(path: Path) -> bool:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.errors import did_you_mean, first_line
+from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, first_line, shown
 from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import open_file
 from Activation_Extraction.base.text import from_cell
-from InterpScore.errors import InputError, Problem, shown
-from InterpScore.tables.dialects.options import OPTION, CsvOptions
-from InterpScore.tables.dialects.raw_table import RawTable
+from Activation_Extraction.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.dialects.raw_table import RawTable
 
 Row = tuple[Any, ...]
 _OTHER_SPREADSHEETS = {b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls) or an encrypted one", b"mimetypeapplication/vnd.oasis": "an OpenDocument spreadsheet"}  # fmt: skip
@@ -116,7 +115,7 @@ def _chosen(
         raise InputError([Problem(str(path), "no sheet with cells", "a header and rows")])
     if most and len(best) > 1:
         found = f"sheets {' and '.join(map(shown, best[:3]))} have the same columns"
-        raise InputError([Problem(str(path), found, f'one of them: {OPTION} "sheet={best[0]}"')])
+        raise InputError([Problem(str(path), found, f"one of them: {options.typed(f'sheet={best[0]}')}")])
     return best[0]
 
 

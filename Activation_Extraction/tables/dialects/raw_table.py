@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from InterpScore.helpers import Ints
-from InterpScore.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.dialects.options import CsvOptions
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RawTable:
 
     frame: pd.DataFrame
     names: list[str]
-    rows: Ints
+    rows: NDArray[np.int64]
     read_as: tuple[str, ...] = ()
     is_local: bool = False
     options: CsvOptions = CsvOptions()  # noqa: RUF009 - frozen

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.text import from_cells
-from InterpScore.errors import InputError, Problem
-from InterpScore.tables.dialects.encodings import GZIP, decoded, unpacked
-from InterpScore.tables.dialects.options import CsvOptions
-from InterpScore.tables.dialects.raw_table import RawTable
-from InterpScore.tables.dialects.records import dialect_of, rows_of, with_escapes
+from Activation_Extraction.tables.dialects.encodings import GZIP, decoded, unpacked
+from Activation_Extraction.tables.dialects.options import CsvOptions
+from Activation_Extraction.tables.dialects.raw_table import RawTable
+from Activation_Extraction.tables.dialects.records import dialect_of, rows_of, with_escapes
+from Activation_Extraction.tables.dialects.simple_text import simple_columns
 
 _PLAIN_ENCODINGS = ("utf-8", "utf-8-sig")
 
@@ -25,13 +26,18 @@ def read_text_table(data: bytes, path: Path, wanted: Callable[[str], bool], opti
     Raises:
         InputError: not a table, or one that can be read in several ways.
     """
-    text, encoding = decoded(unpacked(data, path), path, options.encoding)
+    text, encoding = decoded(unpacked(data, path), path, options)
     dialect = dialect_of(text, wanted, options, path)
     names = list(dialect.names)
     refuse_twins(path, filter(wanted, names))
     columns = [at for at, name in enumerate(names) if wanted(name)]
     comments: list[str] = []
-    cells_C, numbers, problems = rows_of(text, dialect, path, columns, comments)
+    simple = simple_columns(text, dialect, columns) if columns else None
+    cells_C: Sequence[pa.ChunkedArray | list[str]]
+    if simple is None:
+        cells_C, numbers, problems = rows_of(text, dialect, path, columns, comments)
+    else:
+        cells_C, numbers, problems = simple, list(range(2, 2 + len(simple[0]))), []
     if problems and (other := with_escapes(text, dialect)):
         comments.clear()
         retried = rows_of(text, other, path, columns, comments)
@@ -39,7 +45,12 @@ def read_text_table(data: bytes, path: Path, wanted: Callable[[str], bool], opti
             dialect, (cells_C, numbers, problems) = other, retried
     if problems:
         raise InputError(problems)
-    table = pa.table({names[at]: pa.array(cells, pa.string()) for at, cells in zip(columns, cells_C, strict=True)})
+    table = pa.table(
+        {
+            names[at]: cells if isinstance(cells, pa.ChunkedArray) else pa.array(cells, pa.string())
+            for at, cells in zip(columns, cells_C, strict=True)
+        }
+    )
     said = [*dialect.read_as(), *([f"encoding {encoding}"] if encoding not in _PLAIN_ENCODINGS else [])]
     said += [f"comment lines left out: {len(comments)}"] if comments else []
     said += ["gzip"] if data.startswith(GZIP) else []

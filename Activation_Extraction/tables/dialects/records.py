@@ -9,9 +9,11 @@ from io import StringIO
 from itertools import islice
 from pathlib import Path
 
-from InterpScore.errors import InputError, Problem
-from InterpScore.tables.dialects.options import CsvOptions, mark
+from Activation_Extraction.base.errors import InputError, Problem
+from Activation_Extraction.tables.dialects.options import CsvOptions, mark
 
+BEGINNING = 2**20
+"""Characters of a large text from which its dialect is found out."""
 SAMPLE = 20
 """Rows from which separator, quotes and row names are found out."""
 SHOWN_ROWS = 3
@@ -56,6 +58,20 @@ def dialect_of(text: str, wanted: Callable[[str], bool], options: CsvOptions, pa
     Raises:
         InputError: no header.
     """
+    dialect = _dialect_of(_beginning(text), wanted, options, path) or _dialect_of(text, wanted, options, path)
+    if dialect is None:
+        raise InputError([Problem(str(path), "no header", "the names of the columns in the first line")])
+    return dialect
+
+
+def _beginning(text: str) -> str:
+    """The first lines of a text, if they are many: what tells the dialect of large ones."""
+    end = text.rfind("\n", 0, BEGINNING) + 1
+    return text[:end] if len(text) > BEGINNING and text.count("\n", 0, end) > 5 * SAMPLE else text
+
+
+def _dialect_of(text: str, wanted: Callable[[str], bool], options: CsvOptions, path: Path) -> Dialect | None:
+    """The dialect, None without a header."""
     comment = NOTE if options.comment is None else options.comment
     told, first_line, notes = _before_header(text, comment)
     separators = [options.sep or told] if options.sep or told else [",", ";", "\t", "|", " "]
@@ -74,7 +90,7 @@ def dialect_of(text: str, wanted: Callable[[str], bool], options: CsvOptions, pa
             break
     assert best is not None
     if not any(name.strip() for name in best.names):
-        raise InputError([Problem(str(path), "no header", "the names of the columns in the first line")])
+        return None
     sample = _sample(text, best)
     if options.quote is None and best.quote == '"' and _in_single_quotes(sample, best.names, wanted):
         best = replace(best, quote="'")
