@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
@@ -30,6 +31,8 @@ FALSE = ("false", "f", "no", "n", "falsch", "faux", "falso", "onwaar", "nein", "
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+_PLAIN_MARKS = {"．": ".", "，": ",", "－": "-", "＋": "+", "％": "%", "٫": ".", "٪": "%"}
+"""Of numbers in full width and in Arabic digits."""
 _MISSING = frozenset(word.casefold() for word in MISSING_NUMBERS)
 _AS_NUMBER = dict.fromkeys(TRUE, "1") | dict.fromkeys(FALSE, "0")
 _DATE = re.compile(
@@ -85,6 +88,7 @@ class NumberWords:
             return numbers, np.zeros(len(numbers), dtype=bool), np.zeros(len(numbers), dtype=bool)
         words = np.array([word.casefold() for word in as_words(values).tolist()], dtype=object)
         code_N, distinct = pd.factorize(words)
+        distinct = self._in_plain_digits(column, distinct.tolist())
         meant = [_AS_NUMBER.get(word, word) if booleans else word for word in distinct]
         said = {word for word, number in zip(distinct, meant, strict=True) if word != number}
         if said - {"true", "false"}:
@@ -125,6 +129,23 @@ class NumberWords:
         if decimal == ",":
             self._note("decimal ','", column)
         return np.asarray(numbers, dtype=np.float64)
+
+    def _in_plain_digits(self, column: str, distinct: list[str]) -> list[str]:
+        """Words without what other programs put before numbers, in the digits 0 to 9 of whatever script."""
+        before = re.compile(rf"'|{re.escape(column.casefold())}[ _-]*(?=\d)")
+        plain = []
+        for word in distinct:
+            bare_word = before.sub("", word, count=1) if before.match(word) else word
+            if bare_word != word:
+                what = "apostrophe" if word.startswith("'") else "name of the column"
+                self._note(f"{what} before numbers ({word})", column)
+            if not bare_word.isascii() and any(character.isdecimal() for character in bare_word):
+                digits = "".join(_PLAIN_MARKS.get(c, str(unicodedata.decimal(c, c))) for c in bare_word)
+                if digits != bare_word:
+                    self._note(f"digits of another script ({bare_word})", column)
+                bare_word = digits
+            plain.append(bare_word)
+        return plain
 
     def said(self) -> list[str]:
         """What was read in an unusual way, and where."""

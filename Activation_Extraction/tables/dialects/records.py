@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -18,6 +20,7 @@ SAMPLE = 20
 """Rows from which separator, quotes and row names are found out."""
 SHOWN_ROWS = 3
 """Rows of each kind of problem named in a message; the rest are counted."""
+SEPARATORS = (",", ";", "\t", "|", " ")
 EXAMPLE = ("...", "…")
 """What stands for rows that an example leaves out."""
 NOTE = "#"
@@ -32,8 +35,12 @@ class Dialect:
     quote: str = '"'
     escape: str | None = None
     comment: str = NOTE
+    is_aligned: bool = False
+    """Columns are aligned: any number of spaces separates them."""
     first_line: int = 0
     """Lines before the header."""
+    titles: int = 0
+    """How many of them are neither blank nor comments."""
     names: tuple[str, ...] = ()
     extra: str = ""
     """What rows have more than the header: `row names` first, an `end` last, or nothing."""
@@ -42,7 +49,9 @@ class Dialect:
 
     def read_as(self) -> list[str]:
         """Where it differs from a plain CSV."""
-        said = [f"separator {mark(self.separator)}"] if self.separator != "," else []
+        said = [f"separator {mark(self.separator)}"] if self.separator != "," and not self.is_aligned else []
+        said += ["aligned columns"] if self.is_aligned else []
+        said += [f"lines above the header left out: {self.titles}"] if self.titles else []
         said += ["single quotes"] if self.quote == "'" else []
         said += ["quotes after backslashes"] if self.escape else []
         said += ["row names first"] if self.extra == "row names" else []
@@ -74,21 +83,37 @@ def _dialect_of(text: str, wanted: Callable[[str], bool], options: CsvOptions, p
     """The dialect, None without a header."""
     comment = NOTE if options.comment is None else options.comment
     told, first_line, notes = _before_header(text, comment)
-    separators = [options.sep or told] if options.sep or told else [",", ";", "\t", "|", " "]
-    quotes = ['"', "'"] if options.quote is None else [options.quote]
-    best, most = None, (-1, -1)
-    for separator in separators:
-        for quote in quotes:
-            for is_noted in (False, True) if notes and notes == first_line else (False,):
-                dialect = Dialect(separator, quote, None, comment, first_line - is_noted, is_noted=is_noted)
-                names = tuple(_header(text, dialect, path))
-                # Of equal ones double quotes: in single ones, a name in double quotes may fall apart.
-                count = sum(map(wanted, names)), len(names) if quote != "'" and any(map(str.strip, names)) else 0
-                if count > most:
-                    best, most = replace(dialect, names=names), count
-        if most[0] > 1:
-            break
-    assert best is not None
+    separators = (options.sep or told,) if options.sep or told else SEPARATORS
+    quotes = ('"', "'") if options.quote is None else (options.quote,)
+
+    def header_in(line: int, separators: Iterable[str]) -> tuple[tuple[int, int], Dialect]:
+        """What shows most columns in a line: how many wanted ones, how many in all, and the dialect."""
+        most, best = (-1, -1), Dialect()
+        for separator in separators:
+            for quote in quotes:
+                for is_noted in (False, True) if notes and notes == line else (False,):
+                    dialect = Dialect(separator, quote, None, comment, first_line=line - is_noted, is_noted=is_noted)
+                    dialect = replace(dialect, is_aligned=_is_aligned(text, dialect))
+                    names = tuple(_header(text, dialect, path))
+                    # Of equal ones double quotes: in single ones, a name in double quotes may fall apart.
+                    count = sum(map(wanted, names)), len(names) if quote != "'" and any(map(str.strip, names)) else 0
+                    if count > most:
+                        most, best = count, replace(dialect, names=names)
+            if most[0] > 1:
+                break
+        return most, best
+
+    most, best = header_in(first_line, separators)
+    if most[0] < 2 and separators is SEPARATORS:
+        other, odd = header_in(first_line, _other_separators(text, first_line))
+        best = odd if other[0] > 1 else best
+        most = max(most, other)
+    if most[0] == 0:  # titles may be above the header
+        for line in range(first_line + 1, min(first_line + SAMPLE, text.count("\n"))):
+            found, titled = header_in(line, separators)
+            if found[0] > 1:
+                best = replace(titled, titles=line - first_line)
+                break
     if not any(name.strip() for name in best.names):
         return None
     sample = _sample(text, best)
@@ -110,6 +135,22 @@ def _before_header(text: str, comment: str) -> tuple[str, int, int]:
         elif bare.strip(" ,;|\t\ufeff\u200b\u00a0"):
             return told, number, noted
     return told, noted, noted
+
+
+def _other_separators(text: str, first_line: int) -> list[str]:
+    """Marks in the header that may separate its names, the most frequent first."""
+    header = next(islice(StringIO(text, newline=""), first_line, None), "").strip("\r\n")
+    counts = Counter(character for character in header if not character.isalnum())
+    return [character for character, _ in counts.most_common() if character not in "\"'_-." + "".join(SEPARATORS)]
+
+
+def _is_aligned(text: str, dialect: Dialect) -> bool:
+    """Whether names or the cells below them are some spaces apart, and none is in quotes."""
+    if dialect.separator != " ":
+        return False
+    first = islice(StringIO(text, newline=""), dialect.first_line, dialect.first_line + SAMPLE)
+    lines = "\n".join(line.strip() for line in first)
+    return "  " in lines and '"' not in lines and "'" not in lines
 
 
 def _header(text: str, dialect: Dialect, path: Path) -> list[str]:
@@ -174,7 +215,7 @@ class _Lines(Iterator[str]):
             self.row += 1
             line = next(self._lines)
         self.is_new_row = False
-        return line
+        return re.sub(" {2,}", " ", line.strip(" ")) if self._dialect.is_aligned else line
 
     def _is_comment(self, line: str) -> bool:
         """Whether a line starts as comments do and is no row."""
@@ -261,7 +302,7 @@ def example_row(source: str, number: int) -> Problem:
 
 def _ragged(path: Path, number: int, cells: list[str], dialect: Dialect) -> Problem:
     n_names = len(dialect.names)
-    found, expected = f"{len(cells)} cells", f"{n_names}, as the header has"
+    found, expected = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}", f"{n_names}, as the header has"
     if dialect.separator == "," and len(cells) > n_names and sum(cell.strip().isdigit() for cell in cells) > 1:
         expected += '; decimal commas need another separator, such as ";", or quotes'
     elif len(cells) == 1 and (other := next((s for s in ";	|" if cells[0].count(s) == n_names - 1), "")):

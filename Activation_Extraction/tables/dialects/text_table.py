@@ -17,6 +17,8 @@ from Activation_Extraction.tables.dialects.raw_table import RawTable
 from Activation_Extraction.tables.dialects.records import dialect_of, rows_of, with_escapes
 from Activation_Extraction.tables.dialects.simple_text import simple_columns
 
+NO_TABLES = {"{": "JSON", "[": "JSON", "<": "HTML or XML", "%PDF": "PDF", "{\\rtf": "rich text", "\\": "LaTeX"}
+"""What files that hold something else start with."""
 _PLAIN_ENCODINGS = ("utf-8", "utf-8-sig")
 
 
@@ -31,6 +33,8 @@ def read_text_table(data: bytes, path: Path, wanted: Callable[[str], bool], opti
     names = list(dialect.names)
     refuse_twins(path, filter(wanted, names))
     columns = [at for at, name in enumerate(names) if wanted(name)]
+    if not columns and (kind := next((kind for mark, kind in NO_TABLES.items() if text.lstrip().startswith(mark)), "")):
+        raise InputError([Problem(str(path), f"a file of {kind}", "a CSV, Excel or Parquet table")])
     comments: list[str] = []
     simple = simple_columns(text, dialect, columns) if columns else None
     cells_C: Sequence[pa.ChunkedArray | list[str]]

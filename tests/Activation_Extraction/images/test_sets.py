@@ -380,7 +380,7 @@ def test_split_takes_its_rows_alone(photos, tmp_path, make):
         ),
         ('image,level\n"a\nb.jpg",1\n', "column 'image', row 2: is more than one line; expected"),
         ("image,image\na.jpg,1\n", "column 'image': the name appears more than once; expected each column once"),
-        ("image,level\na.jpg\n", "row 2: 1 cells; expected 2, as the header has"),
+        ("image,level\na.jpg\n", "row 2: 1 cell; expected 2, as the header has"),
         ("", "the file is empty; expected a table with a header and rows"),
         ("image\n", "t.csv: no rows; expected at least one image"),
         ("image\nnowhere/a.jpg\n", "none of the folders of its images exists, such as "),

@@ -112,7 +112,7 @@ def test_what_reads_in_several_ways_is_refused_with_what_to_type(write, case):
 
 
 WRONG = {
-    "a number": ("image,level\na.png,5\nb.png\n", "row 3: 1 cells; expected 2, as the header has"),
+    "a number": ("image,level\na.png,5\nb.png\n", "row 3: 1 cell; expected 2, as the header has"),
     "an empty name": ("image;level\na.png;5\n;4\n", "column 'image', row 3: is empty"),
     "a blank row before it": ("image;level\n\na.png;5\n\n;4\n", "column 'image', row 5: is empty"),
     "two columns": ("image;Image\na.png;b.png\n", "the name appears more than once"),

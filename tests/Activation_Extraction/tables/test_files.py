@@ -120,7 +120,7 @@ REFUSED = {
     "empty": (b"", "the file is empty"),
     "no header": (b"\n,,\n", "no header; expected the names of the columns in the first line"),
     "Cyrillic in another encoding": ("a,b\n1,x\n2,ключ\n".encode("cp1251"), "row 3: bytes that are not UTF-8, and may be in several other encodings"),
-    "a short row": (b"a,b\n1,2\n3\n", "row 3: 1 cells; expected 2, as the header has"),
+    "a short row": (b"a,b\n1,2\n3\n", "row 3: 1 cell; expected 2, as the header has"),
     "a long row": (b"a,b\n1,2,3\n", "row 2: 3 cells; expected 2, as the header has"),
     "a quote never closed": (b'a,b\n1,2\n3,"4\n5,6\n7,8\n', "row 3: a quote that is not closed"),
     "a header too long for a table": (b'"' + b"a" * 200_000 + b'",b\n1,2\n', "the header is not readable (field larger"),
@@ -160,7 +160,7 @@ def test_every_ragged_row_is_told_of_and_the_many_are_counted(tmp_path):
 
 def test_the_row_of_a_ragged_line_counts_records_and_not_lines(tmp_path):
     path = write(tmp_path / "t.csv", 'a,b\n"x\ny\nz",1\n2\n')
-    assert "row 3: 1 cells" in problems_of(path)[0]
+    assert "row 3: 1 cell" in problems_of(path)[0]
 
 
 def test_garbled_bytes_in_a_column_that_is_not_read_are_no_problem(tmp_path):

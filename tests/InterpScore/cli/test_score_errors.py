@@ -92,7 +92,7 @@ def test_every_problem_is_a_line_of_its_own(files, study, refused):
 WRONG_FILES = {
     "empty": (lambda _: "", "the file is empty; expected a table with a header and rows"),
     "header alone": (lambda f: rows(f, ""), "no rows; expected at least one row below the header"),
-    "two separators": (lambda f: f[:0].to_csv(index=False) + f[:1].to_csv(index=False, header=False, sep=";"), "row 2: 1 cells (header separated by ',', rows by ';'); expected 16, as the header has"),
+    "two separators": (lambda f: f[:0].to_csv(index=False) + f[:1].to_csv(index=False, header=False, sep=";"), "row 2: 1 cell (header separated by ',', rows by ';'); expected 16, as the header has"),
     "ragged": (lambda f: f.to_csv(index=False) + "experiment,cat\n", "row 362: 2 cells; expected 16, as the header has"),
     "open quote": (lambda f: rows(f, '"a\nb,c\n'), "row 2: a quote that is not closed"),
     "twice a column": (lambda f: f.assign(x=1).rename(columns={"x": "level"}).to_csv(index=False), "column 'level': the name appears more than once"),
