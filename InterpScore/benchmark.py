@@ -24,6 +24,7 @@ from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
 from Activation_Extraction.tables.dialects.options import CsvOptions, Given, table_options
+from InterpScore.baselines.beside import Baseline
 from InterpScore.errors import InputError, TableWarning, shown
 from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions, scoring_options
@@ -54,6 +55,7 @@ def run_interpretability_benchmark(
     model: Model | str | None = None,
     model_weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    baseline: str | os.PathLike[str] | None = None,
     preset: str = "default",
     csv: Given | Sequence[Given] = None,
     progress: StageProgress | None = None,
@@ -76,6 +78,7 @@ def run_interpretability_benchmark(
         model: a network or its name, as `load_model` takes it; None is the one that the stores are of, which is never a
             Python file: those are run only if they are named here.
         model_weights, device: of a model by name, as `load_model` takes them.
+        baseline: a folder that `interpscore baseline` wrote: the same scores of untrained networks, beside each (METRICS 13).
         preset: `default`, or `published` for the conventions of the 2025 study.
         csv: how to read `data` where that cannot be found out: `"sep=; decimal=, encoding=latin-1"`, with any of the keys
             `sep`, `decimal`, `thousands`, `encoding`, `quote`, `comment` and, of a workbook, `sheet`; or a mapping of them.
@@ -129,7 +132,8 @@ def run_interpretability_benchmark(
         layer = layers[0] if layers and not stored else None
         measured = measured_for_table(table, chosen.clean_level, images, network, layer, progress, told.of_others())
         table = with_effects(table, measured)
-    result = score_table(table, concepts_of, chosen, progress)
+    untrained = None if baseline is None else Baseline.read(baseline, stored, table)
+    result = score_table(table, concepts_of, chosen, progress, untrained)
     result.warnings[:0] = notes_on_map
     inputs = {"data": data, "neuron_map": neuron_map}
     inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(_several(causality))}
@@ -156,15 +160,22 @@ def score_table(
     concepts_of: Mapping[str, Concepts],
     options: ScoringOptions,
     progress: StageProgress | None = None,
+    baseline: Baseline | None = None,
 ) -> BenchmarkResult:
-    """Score every neuron of a map on a table that is already checked.
+    """Score every neuron of a map on a table that is already checked, beside untrained networks where they are given.
 
     Raises:
         InputError: no neuron at all can be scored.
     """
-    run = ScoringRun(table, concepts_of, options, progress or (lambda *_: None))
-    frame = run.frame()
-    return BenchmarkResult(frame, _signature(table, len(concepts_of), options), run.remarks, run.layers(), run.draws)
+    progress = progress or (lambda *_: None)
+    run = ScoringRun(table, concepts_of, options, progress)
+    signature = _signature(table, len(concepts_of), options)
+    if baseline is None:
+        frame = run.frame()
+    else:
+        beside, signature["baseline"] = baseline.beside(run, progress)
+        frame = run.frame(beside.columns, beside.reasons)
+    return BenchmarkResult(frame, signature, run.remarks, run.layers(), run.draws)
 
 
 def _model_of(stored: StoredNeurons | None) -> str:

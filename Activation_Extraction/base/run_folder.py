@@ -44,6 +44,9 @@ RECORDS = ".records"
 RECORDED_ONLY = frozenset({"versions", "processor", "threads", "torch", "library", "interpscore"})
 """Names in what was asked for that tell what it was made with, also in files of earlier versions: never compared."""
 
+UNTRAINED = "untrained, seed "
+"""What a provenance states in place of the weights of an untrained network, before the seed."""
+
 PROVENANCE = "provenance"
 """The name under which a model's provenance, whatever names are in it, is part of what was asked for."""
 

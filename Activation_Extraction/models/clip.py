@@ -72,6 +72,31 @@ class CLIP(nn.Module):
         nn.init.trunc_normal_(self.positional_embedding, std=0.01)
         nn.init.trunc_normal_(self.text_projection, std=width**-0.5)
 
+    def reset_parameters(self) -> None:
+        """Initialise as CLIP is trained from: what differs from the initial values of PyTorch's own modules.
+
+        Source: the training code of Radford et al. 2021, 2.4 and 2.5, also `initialize_parameters` of OpenAI's `model.py`.
+        """
+        pool, width, texts = self.visual.attnpool, self.config.transformer_width, self.transformer.resblocks
+        channels = pool.c_proj.in_features
+        std_of = {
+            self.token_embedding.weight: 0.02, self.positional_embedding: 0.01, self.text_projection: width**-0.5,
+            pool.positional_embedding: channels**-0.5,
+        }  # fmt: skip
+        std_of |= {part.weight: channels**-0.5 for part in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj)}
+        for block in texts:
+            residual = width**-0.5 * (2 * len(texts)) ** -0.5
+            std_of |= {block.attn.in_proj_weight: width**-0.5, block.attn.out_proj.weight: residual}
+            std_of |= {block.mlp.c_fc.weight: (2 * width) ** -0.5, block.mlp.c_proj.weight: residual}
+            nn.init.zeros_(block.attn.in_proj_bias)
+            nn.init.zeros_(block.attn.out_proj.bias)
+        for tensor, std in std_of.items():
+            nn.init.normal_(tensor, std=std)
+        for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
+            for bottleneck in stage:
+                nn.init.zeros_(bottleneck.bn3.weight)
+        nn.init.constant_(self.logit_scale, log(1 / 0.07))
+
     def encode_image(self, images_NCHW: Tensor) -> Tensor:
         """Embeddings `(N, embed_dim)` of preprocessed images, not normalised."""
         embedding: Tensor = self.visual(images_NCHW)

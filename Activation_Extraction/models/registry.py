@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import sha256_of
-from Activation_Extraction.base.run_folder import RECORDED_ONLY, versions_of
+from Activation_Extraction.base.run_folder import RECORDED_ONLY, UNTRAINED, versions_of
 from Activation_Extraction.base.text import html_table
 from Activation_Extraction.clip_helpers import CLIP_MEAN, CLIP_STD, ImageInput
 from Activation_Extraction.models.clip import CLIP, CONFIGS, build_clip
@@ -35,6 +35,7 @@ from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_
 from Activation_Extraction.models.own_file import FILE_SHA256, OwnFile, names_a_file
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
+from Activation_Extraction.models.untrained import initialise
 from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
 from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.state import state_hash
@@ -387,9 +388,10 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
         if isinstance(file, Path) and file.suffix == ".pb":
             return _frozen_graph(name, file, sha256)
         if file == RANDOM:
-            with torch.random.fork_rng(devices=()):  # does not change the caller's random numbers
-                torch.manual_seed(0)
-                network, origin = CLIP(CONFIGS[name]), {"weights": "random, seed 0"}
+            with torch.device("meta"):
+                network = CLIP(CONFIGS[name])
+            initialise(network.to_empty(device="cpu"), 0, name)
+            origin = {"weights": f"{UNTRAINED}0"}
         else:
             path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))
             network = build_clip(read_state_dict(path, sha256=sha256), str(path))

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import shown
+from Activation_Extraction.base.run_folder import UNTRAINED
 from Activation_Extraction.base.validation import validated
 from InterpScore.errors import InputError
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MANIFEST = "baseline.json"
 FORMAT = "interpscore-baseline/1"
-UNTRAINED = "untrained, seed "
-"""What the provenance of an untrained copy states in place of its weights, before the seed."""
 MOST_SEEDS = 1000
 _ALIKE = ("model", "preprocessing", "pooling", "input")
 """What the identities of all stores have in common."""

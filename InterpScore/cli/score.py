@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from Activation_Extraction.base.progress import stage_progress
 from Activation_Extraction.base.text import console, in_markup, say
+from InterpScore.cli.untrained import print_untrained
 from InterpScore.errors import InputError
 from InterpScore.metric import metrics
 from InterpScore.options import RENAMED
@@ -103,6 +104,7 @@ def score(
     model_weights: Annotated[str | None, typer.Option(help="A weights file, its source, or random.", show_default="what is on this machine", rich_help_panel=FROM_NETWORK)] = None,
     device: Annotated[str, typer.Option(help="Where the network runs, such as cuda:0.", rich_help_panel=FROM_NETWORK)] = "cpu",
     causality: Annotated[list[Path] | None, typer.Option(help="Take C from this file of `interpscore causality`, or any CSV or Parquet with one row per image, ablation_effect_<neuron> and amplification_effect_<neuron>; may be given for several layers.", rich_help_panel=FROM_NETWORK)] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Put each score beside that of untrained networks: the folder of `interpscore baseline`.", rich_help_panel=FROM_NETWORK)] = None,
 ) -> None:  # fmt: skip
     """Score and rank neurons: selectivity, causality, robustness and human alignment, with intervals.
 
@@ -128,16 +130,16 @@ def score(
         for read in (data, neuron_map, *(causality or ())):
             if written.resolve() == read.resolve():
                 raise InputError(f"{results}: would overwrite the input {read}; expected another name")
-        for folder in store or ():
+        for folder in [*(store or ()), *([baseline] if baseline else [])]:
             if folder.resolve() in written.resolve().parents:
-                raise InputError(f"{results}: is inside the store {folder}; expected another folder")
+                raise InputError(f"{results}: is inside {folder}, which is read; expected another folder")
     check_writable(results)
     with stage_progress(shown=not quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below
         result = run_interpretability_benchmark(
             data, neuron_map, stores=store or [], layers=layer or [], causality=causality or None,
             images=images[0] if images and len(images) == 1 else images,
-            model=model, model_weights=model_weights, device=device, preset=preset, csv=csv, progress=progress,
+            model=model, model_weights=model_weights, device=device, baseline=baseline, preset=preset, csv=csv, progress=progress,
             clean_level=clean_level, threshold_percentile=threshold_percentile,
             recognizable_levels=recognizable_levels, level_kinds=level_kinds,
             min_p_value=min_p_value, human_score_col=human_score_col, weights=weights,
@@ -179,6 +181,8 @@ def _print_ranking(result: BenchmarkResult) -> None:
         say(f"… and {len(frame) - _SHOWN_NEURONS} more neurons in the file")
     if result.layers is not None:
         _print_layers(result.layers, screen)
+    if "baseline" in result.signature:
+        print_untrained(frame, result.signature["baseline"], screen)
     intervals = f"{100 * options['confidence']:g}% intervals from {options['resamples']} resamples"
     rated = (
         f"{_counted(counts, 'ratings')} by {_counted(counts, 'participants')}" if counts["ratings"] else "no ratings"

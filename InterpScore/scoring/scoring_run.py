@@ -104,9 +104,18 @@ class ScoringRun:
         }
         self.layer_interval: dict[tuple[str, str], tuple[float, float]] = {}
 
-    def frame(self) -> pd.DataFrame:
-        """The ranked table."""
+    def frame(
+        self, beside: Mapping[str, Floats] | None = None, reasons: Mapping[int, str] | None = None
+    ) -> pd.DataFrame:
+        """The ranked table.
+
+        Args:
+            beside: further columns, a value for each of `rows`; reasons: row → why they are missing there.
+        """
         options, point = self.options, self.point
+        self.columns |= beside or {}
+        for number, reason in (reasons or {}).items():
+            self.reasons[number]["untrained"] = reason
         values = [point[metric.name] for metric in self.metrics]
         present = np.isfinite(np.stack(values))
         score = self._combine(values, present, options.weights)

@@ -173,7 +173,7 @@ def _read(effects: EffectsSource, told: TableOptions) -> Effects:
         source = str(effects)
         notes += raw.read_as
         frame = names.renamed(raw.frame, source, problems, notes)
-        read = Effects(frame, source, _about(Path(effects)), rows=raw.rows, is_local=raw.is_local, options=options)
+        read = Effects(frame, source, provenance_of_effects(Path(effects)), rows=raw.rows, is_local=raw.is_local, options=options)
     if problems:
         raise InputError(problems)
     return replace(read, remarks=(f"{read.source}: read as: {'; '.join(notes)}",)) if notes else read
@@ -203,7 +203,7 @@ class _Origin:
     layer_aliases: list[str]
 
 
-def _about(path: Path) -> dict[str, Any]:
+def provenance_of_effects(path: Path) -> dict[str, Any]:
     """Provenance from the JSON of an effects file; empty if there is none in our format."""
     document_path = path.with_suffix(".json")
     try:

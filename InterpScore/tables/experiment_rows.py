@@ -26,7 +26,7 @@ PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 OTHER_CONCEPT_COLUMN = "concept"
 """Read as the ground truth, as image tables call it."""
-CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN = "clean_image", "simulated"
+CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN, SPLIT_COLUMN = "clean_image", "simulated", "split"
 SCORED_TRIAL = "experiment"
 
 
@@ -68,7 +68,8 @@ def experiment_rows(
     """
     kinds = UNIT_KINDS if with_activations else EFFECTS
     numeric = {unit_column(kind, unit) for kind in kinds for unit in units}
-    words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN}
+    words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, CLEAN_IMAGE_COLUMN}
+    words |= {SIMULATED_COLUMN, SPLIT_COLUMN}
     names = ColumnNames({*numeric, *words, *IMAGE_COLUMNS, *PARTICIPANT_COLUMNS, *([score] if score else [])})
     raw, source = _raw(data, names, numeric, options)
     notes = list(raw.read_as)

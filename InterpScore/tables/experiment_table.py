@@ -42,6 +42,7 @@ from InterpScore.tables.experiment_rows import (
     LEVEL_COLUMN,
     PARTICIPANT_COLUMNS,
     SIMULATED_COLUMN,
+    SPLIT_COLUMN,
     experiment_rows,
     scored_trials,
 )
@@ -88,6 +89,8 @@ class ExperimentTable:
     """Layer ("" without stores) → effects of its measured units."""
     effects_from: list[dict[str, Any]] = field(default_factory=list)
     """Where measured effects come from."""
+    split_I: list[str] = field(default_factory=list)
+    """What the column `split` says of each image; empty without one."""
     simulated: bool = False
     remarks: list[str] = field(default_factory=list)
 
@@ -111,6 +114,7 @@ class ExperimentTable:
             concept_I=self.concept_I[chosen_I],
             level_I=self.level_I[chosen_I],
             partner_I=np.where(self.partner_I >= 0, position_I[self.partner_I], -1)[chosen_I],
+            split_I=[split for split, kept in zip(self.split_I, chosen_I) if kept],
             activation_UI=self.activation_UI[:, chosen_I],
             ablation_UI=self.ablation_UI[:, chosen_I],
             amplification_UI=self.amplification_UI[:, chosen_I],
@@ -208,6 +212,7 @@ def load_experiment_table(
         image_R=images.image_of_row[rated], participant_R=participant_R, score_R=scores[rated],
         absent=stored.absent if stored else _no_column(units, found, columns),
         layer_of=layer_of, layer_units=stored.layer_units if stored else {}, simulated=_is_simulated(frame),
+        split_I=_splits(frame, images),
         remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
     )  # fmt: skip
     return joined.told_of(table)
@@ -362,6 +367,12 @@ def _participants(checks: TableChecks, rated: Bools, remarks: list[str]) -> Ints
         people = np.where(nameless, len(people) + np.cumsum(nameless), people)
         people = np.unique(people, return_inverse=True)[1]
     return people
+
+
+def _splits(frame: pd.DataFrame, images: ImageIndex) -> list[str]:
+    if SPLIT_COLUMN not in frame:
+        return []
+    return as_words(frame[SPLIT_COLUMN]).iloc[images.first_row].tolist()
 
 
 def _is_simulated(frame: pd.DataFrame) -> bool:

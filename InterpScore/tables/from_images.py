@@ -6,7 +6,7 @@ Shapes: I images, U units.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,12 @@ def _filled(table: pd.DataFrame, column: str, source: str, expected: str) -> pd.
 
 
 def refuse_changed(
-    images: ImageSet, row_I: Any, sha256: pd.Series, source: str, store: ActivationStore, advance: Callable[[int], None]
+    images: ImageSet,
+    row_I: Iterable[int],
+    sha256: pd.Series,
+    source: str,
+    store: ActivationStore,
+    advance: Callable[[int], None],
 ) -> None:
     """Refuse pictures that are others than those the store has activations of; those that are not there are not compared."""
     from Activation_Extraction.images.places import ImageError

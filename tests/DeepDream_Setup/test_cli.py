@@ -139,7 +139,7 @@ def plain(tmp_path_factory):
     [
         (["--precision", "fp32", "--seed", "5"], "seed", 5),
         pytest.param(["--precision", "bf16"], "precision", "bf16", marks=needs_bfloat16),
-        (["--precision", "fp32", "--weights", "random"], "provenance", "random, seed 0"),
+        (["--precision", "fp32", "--weights", "random"], "provenance", "untrained, seed 0"),
         (["--precision", "fp32", "--start", "gradient"], "recipe", "gradient"),
     ],
 )

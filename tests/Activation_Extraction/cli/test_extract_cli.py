@@ -103,7 +103,7 @@ def test_quiet_prints_nothing(folder, extract, tmp_path):
         pytest.param("--precision", "bf16", "precision", "bf16", marks=needs_bfloat16),
         ("--top-k", "3", "top_k", 3),
         ("--shard-rows", "5", "shard_rows", 5),
-        ("--weights", "random", "weights", "random, seed 0"),
+        ("--weights", "random", "weights", "untrained, seed 0"),
     ],
 )
 def test_options_take_effect_and_are_recorded(folder, extract, plain, tmp_path, option, value, key, recorded):

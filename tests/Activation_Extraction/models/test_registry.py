@@ -182,7 +182,7 @@ def test_random_weights_are_the_same_each_time_and_leave_the_callers_random_numb
     torch.manual_seed(3)
     first = load_model("clip-mini", weights="random")
     assert torch.equal(torch.rand(2), expected)
-    assert first.provenance["weights"] == "random, seed 0"
+    assert first.provenance["weights"] == "untrained, seed 0"
     monkeypatch.setattr(registry, "_cache", {})
     second = load_model("clip-mini", weights="random")
     assert second.module is not first.module

@@ -287,7 +287,7 @@ def test_layer_units_and_also_reach_the_file(measured):
 
 
 def test_weights_are_those_asked_for(measured):
-    assert measured("--weights", "random", "--units", "3")[1]["provenance"]["weights"] == "random, seed 0"
+    assert measured("--weights", "random", "--units", "3")[1]["provenance"]["weights"] == "untrained, seed 0"
 
 
 def test_table_chooses_images_and_says_what_is_not_there(measured, tmp_path):
