@@ -20,7 +20,7 @@ from InterpScore.scoring.scoring_run import ScoringRun
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.from_stores import StoredNeurons
 
-CHOSEN_BY = "effect size g on clean images"
+CHOSEN_BY = "effect size g"
 """What untrained units are chosen by, as trained ones are by `labelling.choice.choose_units`."""
 
 

@@ -96,7 +96,7 @@ def compared_with_untrained(
                     columns[name][number] = value
                 if min(best_T) < 0:
                     reasons[number] = NO_CHOICE
-    return Comparison(columns, reasons, [*notes, *_missing(there_K)])
+    return Comparison(columns, reasons, [*notes, *_missing(trained_KR, there_K)])
 
 
 def _on_benign_levels(options: ScoringOptions) -> tuple[ScoringOptions, list[str]]:
@@ -109,16 +109,17 @@ def _on_benign_levels(options: ScoringOptions) -> tuple[ScoringOptions, list[str
     return replace(options, recognizable_levels=kept or (options.clean_level,)), [note]
 
 
-def _missing(there_K: Bools) -> list[str]:
-    names = [metric.name for metric, there in zip(metrics(), there_K, strict=True) if not there]
-    notes = [f"{listed(names)} {'do' if len(names) > 1 else 'does'} not exist for untrained units"] if names else []
-    if "C" in names:
-        notes.append("C takes effects in the untrained networks: interpscore baseline --effects")
-    return (
-        notes
-        if "H" in names
-        else [*notes, "H of untrained units is from the same ratings, which are of the same pictures"]
-    )
+def _missing(trained_KR: Floats, there_K: Bools) -> list[str]:
+    """Notes on scores that the trained units have and untrained ones do not, and on whose ratings H is from."""
+    both_K = np.isfinite(trained_KR).any(axis=1)
+    names = [metric.name for metric in metrics()]
+    lost = [name for name, trained, there in zip(names, both_K, there_K, strict=True) if trained and not there]
+    notes = [f"{listed(lost)} {'do' if len(lost) > 1 else 'does'} not exist for untrained units"] if lost else []
+    if "C" in lost:
+        notes.append("for C, measure effects in the untrained networks: interpscore baseline --effects")
+    if there_K[names.index("H")]:
+        notes.append("H of untrained units is from the same ratings, which are of the same pictures")
+    return notes
 
 
 def _concepts(study: Study, rows: Sequence[Row], halves: Halves, label: str) -> Iterator[_Concept]:

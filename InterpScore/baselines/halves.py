@@ -57,10 +57,10 @@ def halves_of(
     for i, row in enumerate(row_I):
         marked_I[i] |= row >= 0 and len(splits) > 0 and is_for_selection(splits[row])
     further = _further(row_I, stored, clean_level)
-    how = "those that the column split marks as selection"
+    how = "which the column split marks as selection"
     if not marked_I.any() and not further:
         marked_I = _random_half(table, seed)
-        how = f"half of them, drawn by source with seed {seed}"
+        how = f"half of the study's, drawn by source with seed {seed}"
     chosen = np.flatnonzero(marked_I & (table.level_I == clean_level) & (row_I >= 0))
     rows = [*row_I[chosen].tolist(), *further]
     concepts = [table.concepts[c] for c in table.concept_I[chosen]] + list(further.values())

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from Activation_Extraction.clip_helpers import ImageInput, prepare
-from Activation_Extraction.models.clip import CLIP, CONFIGS
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Activation_Extraction.models.registry import Model, load_model
 from Activation_Extraction.models.trace import trace
@@ -115,14 +114,6 @@ def with_unit_always_on(model: Model, unit: int, activation: float) -> Model:
     for norm in norms:
         norm.weight.data[unit] = norm.bias.data[unit] = 0
     last.bn3.bias.data[unit] = activation
-    return with_module(model, module)
-
-
-def randomised(model: Model, seed: int) -> Model:
-    """The same architecture with untrained weights."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        module = CLIP(CONFIGS["clip-mini"]).eval().requires_grad_(False)
     return with_module(model, module)
 
 

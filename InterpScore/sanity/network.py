@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from Activation_Extraction.models.untrained import untrained
 from InterpScore.benchmark import score_table
 from InterpScore.helpers import Floats
 from InterpScore.options import scoring_options
@@ -47,7 +48,7 @@ def check_network(seed: int) -> Iterator[Check]:
 
     trained = above_chance(study.trained, seed)
     random = np.stack(
-        [above_chance(networks.read(networks.randomised(study.model, k), study.x_NCHW), k) for k in range(NETWORKS)]
+        [above_chance(networks.read(untrained(study.model, k, study.x_NCHW), study.x_NCHW), k) for k in range(NETWORKS)]
     )
     for name, there, found in zip(("S_excess", "C_specific", "H_excess"), trained, random.T, strict=True):
         mean, error = float(np.nanmean(found)), float(np.nanstd(found, ddof=1) / np.sqrt(np.isfinite(found).sum()))
