@@ -269,6 +269,10 @@ RULES = {"large", "size of a planet", "steps for ever"}
 """YAML that is a protocol without rules."""
 NEURON_MAPS = file_of(JSON, "map.json")
 CASES = {
+    "baseline images": (every(8, IMAGES, 2), lambda f, g, out: ["baseline", f, *TOY, "-o", out / "u"]),
+    "baseline store": (
+        every(8, STORES, 2), lambda f, g, out: ["baseline", g / "pictures", "--store", f, "-o", out / "u"],
+    ),
     "causality images": (every(4, IMAGES, 1), lambda f, g, out: ["causality", f, *TOY, "-o", out / "e.parquet"]),
     "causality table": (
         every(3, file_of(TABLES, "table.parquet")),
@@ -342,6 +346,10 @@ CASES = {
     "score store": (
         STORES, lambda f, g, out: ["score", g / "table.parquet", g / "map.json", out / "r.csv", "--store", f],
     ),
+    "score baseline": (
+        every(4, folder_of(JSON, "baseline.json")),
+        lambda f, g, out: ["score", g / "table.parquet", g / "map.json", out / "r.csv", "--baseline", f],
+    ),
     "score causality": (
         file_of(EFFECTS, "effects.parquet"),
         lambda f, g, out: ["score", g / "table.parquet", g / "map.json", out / "r.csv", "--causality", f],
@@ -412,6 +420,7 @@ CASES = {
 }  # fmt: skip
 
 THE_SAME = {
+    "baseline images_root": "extract images",
     "compare b": "compare a",
     "compare store_b": "compare store_a",
     "label images": "extract images",
@@ -435,7 +444,7 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
+    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
     "models download to", "sanity output", "score results",
     "profile output", "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",

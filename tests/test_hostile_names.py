@@ -228,6 +228,13 @@ def profile_of_layers(called, pictures, out):
     assert json.loads(out.with_suffix(".json").read_text())["signature"]["activations"]["layer"] == LAYER
 
 
+def baseline_of_images(called, pictures, out):
+    network = ("--model", "toy", "--layer", LAYER, "--seeds", 1, "--effects")
+    printed, err = called("baseline", pictures / "odd", *network, "-o", out)
+    assert err.count("not read: ") == 10
+    assert "effects of the units of" in printed
+
+
 def score_of_concepts(called, pictures, out):
     images = [(name, k) for name in NAMES for k in range(2)]
     table = pd.DataFrame(
@@ -298,6 +305,7 @@ CASES = {
     "stimuli build": stimuli_of_concepts,
     "extract": extract_of_images,
     "causality": causality_of_images,
+    "baseline": baseline_of_images,
     "table": table_of_concepts,
     "label": label_of_concepts,
     "top": top_of_concepts,

@@ -194,6 +194,7 @@ def test_another_pipe_that_breaks_is_said():
 COMMANDS = {
     "models": ["list"],
     "extract": ["{photos}", "--model", "clip-mini", "--layer", "block_4", "-o", "a.zarr"],
+    "baseline": ["{photos}", "--model", "clip-mini", "--layer", "block_4", "-o", "untrained"],
     "causality": ["{photos}", "--model", "clip-mini", "-o", "effects.parquet"],
     "data": ["download", "images"],
     "dream": ["--model", "clip-mini", "--layer", "block_4", "--units", "1", "-o", "renders"],
