@@ -21,7 +21,7 @@ ORACLES := clip-anytorch==2.6.0
 demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
 	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv \
-		--level-kinds '3=adversarial 4=synthetic' --images demo_results/stimuli/pictures --model clip-mini
+		--level-kinds '3=adversarial 4=synthetic' --images demo_results/stimuli/pictures --model clip-mini --baseline demo_results/untrained
 
 # One process for each core, each with one thread; freed memory is kept, since getting it again is slow on some machines.
 test test-all: export OMP_NUM_THREADS = 1

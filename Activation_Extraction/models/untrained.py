@@ -64,7 +64,7 @@ def untrained(model: Model, seed: int, x: Sequence[Tensor] | None = None, measur
     if batch_norms(tower) and measured_on:
         provenance[BATCHNORM] = measured_on
     if x is not None:
-        measure_batch_norms(tower, torch.stack(list(x)).to(model.device), model.threads)
+        measure_batch_norms(tower, x, model.threads)
     return replace(model, module=module, image_tower=tower, layers=layers, provenance=provenance, again=None)
 
 
@@ -129,7 +129,7 @@ def rows_to_measure(model: Model, rows: int) -> list[int]:
     return [row * rows // count for row in range(count)]
 
 
-def measure_batch_norms(tower: nn.Module, x: Tensor, threads: int | None = None) -> None:
+def measure_batch_norms(tower: nn.Module, x: Sequence[Tensor], threads: int | None = None) -> None:
     """Set the statistics of every BatchNorm to those of its own input over a batch, each behind those before it.
 
     Variances are unbiased, as in training. Other modules stay in evaluation mode.
@@ -143,8 +143,9 @@ def measure_batch_norms(tower: nn.Module, x: Tensor, threads: int | None = None)
         for norm in norms:
             norm.momentum = 1.0
             norm.train()
+        device = next(tower.parameters()).device
         with torch.inference_mode(), limited_threads(threads):
-            tower(x)
+            tower(torch.stack(list(x)).to(device))
     except ValueError as error:
         raise InputError(f"BatchNorm on {len(x)} images: {first_line(error)}; expected more images") from None
     finally:

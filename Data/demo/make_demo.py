@@ -3,8 +3,8 @@ SIMULATED, no person rated anything.
 
 Draws pictures, measures every unit of clip-mini's last layer on them and chooses a unit for each concept on one set. From
 another set it makes the stimuli of a study: clean, noise, adversarial against the unit, and renders of what the unit
-prefers. FOLDER receives the experiment table, neuron map, pictures, renders, stimuli, and a wall of the pictures that
-activate the chosen units most.
+prefers. The same pictures go through untrained copies of the network. FOLDER receives the experiment table, neuron map,
+pictures, renders, stimuli, untrained networks' activations, and a wall of the pictures that activate the chosen units most.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from Activation_Extraction.images.wall import Row, Tile, draw_wall, in_digits
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
+from InterpScore.baselines.make import make_baseline
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement
 from InterpScore.labelling.choice import choose_units
@@ -46,6 +47,9 @@ BEST = 10
 
 CONTROLS = 2
 """Random units for comparison, each assigned a concept that already has a chosen unit."""
+
+UNTRAINED = 3
+"""Untrained networks to compare with."""
 
 DESIGN = StudyDesign(
     concepts=(
@@ -85,6 +89,9 @@ def main() -> None:
         image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "demo.yaml"), folder / "stimuli",
         neuron_map=chosen, model=model, layer=LAYER, renders=folder / "renders", seed=SEED, progress=True,
     )  # fmt: skip
+    say(f"Running these pictures through {UNTRAINED} untrained copies of {MODEL} into {folder / 'untrained'} …")
+    sets = [folder / "pictures" / "selection.csv", folder / "stimuli" / "images.csv"]
+    make_baseline(image_set(sets), [LAYER], folder / "untrained", model, seeds=UNTRAINED)
     stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
     say(f"Measuring {len(neuron_map)} units on {len(stimuli)} stimuli; simulating participants …")
     table = rated(stimuli, neuron_map, model, folder / "stimuli")
@@ -105,8 +112,8 @@ def draw_pictures(folder: Path, split: str) -> pd.DataFrame:
         for k in range(1, PICTURES[split] + 1):
             name = f"{split}_{concept.replace(' ', '_')}_{k}.png"
             draw_scene(Random(f"{SEED}/{split}/{concept}/{k}"), [concept]).render(SIDE).save(folder / name)
-            rows.append((name, concept))
-    table = pd.DataFrame(rows, columns=["image", "concept"])
+            rows.append((name, concept, split))
+    table = pd.DataFrame(rows, columns=["image", "concept", "split"])
     table.to_csv(folder / f"{split}.csv", index=False, lineterminator="\n")
     return table
 

@@ -72,6 +72,17 @@ class Baseline:
             "chosen_by": CHOSEN_BY,
             "chosen_on": f"{len(halves.selection_N):,} clean images, {halves.how}",
             "compared_on": int(np.count_nonzero(halves.evaluation_I)),
-            "notes": found.notes,
+            "best_units": found.best_units,
+            "notes": [*found.notes, *_absent(first, run.table)],
         }
         return found, about
+
+
+def _absent(layer: UntrainedLayer, table: ExperimentTable) -> list[str]:
+    """A note on images of a table that the untrained networks have no activations of."""
+    count = int(np.count_nonzero(layer.row_I < 0))
+    if not count:
+        return []
+    return [
+        f"{count:,} of {len(table.images):,} images of {table.source} have no activations there; they count on neither side"
+    ]

@@ -36,17 +36,20 @@ class Comparison:
         columns: as `untrained_columns` documents them, `(R,)` each.
         reasons: row → why no untrained unit could be chosen.
         notes: what exists, and of which pictures.
+        best_units: concept (with several layers, the layer before it) → the unit chosen of each network; -1 where none was.
     """
 
     columns: dict[str, Floats]
     reasons: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    best_units: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Concept:
     """Images of a concept among those chosen and scored on, and the rows that are about it."""
 
+    name: str
     rows: tuple[int, ...]
     target_I: Bools
     other_I: Bools
@@ -79,6 +82,7 @@ def compared_with_untrained(
         trained_KR[:, block.rows] = _values(block)
     columns = {name: np.full(len(rows), np.nan) for name in untrained_columns()}
     reasons: dict[int, str] = {}
+    best_units: dict[str, list[int]] = {}
     there_K = np.zeros(len(metrics()), dtype=bool)
     for label, networks in layers.items():
         concepts = list(_concepts(study, rows, halves, label))
@@ -91,12 +95,13 @@ def compared_with_untrained(
             values_TKU = np.stack([values_KU for values_KU, _ in of_networks])
             there_K |= np.isfinite(values_TKU).any(axis=(0, 2))
             best_T = [unit for _, unit in of_networks]
+            best_units[f"{label}: {concept.name}" if len(layers) > 1 else concept.name] = best_T
             for number in concept.rows:
                 for name, value in _of_row(trained_KR[:, number], values_TKU, best_T, options).items():
                     columns[name][number] = value
                 if min(best_T) < 0:
                     reasons[number] = NO_CHOICE
-    return Comparison(columns, reasons, [*notes, *_missing(trained_KR, there_K)])
+    return Comparison(columns, reasons, [*notes, *_missing(trained_KR, there_K)], best_units)
 
 
 def _on_benign_levels(options: ScoringOptions) -> tuple[ScoringOptions, list[str]]:
@@ -134,7 +139,9 @@ def _concepts(study: Study, rows: Sequence[Row], halves: Halves, label: str) -> 
         target_I, left_out_I = table.images_of(*concepts), table.images_of(*left_out)
         target_N, left_out_N = (np.isin(shows_N, [normalised(c) for c in names]) for names in (concepts, left_out))
         counted_N = target_N | ~left_out_N
-        yield _Concept(tuple(numbers), target_I, ~target_I & ~left_out_I, target_N, np.asarray(counted_N))
+        yield _Concept(
+            " | ".join(concepts), tuple(numbers), target_I, ~target_I & ~left_out_I, target_N, np.asarray(counted_N)
+        )
 
 
 def _of_network(

@@ -24,7 +24,7 @@ class Halves:
     Attributes:
         selection_N: rows of the store with the clean images to choose on.
         concepts: what each of them shows.
-        evaluation_I: the images of the table to score on.
+        evaluation_I: the images of the table to score on, all of them in the store.
         how: where the halves are from, in words.
     """
 
@@ -37,6 +37,15 @@ class Halves:
 def is_for_selection(split: object) -> bool:
     """Whether a cell of the column `split` says that units were chosen on an image."""
     return str(split).strip().casefold() == SELECTION
+
+
+def is_clean(level: object, clean_level: int) -> bool:
+    """Whether a cell of the column `level` says that an image is clean; one that says nothing does."""
+    try:
+        number = float(str(level))
+    except ValueError:
+        return level is None or str(level).strip() == ""
+    return np.isnan(number) or number == clean_level
 
 
 def halves_of(
@@ -64,7 +73,7 @@ def halves_of(
     chosen = np.flatnonzero(marked_I & (table.level_I == clean_level) & (row_I >= 0))
     rows = [*row_I[chosen].tolist(), *further]
     concepts = [table.concepts[c] for c in table.concept_I[chosen]] + list(further.values())
-    return Halves(np.array(rows, dtype=np.int64), concepts, ~marked_I, how)
+    return Halves(np.array(rows, dtype=np.int64), concepts, ~marked_I & (row_I >= 0), how)
 
 
 def _further(row_I: Ints, stored: Mapping[str, list[object]], clean_level: int) -> dict[int, str]:
@@ -72,14 +81,11 @@ def _further(row_I: Ints, stored: Mapping[str, list[object]], clean_level: int) 
     if "split" not in stored or "concept" not in stored:
         return {}
     in_table = set(row_I.tolist())
-    levels = stored.get("level", [clean_level] * len(stored["split"]))
+    levels = stored.get("level", [None] * len(stored["split"]))
     return {
         row: str(concept)
         for row, (split, concept, level) in enumerate(zip(stored["split"], stored["concept"], levels, strict=True))
-        if row not in in_table
-        and is_for_selection(split)
-        and isinstance(concept, str)
-        and str(level) == str(clean_level)
+        if row not in in_table and is_for_selection(split) and isinstance(concept, str) and is_clean(level, clean_level)
     }
 
 

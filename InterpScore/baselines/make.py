@@ -21,10 +21,10 @@ from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.clip import CONFIGS
 from Activation_Extraction.models.own_file import names_a_file
 from Activation_Extraction.models.registry import RANDOM, Model, find_spec, load_model
-from Activation_Extraction.models.untrained import rows_to_measure, untrained
+from Activation_Extraction.models.untrained import measure_batch_norms, rows_to_measure, untrained
 from Activation_Extraction.store.growth import changes
 from Activation_Extraction.store.reader import ActivationStore
-from InterpScore.baselines.halves import is_for_selection
+from InterpScore.baselines.halves import is_clean, is_for_selection
 from InterpScore.baselines.stores import FORMAT, MANIFEST, effects_path, store_path, untrained_stores
 from InterpScore.errors import InputError
 from InterpScore.interventions.files import measure_to_file
@@ -100,62 +100,67 @@ def make_baseline(
     if seeds < 1:
         raise InputError(f"--seeds: found {seeds}; expected at least 1")
     layer = _layer_of_effects(model, layers, effects)
-    measured, x = rows_to_measure(model, len(images)), None
-    first = untrained(model, 0)  # refused before anything is written
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_together({folder / MANIFEST: as_json({"format": FORMAT, "seeds": list(range(seeds))})})
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
-    rows = [] if layer is None else _rows_of_effects(images, clean_level)
-    names = [images.name(row) for row in rows]
-    remarks, computed, unreadable = list[str](), 0, list[str]()
-    if len(set(names)) < len(names):
-        if effects:
-            raise InputError("--effects: two images have the same name; expected each image once")
-        remarks.append("effects are not measured: two images have the same name")
-        layer = None
+    measured = rows_to_measure(model, len(images))
     stated = f"statistics of {len(measured)} of {len(images)} images {images.fingerprint[:16]}" if measured else ""
+    network = untrained(model, 0, measured_on=stated)  # refused before anything is written
+    rows, remarks = ([], []) if layer is None else _rows_of_effects(images, clean_level, effects)
+    layer = layer if rows else None
+    _begin(folder, seeds)
+    sample: list[Tensor] = []
+    computed, unreadable = 0, list[str]()
     for seed in range(seeds):
         place, target = store_path(folder, seed), effects_path(folder, seed)
-        network = untrained(model, seed, measured_on=stated) if seed or stated else first
+        if seed:
+            network = untrained(model, seed, measured_on=stated)
         if measured and not (_is_complete(place) and (layer is None or target.is_file())):
             with doing(f"Measuring BatchNorm statistics, seed {seed}", shown=progress):
-                x = _read(images, measured, model, preprocessing) if x is None else x
-                network = untrained(model, seed, x, stated)
+                sample = sample or _read(images, measured, model, preprocessing)
+                measure_batch_norms(network.image_tower, sample, model.threads)
         report = extract_full_layer_activations(
             images, layers, place, network, preprocessing=preprocessing, progress=progress, **options
         )
         computed, unreadable = computed + report.computed, list(report.unreadable)
         remarks += [remark for remark in report.remarks if remark not in remarks]
         if layer is not None:
+            names = [images.name(row) for row in rows]
             _measure_effects(target, names, ImagesOfSet(images, rows), network, layer, progress)
-    return BaselineReport(
-        untrained_stores(folder), computed, len(measured), layer, len(rows) if layer else 0, unreadable, remarks
-    )
+    stores = untrained_stores(folder)
+    return BaselineReport(stores, computed, len(measured), layer, len(rows), unreadable, remarks)
+
+
+def _begin(folder: Path, seeds: int) -> None:
+    """Write the manifest of a new folder, or of one that is a baseline."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: is no baseline, and not empty; expected a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from None
+    write_together({folder / MANIFEST: as_json({"format": FORMAT, "seeds": list(range(seeds))})})
 
 
 def _layer_of_effects(model: Model, layers: Sequence[str], effects: bool | None) -> str | None:
     """The layer to intervene on: the one that feeds the attention pool, or the only one if effects are asked for."""
-    if effects is False:
-        return None
     names = list(dict.fromkeys(model.layers.resolve(layer) for layer in layers))
     fast = [name for name in names if feeds_attention_pool(model, name)]
-    if fast or not effects:
-        return fast[0] if fast else None
-    if len(names) > 1:
+    if effects is False or not (fast or effects):
+        return None
+    if not fast and len(names) > 1:
         raise InputError(f"--effects: found {len(names)} layers; expected one (--layer)")
-    return names[0]
+    return (fast or names)[0]
 
 
-def _rows_of_effects(images: ImageSet, clean_level: int) -> list[int]:
-    """Clean images that nothing is chosen on, as far as the image table tells."""
-    table = images.table
-    rows = range(len(images))
-    levels = table["level"].to_pylist() if "level" in table.column_names else [clean_level] * len(images)
+def _rows_of_effects(images: ImageSet, clean_level: int, effects: bool | None) -> tuple[list[int], list[str]]:
+    """Clean images that nothing is chosen on, as far as the image table tells; none of ambiguous names, with a remark."""
+    table, rows = images.table, range(len(images))
+    levels = table["level"].to_pylist() if "level" in table.column_names else [None] * len(images)
     splits = table["split"].to_pylist() if "split" in table.column_names else [None] * len(images)
-    chosen = [r for r in rows if str(levels[r]) == str(clean_level) and not is_for_selection(splits[r])]
-    return chosen or list(rows)
+    chosen = [r for r in rows if is_clean(levels[r], clean_level) and not is_for_selection(splits[r])] or list(rows)
+    if len({images.name(row) for row in chosen}) == len(chosen):
+        return chosen, []
+    if effects:
+        raise InputError("--effects: two images have the same name; expected each image once")
+    return [], ["effects are not measured: two images have the same name"]
 
 
 def _is_complete(place: Path) -> bool:
