@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,24 +78,25 @@ class CLIP(nn.Module):
 
         Source: the training code of Radford et al. 2021, 2.4 and 2.5, also `initialize_parameters` of OpenAI's `model.py`.
         """
-        pool, width, texts = self.visual.attnpool, self.config.transformer_width, self.transformer.resblocks
+        pool, width = self.visual.attnpool, self.config.transformer_width
         channels = pool.c_proj.in_features
-        std_of = {
-            self.token_embedding.weight: 0.02, self.positional_embedding: 0.01, self.text_projection: width**-0.5,
-            pool.positional_embedding: channels**-0.5,
-        }  # fmt: skip
-        std_of |= {part.weight: channels**-0.5 for part in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj)}
-        for block in texts:
-            residual = width**-0.5 * (2 * len(texts)) ** -0.5
-            std_of |= {block.attn.in_proj_weight: width**-0.5, block.attn.out_proj.weight: residual}
-            std_of |= {block.mlp.c_fc.weight: (2 * width) ** -0.5, block.mlp.c_proj.weight: residual}
+        drawn: list[tuple[Tensor, float]] = [
+            (self.token_embedding.weight, 0.02), (self.positional_embedding, 0.01), (self.text_projection, width**-0.5),
+            (pool.positional_embedding, channels**-0.5),
+            *((part.weight, channels**-0.5) for part in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj)),
+        ]  # fmt: skip
+        residual = width**-0.5 * (2 * self.config.transformer_layers) ** -0.5
+        block: Any
+        for block in self.transformer.resblocks:
+            drawn += [(block.attn.in_proj_weight, width**-0.5), (block.attn.out_proj.weight, residual)]
+            drawn += [(block.mlp.c_fc.weight, (2 * width) ** -0.5), (block.mlp.c_proj.weight, residual)]
             nn.init.zeros_(block.attn.in_proj_bias)
             nn.init.zeros_(block.attn.out_proj.bias)
-        for tensor, std in std_of.items():
+        for tensor, std in drawn:
             nn.init.normal_(tensor, std=std)
         for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
-            for bottleneck in stage:
-                nn.init.zeros_(bottleneck.bn3.weight)
+            for block in stage:
+                nn.init.zeros_(block.bn3.weight)
         nn.init.constant_(self.logit_scale, log(1 / 0.07))
 
     def encode_image(self, images_NCHW: Tensor) -> Tensor:

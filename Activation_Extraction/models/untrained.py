@@ -86,7 +86,7 @@ def initialise(module: nn.Module, seed: int, name: str = "the network") -> None:
                 _called(getattr(each, method), each, name)
         for family in families:
             for each in _children_first(family):
-                _called(lambda each=each, family=family: family._init_weights(each), each, name)  # type: ignore[misc]
+                _called(lambda each=each, family=family: family._init_weights(each), each, name)
         for each in module.modules():
             if isinstance(each, _BatchNorm) and each.weight is not None and not each.weight.any():
                 each.weight.fill_(1)

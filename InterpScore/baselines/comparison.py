@@ -116,9 +116,9 @@ def _on_benign_levels(options: ScoringOptions) -> tuple[ScoringOptions, list[str
 
 def _missing(trained_KR: Floats, there_K: Bools) -> list[str]:
     """Notes on scores that the trained units have and untrained ones do not, and on whose ratings H is from."""
-    both_K = np.isfinite(trained_KR).any(axis=1)
+    trained_K = np.asarray(np.isfinite(trained_KR).any(axis=1))
     names = [metric.name for metric in metrics()]
-    lost = [name for name, trained, there in zip(names, both_K, there_K, strict=True) if trained and not there]
+    lost = [name for name, trained, there in zip(names, trained_K, there_K, strict=True) if trained and not there]
     notes = [f"{listed(lost)} {'do' if len(lost) > 1 else 'does'} not exist for untrained units"] if lost else []
     if "C" in lost:
         notes.append("for C, measure effects in the untrained networks: interpscore baseline --effects")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from Activation_Extraction.store.reader import ActivationStore
 
 MANIFEST = "baseline.json"
-FORMAT = "interpscore-baseline/1"
+FORMAT: Literal["interpscore-baseline/1"] = "interpscore-baseline/1"
 MOST_SEEDS = 1000
 _ALIKE = ("model", "preprocessing", "pooling", "input")
 """What the identities of all stores have in common."""

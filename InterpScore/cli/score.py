@@ -130,9 +130,9 @@ def score(
         for read in (data, neuron_map, *(causality or ())):
             if written.resolve() == read.resolve():
                 raise InputError(f"{results}: would overwrite the input {read}; expected another name")
-        for folder in [*(store or ()), *([baseline] if baseline else [])]:
+        for what, folder in [*(("store", one) for one in store or ()), *([("baseline", baseline)] if baseline else [])]:
             if folder.resolve() in written.resolve().parents:
-                raise InputError(f"{results}: is inside {folder}, which is read; expected another folder")
+                raise InputError(f"{results}: is inside the {what} {folder}; expected another folder")
     check_writable(results)
     with stage_progress(shown=not quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result carries them, and they are printed below

@@ -26,11 +26,10 @@ def print_untrained(frame: pd.DataFrame, about: dict[str, Any], screen: Console)
         ", ".join(f"{n:,} units of {layer}" for layer, n in about["layers"].items()),
     )
     say(f"Beside {copies} untrained cop{'ies' if copies > 1 else 'y'} of {about['model']} ({layers} each)")
-    say(f"Chosen by {about['chosen_by']} on {about['chosen_on']}")
     say(
-        f"Scored on the other {about['compared_on']:,} images: the neuron's score; below it the best untrained unit's, and the"
+        "The neuron's score; below it that of the best untrained unit, and the share of untrained units that score higher"
     )
-    say("share of untrained units that score higher (descriptive, not a test)")
+    say(f"Best by {about['chosen_by']} on {about['chosen_on']}; all scored on {about['compared_on']:,} other images")
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     of_neuron = [name for name in ("Neuron", "Layer", "Concept") if name in frame and (name != "Layer" or len(about["layers"]) > 1)]  # fmt: skip
     for name in of_neuron:

@@ -1,4 +1,4 @@
-"""Ground truth on a network: units that cause nothing, a unit that is always on, networks whose weights are random.
+"""Ground truth on a network: units that cause nothing, and a unit that is always on.
 
 METRICS.md, sections 7.3 and 7.6, on clip-mini and drawn pictures; participants are simulated. Shapes: U units, I images,
 K interventions (ablation, amplification), N neurons of a map.

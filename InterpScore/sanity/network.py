@@ -15,11 +15,11 @@ from InterpScore.sanity import edited_networks as networks
 from InterpScore.sanity.verdict import Check, judged
 
 NETWORKS = 10
-"""With random weights."""
+"""Untrained ones."""
 
 
 def check_network(seed: int) -> Iterator[Check]:
-    """7.3 and 7.6 on clip-mini and drawn pictures: what causes nothing, what is always on, and random weights."""
+    """7.3 and 7.6 on clip-mini and drawn pictures: what causes nothing, what is always on, and untrained copies."""
     study = networks.DrawnStudy(seed)
     chosen = list(study.unit_of.values())
     cut = networks.read(networks.without_outgoing_weights(study.model, chosen), study.x_NCHW)
@@ -48,10 +48,13 @@ def check_network(seed: int) -> Iterator[Check]:
 
     trained = above_chance(study.trained, seed)
     random = np.stack(
-        [above_chance(networks.read(untrained(study.model, k, study.x_NCHW), study.x_NCHW), k) for k in range(NETWORKS)]
+        [
+            above_chance(networks.read(untrained(study.model, k, list(study.x_NCHW)), study.x_NCHW), k)
+            for k in range(NETWORKS)
+        ]
     )
     for name, there, found in zip(("S_excess", "C_specific", "H_excess"), trained, random.T, strict=True):
         mean, error = float(np.nanmean(found)), float(np.nanstd(found, ddof=1) / np.sqrt(np.isfinite(found).sum()))
-        figure = f"{mean:+.4f} ± {error:.4f} over {NETWORKS} networks with random weights; {there:+.4f} in the trained one"  # fmt: skip
+        figure = f"{mean:+.4f} ± {error:.4f} over {NETWORKS} untrained networks; {there:+.4f} in the trained one"  # fmt: skip
         falls = abs(mean) < 0.1 * abs(there) or abs(mean) < 3 * error
-        yield judged("7.6", f"random weights: {name} falls to 0", "default", figure, "|mean| < 3 standard errors, or a tenth", falls)  # fmt: skip
+        yield judged("7.6", f"untrained: {name} falls to 0", "default", figure, "|mean| < 3 standard errors, or a tenth", falls)  # fmt: skip

@@ -372,7 +372,7 @@ def _participants(checks: TableChecks, rated: Bools, remarks: list[str]) -> Ints
 def _splits(frame: pd.DataFrame, images: ImageIndex) -> list[str]:
     if SPLIT_COLUMN not in frame:
         return []
-    return as_words(frame[SPLIT_COLUMN]).iloc[images.first_row].tolist()
+    return list(as_words(frame[SPLIT_COLUMN]).iloc[images.first_row])
 
 
 def _is_simulated(frame: pd.DataFrame) -> bool:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.writer import StoreWriter
 from InterpScore import InputError, run_interpretability_benchmark
@@ -202,6 +203,50 @@ def test_units_read_in_shares_give_the_same(home, by_neuron, monkeypatch):
     again = scored(home).table.set_index("Neuron")
     names = list(untrained_columns())
     pd.testing.assert_frame_equal(again[names], by_neuron[names])
+
+
+def test_the_command_prints_them_and_writes_them(home, by_neuron, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(home)
+    (tmp_path / "map.json").write_text(json.dumps(MAP))
+    options = ["--resamples", "0", "--level-kinds", "3=adversarial", "--recognizable-levels", "2 3 5"]
+    command = ["score", "table.csv", tmp_path / "map.json", tmp_path / "results.csv", "--store", "acts.zarr", *options]
+    with pytest.raises(SystemExit) as end:
+        run(app, [str(word) for word in [*command, "--baseline", "untrained"]])
+    printed = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "Beside 2 untrained copies of m (30 units of layer4 each)" in printed
+    assert "Best by effect size g on 16 clean images, half of the study's, drawn by source with seed 0" in printed
+    row = by_neuron.loc["0"]
+    line = next(line for line in printed.partition("Beside 2")[2].splitlines() if line.startswith("     0  cat"))
+    shown = [f"{row[f'{name}_evaluation']:.3f}" for name in ("S", "C", "R", "H", "InterpScore")]
+    assert line.split()[2:] == shown
+    assert f"{row['S_untrained_best']:.2f}, 0%".replace("0.", ".", 1) in printed
+    written = pd.read_csv(tmp_path / "results.csv", dtype={"Neuron": str}).set_index("Neuron")
+    assert written.loc["2", "S_untrained_best"] == pytest.approx(by_neuron.loc["2", "S_untrained_best"])
+    about = json.loads((tmp_path / "results.json").read_text())["signature"]["baseline"]
+    assert [one["weights"] for one in about["networks"]] == ["untrained, seed 0", "untrained, seed 1"]
+    assert {*about["best_units"]} == {"cat", "dog"}
+    inside = [*command[:3], "untrained/r.csv", *command[4:], "--baseline", "untrained"]
+    with pytest.raises(SystemExit):
+        run(app, [str(word) for word in inside])
+    assert "untrained/r.csv: is inside the baseline untrained; expected another folder" in capsys.readouterr().err
+
+
+def test_images_that_the_baseline_lacks_count_on_neither_side(home, halves):
+    table, row_I, _ = halves
+    lost_I = np.arange(len(row_I)) % 5 == 0
+    found = halves_of(table, np.where(lost_I, -1, row_I), {}, 5, 0)
+    assert not (found.evaluation_I & lost_I).any()
+    assert -1 not in found.selection_N
+    frame = result_table()
+    more = frame.tail(6).assign(image_filename=[f"new_{i // 2}.png" for i in range(6)], clean_image="")
+    more["activation_0"] = [float(i // 2) for i in range(6)]
+    more["level"], more["participant"] = 5, ["a", "b"] * 3
+    more[["ablation_effect_0", "amplification_effect_0"]] = np.nan
+    frame = pd.concat([frame, more], ignore_index=True)
+    result = run_interpretability_benchmark(frame, {"0": "cat"}, baseline=home / "untrained", **FEW)
+    expected = "3 of 99 images of the table have no activations there; they count on neither side"
+    assert expected in result.signature["baseline"]["notes"]
 
 
 # Halves ---------------------------------------------------------------------------------------------------------------

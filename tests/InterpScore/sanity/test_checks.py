@@ -160,8 +160,8 @@ def test_checks_on_a_network_catch_one_that_is_left_as_it_is(monkeypatch):
     assert failed >= {
         "clip-mini, outgoing weights 0: S high, C = 0",
         "clip-mini, a unit that is always on: C high, S = ½",
-        "random weights: S_excess falls to 0",
-        "random weights: C_specific falls to 0",
+        "untrained: S_excess falls to 0",
+        "untrained: C_specific falls to 0",
     }
 
 
