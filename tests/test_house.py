@@ -24,7 +24,7 @@ DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
 ROOMS = ("Activation_Extraction", "InterpScore", "DeepDream_Setup", "Human_Experiment_Setup")
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
 RUNNING_NETWORKS = re.compile(
-    r"InterpScore\.(causality_score_helpers|interventions\..+|sanity\.(network|edited_networks))"
+    r"InterpScore\.(baselines\.make|causality_score_helpers|interventions\..+|sanity\.(network|edited_networks))"
 )
 """Modules of InterpScore that compute with a network's weights; the others must not import them when they are imported."""
 MODULES = sorted(

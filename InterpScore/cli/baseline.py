@@ -41,7 +41,7 @@ def baseline(
     images_root: Annotated[Path | None, typer.Option(help="Folder that the paths of image tables are relative to.", show_default="the table's own", rich_help_panel=IMAGES)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
-    """Run the same images through untrained copies of a network: how much of a score is architecture and pictures?
+    """Run the same images through untrained copies of a network, to see what architecture and pictures alone score.
 
     [bold]interpscore baseline photos/ --store acts.zarr -o untrained/[/bold]
 

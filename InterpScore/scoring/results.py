@@ -66,22 +66,25 @@ def columns() -> dict[str, str]:
                 out[column] = text
                 if column in further:
                     out |= {f"{column}_low": "its interval, lower end", f"{column}_high": "upper end"}
-    return out | untrained_columns() | {column: text for column, text in own.items() if "<" in column}
+    out |= {f"<score>_{end}": text for end, text in UNTRAINED.items()}
+    return out | {column: text for column, text in own.items() if "<" in column}
 
 
-def untrained_columns() -> dict[str, str]:
-    """Columns of a run with `--baseline` → their meaning; all are of the images of the evaluation half (METRICS 13)."""
-    out: dict[str, str] = {}
-    for name in (*(metric.name for metric in metrics()), "InterpScore"):
-        out |= {
-            f"{name}_evaluation": f"{name} of the neuron on the evaluation half, to compare with the next columns (METRICS 13)",
-            f"{name}_untrained": "its mean over all units of the untrained networks for the same concept",
-            f"{name}_untrained_sd": "its standard deviation over them",
-            f"{name}_untrained_higher": "share of them that score higher than the neuron, ties ½; descriptive, not a test",
-            f"{name}_untrained_best": "of the unit of each untrained network chosen for the concept on the selection half; mean over networks",
-            f"{name}_untrained_best_sd": "its standard deviation over networks; empty for one",
-        }
-    return out
+UNTRAINED = {
+    "evaluation": "a component or InterpScore of the neuron, on the images that the next columns are of (METRICS 13); with --baseline",
+    "untrained": "its mean over all units of the untrained networks, for the same concept",
+    "untrained_sd": "its standard deviation over them",
+    "untrained_higher": "share of them that score higher than the neuron, ties ½; descriptive, not a test",
+    "untrained_best": "that of the unit of each untrained network that was chosen for the concept on other images; mean over networks",
+    "untrained_best_sd": "its standard deviation over networks; empty for one",
+}
+"""Ends of the columns of a run with `--baseline` → their meaning."""
+
+
+def untrained_columns() -> list[str]:
+    """The columns that `--baseline` adds."""
+    scores = [*(metric.name for metric in metrics()), "InterpScore"]
+    return [f"{score}_{end}" for score in scores for end in UNTRAINED]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -96,6 +96,8 @@ class ScoringRun:
         self.measured_KU: Bools = np.isfinite([self.point[metric.name][:, 0] for metric in self.metrics])
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
+        self.beside: dict[str, Any] = {}
+        """Further columns, after all others."""
         self.null: dict[str, Floats] = {}
         """Expectation of metrics under permuted labels, `(U, 1)` each."""
         self.neurons_of: dict[str, Ints] = {
@@ -113,7 +115,7 @@ class ScoringRun:
             beside: further columns, a value for each of `rows`; reasons: row → why they are missing there.
         """
         options, point = self.options, self.point
-        self.columns |= beside or {}
+        self.beside = dict(beside or {})
         for number, reason in (reasons or {}).items():
             self.reasons[number]["untrained"] = reason
         values = [point[metric.name] for metric in self.metrics]
@@ -387,6 +389,7 @@ class ScoringRun:
                 columns_of[name] = pd.Series(found[name]).round().astype("Int64")
             else:
                 columns_of[name] = found[name]
+        columns_of |= self.beside
         return pd.DataFrame(columns_of).iloc[self._best_first()].reset_index(drop=True)
 
     def _best_first(self) -> Ints:

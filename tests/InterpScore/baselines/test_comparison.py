@@ -18,7 +18,7 @@ from InterpScore.baselines import comparison
 from InterpScore.baselines.halves import halves_of
 from InterpScore.baselines.stores import MANIFEST, effects_path, store_path
 from InterpScore.metric import metrics
-from InterpScore.scoring.results import columns, untrained_columns
+from InterpScore.scoring.results import UNTRAINED, columns, untrained_columns
 from InterpScore.tables.effects import FORMAT
 from InterpScore.tables.experiment_table import load_experiment_table
 
@@ -180,8 +180,8 @@ def test_every_metric_has_its_columns_and_they_are_documented(by_neuron, result)
         assert np.isfinite(by_neuron.loc["0", f"{name}_untrained"]), name
         assert 0 <= by_neuron.loc["0", f"{name}_untrained_higher"] <= 1, name
     described = json.loads(result.to_json())["columns"]
-    assert {*untrained_columns()} <= {*described}
-    assert {*untrained_columns()} <= {*columns()}
+    assert {f"<score>_{end}" for end in UNTRAINED} <= {*described} & {*columns()}
+    assert list(by_neuron)[-len(untrained_columns()) :] == untrained_columns()
     plain = run_interpretability_benchmark  # without a baseline, none of them
     assert not {*untrained_columns()} & {*plain(result_table(), {"0": "cat"}, resamples=0).table}
 
