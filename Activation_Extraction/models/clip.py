@@ -74,7 +74,7 @@ class CLIP(nn.Module):
         nn.init.trunc_normal_(self.text_projection, std=width**-0.5)
 
     def reset_parameters(self) -> None:
-        """Initialise as CLIP is trained from: what differs from the initial values of PyTorch's own modules.
+        """Initialize as CLIP is trained from: what differs from the initial values of PyTorch's own modules.
 
         Source: the training code of Radford et al. 2021, 2.4 and 2.5, also `initialize_parameters` of OpenAI's `model.py`.
         """

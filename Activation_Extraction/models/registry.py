@@ -35,7 +35,7 @@ from Activation_Extraction.models.layers import LayerNames, clip_aliases, graph_
 from Activation_Extraction.models.own_file import FILE_SHA256, OwnFile, names_a_file
 from Activation_Extraction.models.resources import check_fits, device_named, limited_threads, parse_bytes, processor
 from Activation_Extraction.models.tokenizer import Tokenizer, read_merges
-from Activation_Extraction.models.untrained import initialise
+from Activation_Extraction.models.untrained import initialize
 from Activation_Extraction.models.weights.cache import expected_sha256, find_weights, how_to_get, read_state_dict
 from Activation_Extraction.models.weights.known import VOCABULARY, WEIGHTS, WeightsFile
 from Activation_Extraction.models.weights.state import state_hash
@@ -390,7 +390,7 @@ def _clip(name: str) -> Callable[[Path | str | None, str | None], Model]:
         if file == RANDOM:
             with torch.device("meta"):
                 network = CLIP(CONFIGS[name])
-            initialise(network.to_empty(device="cpu"), 0, name)
+            initialize(network.to_empty(device="cpu"), 0, name)
             origin = {"weights": f"{UNTRAINED}0"}
         else:
             path = file if isinstance(file, Path) else Path(str(embedded / "weights.safetensors"))

@@ -1,8 +1,8 @@
-"""An untrained copy of a network: initialised as its family is trained from, BatchNorm statistics measured on images.
+"""An untrained copy of a network: initialized as its family is trained from, BatchNorm statistics measured on images.
 
     copy = untrained(load_model("clip-mini"), seed=0, x=images)
 
-METRICS.md, section 13. Initialisers are looked for in every module, children before their parents: `reset_parameters`
+METRICS.md, section 13. Initializers are looked for in every module, children before their parents: `reset_parameters`
 (PyTorch's modules, and our CLIP), `_reset_parameters` (its attention), `init_weights` (timm), then `_init_weights` of
 transformers' models. A tensor that none of them sets is refused: it would stay as it was trained.
 """
@@ -26,7 +26,7 @@ from Activation_Extraction.models.weights.state import state_hash
 if TYPE_CHECKING:
     from Activation_Extraction.models.registry import Model
 
-INITIALISERS = ("reset_parameters", "_reset_parameters", "init_weights")
+INITIALIZERS = ("reset_parameters", "_reset_parameters", "init_weights")
 """Methods that set a module's own tensors, and may set those of its children; the first that a module has is called."""
 BATCHNORM = "batchnorm"
 """What a provenance calls the images that BatchNorm statistics are from."""
@@ -52,13 +52,13 @@ def untrained(model: Model, seed: int, x: Sequence[Tensor] | None = None, measur
         The copy, whose provenance states the seed and the hash of the weights (without BatchNorm's statistics).
 
     Raises:
-        InputError: the network has tensors that nothing initialises, such as those of a frozen graph; it cannot be copied.
+        InputError: the network has tensors that nothing initializes, such as those of a frozen graph; it cannot be copied.
     """
     try:
         module, tower, layers = copy.deepcopy((model.module, model.image_tower, model.layers))
     except Exception as error:  # a network's own code may refuse to be copied in any way
         raise InputError(f"{model.name}: cannot be copied ({first_line(error)}); expected a network that can") from None
-    initialise(module, seed, model.name)
+    initialize(module, seed, model.name)
     kept = {name: value for name, value in model.provenance.items() if name not in _OF_WEIGHTS}
     provenance = {**kept, "weights": f"{UNTRAINED}{seed}", **state_hash(module)}
     if batch_norms(tower) and measured_on:
@@ -68,21 +68,21 @@ def untrained(model: Model, seed: int, x: Sequence[Tensor] | None = None, measur
     return replace(model, module=module, image_tower=tower, layers=layers, provenance=provenance, again=None)
 
 
-def initialise(module: nn.Module, seed: int, name: str = "the network") -> None:
-    """Initialise all tensors of a network in place, in evaluation mode, without changing the caller's random numbers.
+def initialize(module: nn.Module, seed: int, name: str = "the network") -> None:
+    """Initialize all tensors of a network in place, in evaluation mode, without changing the caller's random numbers.
 
     BatchNorm gains that start at 0, the last ones of residual branches, are set to 1: otherwise blocks are only shortcuts.
 
     Raises:
-        InputError: a tensor that nothing initialises, by the path and class of its module.
+        InputError: a tensor that nothing initializes, by the path and class of its module.
     """
     for _, _, tensor in _floats(module):
-        tensor.data.fill_(torch.nan)  # so that what no initialiser sets is found
+        tensor.data.fill_(torch.nan)  # so that what no initializer sets is found
     families = [each for each in module.modules() if callable(getattr(each, "_init_weights", None))]
     with torch.random.fork_rng(devices=_cuda(module)), torch.no_grad():
         torch.manual_seed(seed)
         for each in _children_first(module):
-            if (method := next((m for m in INITIALISERS if callable(getattr(each, m, None))), None)) is not None:
+            if (method := next((m for m in INITIALIZERS if callable(getattr(each, m, None))), None)) is not None:
                 _called(getattr(each, method), each, name)
         for family in families:
             for each in _children_first(family):
@@ -94,7 +94,7 @@ def initialise(module: nn.Module, seed: int, name: str = "the network") -> None:
         if tensor.isnan().any():
             where = f"{shown(path.rpartition('.')[0] or name)} ({type(of).__name__})"
             raise InputError(
-                f"{name}: module {where} has no initialiser of its tensor {shown(path.rpartition('.')[2])}, so there is no "
+                f"{name}: module {where} has no initializer of its tensor {shown(path.rpartition('.')[2])}, so there is no "
                 "untrained copy of it; expected a method reset_parameters that sets it"
             )
     module.eval().requires_grad_(False)
@@ -169,12 +169,12 @@ def _floats(module: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
                 yield f"{path}.{name}" if path else name, each, tensor
 
 
-def _called(initialiser: Any, module: nn.Module, name: str) -> None:
+def _called(initializer: Any, module: nn.Module, name: str) -> None:
     try:
-        initialiser()
+        initializer()
     except Exception as error:  # a network's own code may fail in any way
         of = type(module).__name__
-        raise InputError(f"{name}: the initialiser of {of} fails ({first_line(error)}); expected one that can be called without arguments") from None  # fmt: skip
+        raise InputError(f"{name}: the initializer of {of} fails ({first_line(error)}); expected one that can be called without arguments") from None  # fmt: skip
 
 
 def _cuda(module: nn.Module) -> list[int]:

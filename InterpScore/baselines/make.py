@@ -211,7 +211,7 @@ def architecture_of(store: ActivationStore, model: str | None, device: str = "cp
     """
     held, provenance = str(store.identity.get("model")), store.identity.get("provenance") or {}
     if "format" in provenance:
-        raise InputError(f"{store.path}: is of a {provenance['format']}, whose weights are constants without an initialiser; expected a store of the weights for PyTorch")  # fmt: skip
+        raise InputError(f"{store.path}: is of a {provenance['format']}, whose weights are constants without an initializer; expected a store of the weights for PyTorch")  # fmt: skip
     if names_a_file(held) and model is None:
         raise InputError(f"--model: not given, and {store.path} is of the model {shown(held)}; expected --model with this file's path, as a file that a store names is never run")  # fmt: skip
     found = architecture(held if model is None else model, device)

@@ -47,7 +47,7 @@ def baseline(
 
     [bold]interpscore score data.csv neuron_map.json results.csv --store acts.zarr --baseline untrained/[/bold]
 
-    A copy is initialised as its family is trained from, and its BatchNorm statistics are measured on the images, without
+    A copy is initialized as its family is trained from, and its BatchNorm statistics are measured on the images, without
     labels. Without --store, name the network: --model clip-mini --layer block_4.
 
     Interrupted runs resume with the same command. Exit code 1: some images could not be read.

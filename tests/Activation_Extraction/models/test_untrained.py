@@ -12,7 +12,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models.adapters import from_module, from_transformers
 from Activation_Extraction.models.registry import Model
-from Activation_Extraction.models.untrained import batch_norms, initialise, rows_to_measure, untrained
+from Activation_Extraction.models.untrained import batch_norms, initialize, rows_to_measure, untrained
 
 INPUT = ImageInput(8)
 
@@ -100,7 +100,7 @@ def test_a_residual_branch_whose_gain_starts_at_0_is_more_than_a_shortcut():
     assert not torch.allclose(copy.module(torch.stack(x)), torch.stack(x))
 
 
-def test_the_initialiser_of_a_family_comes_last():
+def test_the_initializer_of_a_family_comes_last():
     class Family(nn.Sequential):
         def _init_weights(self, module):
             if isinstance(module, nn.Conv2d):
@@ -112,7 +112,7 @@ def test_the_initialiser_of_a_family_comes_last():
 
 
 @pytest.mark.slow
-def test_models_of_transformers_start_as_their_own_initialiser_says():
+def test_models_of_transformers_start_as_their_own_initializer_says():
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
         hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128, image_size=8, patch_size=4,
@@ -231,7 +231,7 @@ def test_provenance_states_seed_weights_and_images():
 
 
 class Scaled(nn.Module):
-    """A parameter of its own and no initialiser."""
+    """A parameter of its own and no initializer."""
 
     def __init__(self):
         super().__init__()
@@ -241,8 +241,8 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
-class HalfInitialised(nn.Linear):
-    """An initialiser that forgets the bias."""
+class HalfInitialized(nn.Linear):
+    """An initializer that forgets the bias."""
 
     def reset_parameters(self):
         nn.init.ones_(self.weight)
@@ -275,14 +275,14 @@ class Failing(nn.Conv2d):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        (Scaled(), "module '3' (Scaled) has no initialiser of its tensor 'scale'"),
-        (HalfInitialised(2, 2), "module '3' (HalfInitialised) has no initialiser of its tensor 'bias'"),
-        (Frozen(), "module '3' (Frozen) has no initialiser of its tensor 'value'"),
+        (Scaled(), "module '3' (Scaled) has no initializer of its tensor 'scale'"),
+        (HalfInitialized(2, 2), "module '3' (HalfInitialized) has no initializer of its tensor 'bias'"),
+        (Frozen(), "module '3' (Frozen) has no initializer of its tensor 'value'"),
         (Uncopied(), "cannot be copied (no copies)"),
-        (Failing(4, 4, 1), "the initialiser of Failing fails ('how')"),
+        (Failing(4, 4, 1), "the initializer of Failing fails ('how')"),
     ],
 )
-def test_what_cannot_be_initialised_is_refused_with_the_module(module, said):
+def test_what_cannot_be_initialized_is_refused_with_the_module(module, said):
     with pytest.raises(InputError) as error:
         untrained(adapted(small(module)), 0)
     (problem,) = error.value.problems
@@ -293,5 +293,5 @@ def test_what_cannot_be_initialised_is_refused_with_the_module(module, said):
 def test_buffers_that_weights_files_do_not_hold_stay():
     module = small()
     module.register_buffer("mask", torch.full((2,), -3.0), persistent=False)
-    initialise(module, 0)
+    initialize(module, 0)
     assert module.mask.tolist() == [-3, -3]

@@ -168,12 +168,12 @@ def test_wrong_input_is_one_line(called, home, tmp_path, arguments, said):
     assert not (tmp_path / "untrained").exists()
 
 
-def test_a_network_without_an_initialiser_is_refused_before_anything_is_written(called, home, tmp_path):
+def test_a_network_without_an_initializer_is_refused_before_anything_is_written(called, home, tmp_path):
     scaled = NETWORK.replace("    return", "    net.relu.scale = nn.Parameter(torch.ones(1))\n    return")
     (home / "scaled.py").write_text(scaled)
     code, _, err = called("four", "--model", "scaled.py:load", "--layer", "relu", "-o", tmp_path / "untrained")
     assert code == 2
-    assert "scaled.py:load: module 'relu' (ReLU) has no initialiser of its tensor 'scale'" in err
+    assert "scaled.py:load: module 'relu' (ReLU) has no initializer of its tensor 'scale'" in err
     assert not (tmp_path / "untrained").exists()
 
 
@@ -185,7 +185,7 @@ def test_a_store_of_a_frozen_graph_is_refused(called, home, tmp_path):
     path.write_text(json.dumps(provenance))
     code, _, err = called("four", "--store", tmp_path / "graph.zarr", "-o", tmp_path / "untrained")
     assert code == 2
-    assert "is of a TensorFlow frozen graph, whose weights are constants without an initialiser" in err
+    assert "is of a TensorFlow frozen graph, whose weights are constants without an initializer" in err
 
 
 def test_effects_are_measured_by_default_where_all_units_are_computed_at_once():
