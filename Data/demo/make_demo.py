@@ -3,7 +3,7 @@ SIMULATED, no person rated anything.
 
 Draws pictures, measures every unit of clip-mini's last layer on them and chooses a unit for each concept on one set. From
 another set it makes the stimuli of a study: clean, noise, adversarial against the unit, and renders of what the unit
-prefers. The same pictures go through untrained copies of the network. FOLDER receives the experiment table, neuron map,
+prefers. Clean pictures go through untrained copies of the network. FOLDER receives the experiment table, neuron map,
 pictures, renders, stimuli, untrained networks' activations, and a wall of the pictures that activate the chosen units most.
 """
 
@@ -23,6 +23,7 @@ from rich.console import Console
 
 from Activation_Extraction import Model, extract_activations, image_set, load_model
 from Activation_Extraction.images.reading import png_bytes
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.images.wall import Row, Tile, draw_wall, in_digits
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from DeepDream_Setup import Request, run_session
@@ -48,7 +49,7 @@ BEST = 10
 CONTROLS = 2
 """Random units for comparison, each assigned a concept that already has a chosen unit."""
 
-UNTRAINED = 3
+UNTRAINED = 2
 """Untrained networks to compare with."""
 
 DESIGN = StudyDesign(
@@ -89,9 +90,8 @@ def main() -> None:
         image_set(folder / "pictures" / "evaluation.csv"), read_protocol(HERE / "demo.yaml"), folder / "stimuli",
         neuron_map=chosen, model=model, layer=LAYER, renders=folder / "renders", seed=SEED, progress=True,
     )  # fmt: skip
-    say(f"Running these pictures through {UNTRAINED} untrained copies of {MODEL} into {folder / 'untrained'} …")
-    sets = [folder / "pictures" / "selection.csv", folder / "stimuli" / "images.csv"]
-    make_baseline(image_set(sets), [LAYER], folder / "untrained", model, seeds=UNTRAINED)
+    say(f"Running clean pictures through {UNTRAINED} untrained copies of {MODEL} into {folder / 'untrained'} …")
+    make_baseline(clean_pictures(folder), [LAYER], folder / "untrained", model, seeds=UNTRAINED)
     stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
     say(f"Measuring {len(neuron_map)} units on {len(stimuli)} stimuli; simulating participants …")
     table = rated(stimuli, neuron_map, model, folder / "stimuli")
@@ -116,6 +116,13 @@ def draw_pictures(folder: Path, split: str) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["image", "concept", "split"])
     table.to_csv(folder / f"{split}.csv", index=False, lineterminator="\n")
     return table
+
+
+def clean_pictures(folder: Path) -> ImageSet:
+    """Those that units are chosen on, and the clean ones that they are scored on."""
+    pictures = image_set([folder / "pictures" / "selection.csv", folder / "stimuli" / "images.csv"])
+    table = pictures.table.to_pandas()
+    return pictures.chosen(np.flatnonzero((table["split"] == "selection") | (table["kind"] == "clean")).tolist())
 
 
 def read_units(images: pd.Series, folder: Path) -> np.ndarray:

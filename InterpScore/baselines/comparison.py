@@ -106,12 +106,17 @@ def compared_with_untrained(
 
 def _on_benign_levels(options: ScoringOptions) -> tuple[ScoringOptions, list[str]]:
     """Options under which R is of levels that were not made against the trained network, and a note on the others."""
-    kept = tuple(level for level in options.recognizable_levels if options.kind_of(level) in ("clean", "benign"))
-    others = [f"{level} ({kind})" for level in options.recognizable_levels if (kind := options.kind_of(level)) not in ("clean", "benign")]  # fmt: skip
-    if not others:
+    kind_of = {level: options.kind_of(level) for level in options.recognizable_levels}
+    kept = tuple(level for level, kind in kind_of.items() if kind in ("clean", "benign"))
+    others = [f"{level} ({kind})" for level, kind in kind_of.items() if kind == "adversarial"]
+    if len(kept) == len(kind_of):
         return options, []
-    note = f"R is without level {listed(others)}, whose pictures were made against the trained network"
-    return replace(options, recognizable_levels=kept or (options.clean_level,)), [note]
+    there = set(kept) - {options.clean_level}
+    left_out = f"level{'s' * (len(others) > 1)} {listed(others)}" if others else ""
+    why = "whose pictures were made against the trained network"
+    said = f"R is without {left_out}, {why}" if there else f"R does not exist: it is of {left_out} alone, {why}"
+    notes = [said] if others else []
+    return replace(options, recognizable_levels=kept or (options.clean_level,)), notes
 
 
 def _missing(trained_KR: Floats, there_K: Bools) -> list[str]:
