@@ -25,7 +25,7 @@ from Activation_Extraction.models.untrained import measure_batch_norms, rows_to_
 from Activation_Extraction.store.growth import changes
 from Activation_Extraction.store.reader import ActivationStore
 from InterpScore.baselines.halves import is_clean, is_for_selection
-from InterpScore.baselines.stores import FORMAT, MANIFEST, effects_path, store_path, untrained_stores
+from InterpScore.baselines.stores import FORMAT, MANIFEST, MOST_SEEDS, effects_path, store_path, untrained_stores
 from InterpScore.errors import InputError
 from InterpScore.interventions.files import measure_to_file
 from InterpScore.interventions.layer import feeds_attention_pool
@@ -97,8 +97,8 @@ def make_baseline(
     Source: METRICS.md, section 13.
     """
     folder = Path(output)
-    if seeds < 1:
-        raise InputError(f"--seeds: found {seeds}; expected at least 1")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"--seeds: found {seeds}; expected 1 to {MOST_SEEDS}")
     layer = _layer_of_effects(model, layers, effects)
     measured = rows_to_measure(model, len(images))
     stated = f"statistics of {len(measured)} of {len(images)} images {images.fingerprint[:16]}" if measured else ""

@@ -156,6 +156,7 @@ def test_the_store_gives_network_layers_settings_and_order_and_an_interrupted_ru
             "--effects: found 2 layers; expected one",
         ),
         (["four", *MODEL, "--device", "cuda:9"], "cuda:9"),
+        (["four", *MODEL, "--seeds", 5000], "--seeds: found 5000; expected 1 to 1000"),
         (["four", *MODEL, "--precision", "bf16", "--device", "meta"], "meta"),
         (["four", "--model", "clip-mini", "--layer", "nowhere"], "nowhere"),
     ],
