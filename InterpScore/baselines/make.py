@@ -19,7 +19,7 @@ from Activation_Extraction.clip_helpers import ImageError, read_images
 from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.models.clip import CONFIGS
-from Activation_Extraction.models.own_file import names_a_file
+from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
 from Activation_Extraction.models.registry import RANDOM, Model, find_spec, load_model
 from Activation_Extraction.models.untrained import measure_batch_norms, rows_to_measure, untrained
 from Activation_Extraction.store.growth import changes
@@ -215,10 +215,10 @@ def architecture_of(store: ActivationStore, model: str | None, device: str = "cp
     if names_a_file(held) and model is None:
         raise InputError(f"--model: not given, and {store.path} is of the model {shown(held)}; expected --model with this file's path, as a file that a store names is never run")  # fmt: skip
     found = architecture(held if model is None else model, device)
+    files = [name for name in {**provenance, **found.provenance} if name.startswith(FILE_SHA256)]
     for what, ours, theirs in (
-        ("model", found.name, held),
-        ("file_sha256", found.provenance.get("file_sha256"), provenance.get("file_sha256")),
-    ):
+        ("model", found.name, held), *((name, found.provenance.get(name), provenance.get(name)) for name in files)
+    ):  # fmt: skip
         if ours != theirs:
             raise InputError(
                 f"--model {shown(model)}: {what} {shown(ours)}; expected {shown(theirs)}, as {store.path} has"

@@ -173,7 +173,9 @@ def _read(effects: EffectsSource, told: TableOptions) -> Effects:
         source = str(effects)
         notes += raw.read_as
         frame = names.renamed(raw.frame, source, problems, notes)
-        read = Effects(frame, source, provenance_of_effects(Path(effects)), rows=raw.rows, is_local=raw.is_local, options=options)
+        read = Effects(
+            frame, source, provenance_of_effects(Path(effects)), rows=raw.rows, is_local=raw.is_local, options=options
+        )
     if problems:
         raise InputError(problems)
     return replace(read, remarks=(f"{read.source}: read as: {'; '.join(notes)}",)) if notes else read

@@ -182,6 +182,16 @@ def test_a_network_without_an_initializer_is_refused_before_anything_is_written(
     assert not (tmp_path / "untrained").exists()
 
 
+def test_a_network_whose_file_has_changed_since_is_refused(called, tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK + "# changed")
+    code, _, err = called(
+        "four", "--store", "acts.zarr", "--model", tmp_path / "net.py:load", "-o", tmp_path / "untrained"
+    )
+    assert code == 2
+    assert "file_sha256 '" in err
+    assert err.count("\n") == 1
+
+
 def test_a_store_of_a_frozen_graph_is_refused(called, home, tmp_path):
     shutil.copytree(home / "acts.zarr", tmp_path / "graph.zarr")
     path = tmp_path / "graph.zarr" / "provenance.json"
