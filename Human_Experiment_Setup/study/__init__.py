@@ -1,0 +1,1 @@
+"""Studies: a protocol, who sees which picture, the database of answers, and the server that participants use."""
