@@ -1,6 +1,7 @@
 # make demo   draw pictures, choose a network's units, make a study's stimuli, intervene, score (simulated participants)
 # make test   every check that CI runs; make test-all adds those that take minutes each
-# Both set up .venv on first use and need nothing but Python and make.
+# make vendor fetch jsPsych with npm and copy it into the package (after a change of package.json)
+# All set up .venv on first use and need nothing but Python and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE =
 # What tests compare with; its own requirements ask for torchvision, which nothing here needs.
 ORACLES := clip-anytorch==2.6.0
 
-.PHONY: demo test test-all lint sanity benchmarks clean
+.PHONY: demo test test-all lint sanity benchmarks vendor clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
@@ -54,6 +55,11 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/dream.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/study_load.py
+
+vendor: $(VENV)/.installed
+	npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python Human_Experiment_Setup/static/vendor.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
