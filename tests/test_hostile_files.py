@@ -376,6 +376,18 @@ CASES = {
         folder_of({"text": b"hello", "no text": NOT_TEXT, "a zero byte": b"image\0\n", "empty": b""}, "images.csv"),
         lambda f, g, out: ["stimuli", "check", f],
     ),
+    "study check protocol": (
+        every(3, file_of(YAML, "p.yaml"), 1), lambda f, g, out: ["study", "check", f, "--stimuli", g / "pictures"],
+    ),
+    "study check stimuli": (every(4, IMAGES, 2), lambda f, g, out: ["study", "check", "published", "--stimuli", f]),
+    "study password database": (
+        file_of({"text": b"hello" * 500, "empty": b"", "no text": NOT_TEXT}, "study.db"),
+        lambda f, g, out: ["study", "password", f],
+    ),
+    "study withdraw state": (
+        folder_of(every(3, JSON), "keys.json"),
+        lambda f, g, out: ["study", "withdraw", out / "study.db", "somebody", "--state", f],
+    ),
     "study score answers": (
         every(2, file_of(TABLES, "answers.parquet")), lambda f, g, out: ["study", "score", f, "-o", out / "s.csv"],
     ),
@@ -440,13 +452,21 @@ THE_SAME = {
     "stimuli build renders": "dream check renders",
     "stimuli build weights": "causality weights",
     "stimuli protocols name": "stimuli build protocol",
+    "study protocols name": "study check protocol",
+    "study serve protocol": "study check protocol",
+    "study serve stimuli": "study check stimuli",
+    "study serve database": "study password database",
+    "study serve state": "study withdraw state",
+    "study recruiting database": "study password database",
+    "study withdraw database": "study password database",
+    "study backup database": "study password database",
 }
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
     "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
     "models download to", "sanity output", "score results",
-    "profile output", "stimuli build output", "study adjudicate output", "study power output", "study report output", "study score differences", "study score output",
+    "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
@@ -454,7 +474,7 @@ WRITTEN = {
 NO_FILES = {
     "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
-    "models download name", "bucket", "prefix", "endpoint_url", "profile",
+    "models download name", "bucket", "host", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "profile",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 

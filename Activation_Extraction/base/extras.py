@@ -11,7 +11,7 @@ from typing import Any
 from Activation_Extraction.base.errors import MissingPackageError
 
 DISTRIBUTION = "interpscore"
-_PACKAGE_OF = {"PIL": "pillow", "google": "protobuf", "resvg_py": "resvg-py", "yaml": "pyyaml"}
+_PACKAGE_OF = {"PIL": "pillow", "argon2": "argon2-cffi", "google": "protobuf", "resvg_py": "resvg-py", "yaml": "pyyaml"}
 """Module → package, where the names differ."""
 _NOT_FOR_USERS = ("all", "dev")
 _REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*;\s*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"]")

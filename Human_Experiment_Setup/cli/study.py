@@ -42,7 +42,11 @@ study_app = typer.Typer(
 
 @study_app.callback()
 def study() -> None:
-    """Score the words that people typed in a study, and report how reliable the answers are.
+    """Run a study in which people name pictures, score their words, and report how reliable the answers are.
+
+    [bold]interpscore study check mine.yaml --stimuli stimuli[/bold]
+
+    [bold]interpscore study serve mine.yaml --stimuli stimuli --database study.db[/bold]
 
     [bold]interpscore study score answers.csv --synonyms synonyms.csv -o scored.csv[/bold]
 

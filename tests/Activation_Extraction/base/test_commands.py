@@ -215,7 +215,7 @@ import sys
 from importlib.metadata import entry_points
 from importlib.metadata import requires
 import re
-NAMES = {"pillow": "PIL", "protobuf": "google", "pyyaml": "yaml", "resvg-py": "resvg_py"}
+NAMES = {"argon2-cffi": "argon2", "pillow": "PIL", "protobuf": "google", "pyyaml": "yaml", "resvg-py": "resvg_py"}
 of_extras = {re.match(r"[\\w.-]+", r)[0].lower() for r in requires("interpscore") if "extra ==" in r}
 absent = {NAMES.get(name, name.replace("-", "_")) for name in of_extras}
 class Absent:
