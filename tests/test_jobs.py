@@ -18,6 +18,10 @@ from tests.small_jobs import FOLDERS, WORK, files_of, set_up
 
 ROOT = Path(__file__).parents[1]
 KINDS = pytest.mark.parametrize("kind", list(WORK))
+QUICKEST = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "renders" else pytest.mark.slow) for kind in WORK]
+)
+"""All kinds of jobs go through the same folder; one of them is enough for most runs."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,7 @@ def here(function, job, part):
     return function(pickle.loads(pickle.dumps(job)), part)
 
 
-@KINDS
+@QUICKEST
 @pytest.mark.parametrize("place", ["here", pytest.param("processes", marks=pytest.mark.slow)])
 def test_parts_in_any_order_each_by_a_copy_of_the_job_give_the_same_bytes(
     request, home, undisturbed, tmp_path, kind, place
@@ -129,7 +133,7 @@ def test_a_second_writer_is_refused_and_leaves_the_partial_files_of_the_first(ho
         assert sorted(path.name for path in folder.iterdir()) == [".a.0123456789abcdef.part", LOCK]
 
 
-@KINDS
+@QUICKEST
 def test_parts_of_other_library_versions_are_kept_and_that_is_said(home, undisturbed, tmp_path, kind):
     with pytest.raises(StoppedError):
         WORK[kind](home, tmp_path, first_part_only)

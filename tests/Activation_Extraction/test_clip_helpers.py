@@ -134,6 +134,7 @@ def test_extreme_shapes_show_the_same_centre_without_the_whole_being_made(size, 
     assert np.abs(alone - whole).max() <= 1
 
 
+@pytest.mark.slow
 def test_thin_line_of_10000_pixels_costs_no_memory():
     script = """
 import resource, numpy as np

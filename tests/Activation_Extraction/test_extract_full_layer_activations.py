@@ -133,6 +133,7 @@ def test_the_result_does_not_depend_on_batch_or_shard_size(folder, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_each_pooling_keeps_what_it_says(folder, tmp_path):
     maps = extract(folder, tmp_path / "none.zarr", pooling="none").store
     assert maps.shapes == {"second": (5, 4, 4)}

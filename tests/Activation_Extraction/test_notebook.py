@@ -53,12 +53,14 @@ def text_of(notebook, part):
     return "".join(output["data"].get("text/markdown") or output["data"]["text/plain"] for output in cell.outputs)
 
 
+@pytest.mark.slow
 def test_every_cell_runs_in_order_and_says_nothing_on_the_side(executed):
     for cell in executed.cells:
         if cell.cell_type == "code":
             assert {output.output_type for output in cell.outputs} <= {"display_data", "execute_result"}, cell.source
 
 
+@pytest.mark.slow
 def test_committed_notebook_was_executed_and_shows_what_it_shows_now(committed, executed):
     counts = [cell.execution_count for cell in committed.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
@@ -88,6 +90,7 @@ def test_documented_call_is_the_one_that_runs(committed):
     assert 'extract_activations(image_paths=[folder / "puppy.png"], layer_name=LAYER, model_type="clip-mini")' in code
 
 
+@pytest.mark.slow
 def test_puppy_is_read_puppy_by_unit_and_network(executed):
     assert "**100%** of its top eight are puppies" in text_of(executed, "of its top eight are puppies")
     assert text_of(executed, "names = [name for name in CONCEPTS") == "(248, 512)"
@@ -95,6 +98,7 @@ def test_puppy_is_read_puppy_by_unit_and_network(executed):
     assert text_of(executed, "def silenced").splitlines()[-1].startswith("lead of the puppy")
 
 
+@pytest.mark.slow
 def test_pictures_are_shown_inline(executed):
     walls = [output for row in outputs_of(executed) for output in row if "image/jpeg" in output]
     assert len(walls) == 6

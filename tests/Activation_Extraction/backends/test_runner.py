@@ -411,6 +411,7 @@ def test_absent_openvino_is_one_line_that_says_how_to_get_it(model, monkeypatch)
         prepare_runner(model, ["layer4"], backend="openvino", batch_size=1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 def test_openvino_is_imported_without_its_telemetry():
     script = """

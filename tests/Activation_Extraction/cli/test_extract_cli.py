@@ -134,6 +134,7 @@ def test_auto_records_what_it_became_and_takes_what_a_store_was_begun_with(folde
     assert (code, "6 images computed" in out, "by eager in fp32" in out) == (0, True, True), err
 
 
+@pytest.mark.slow
 def test_batch_size_is_8_or_what_was_asked_for_or_measured(folder, extract, tmp_path):
     for asked, wanted in (("4", {4}), ("auto", {1, 2, 4})):
         code, _, err = extract(folder, "-o", tmp_path / f"{asked}.zarr", "--batch-size", asked)

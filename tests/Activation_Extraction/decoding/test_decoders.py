@@ -486,6 +486,7 @@ def test_program_needs_no_main_guard_and_its_processes_end_when_it_is_killed(pho
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
 
 
+@pytest.mark.slow
 @needs_proc
 def test_ctrl_c_in_a_program_on_standard_input_leaves_one_traceback_and_no_process(photos):
     with program("-", photos, start_new_session=True) as (process, workers):

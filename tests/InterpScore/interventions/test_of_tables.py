@@ -217,6 +217,7 @@ def test_file_that_was_changed_after_it_was_written_is_refused(table, folder, tm
         benchmark(table, MAP, causality=tmp_path / "e.parquet")
 
 
+@pytest.mark.slow
 def test_store_names_model_and_layer(table, folder, measured, tmp_path):
     extract_full_layer_activations(str(folder), ["block_4"], tmp_path / "a.zarr", "clip-mini", progress=False)
     plain = table.drop(columns=[f"activation_{unit}" for unit in MAP])

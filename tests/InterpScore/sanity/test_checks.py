@@ -95,6 +95,7 @@ def test_label_check_catches_a_measure_that_ignores_labels(monkeypatch):
     assert not any(check.passed for check in sanity_simulated.check_labels(0, n_images=4000))
 
 
+@pytest.mark.slow
 def test_truth_agrees_with_a_huge_simulated_study():
     design = replace(sanity_simulated.DESIGN, images_per_concept=1500, participants=1500, raters_per_image=4)
     unit = PlantedUnit(design.concepts[0], strength=2.0, follows_ease=0.5)
