@@ -13,24 +13,23 @@ import pandas as pd
 
 from Activation_Extraction.base.errors import InputError, Problem, did_you_mean, shown
 from Activation_Extraction.tables.column_names import ColumnNames
-from Activation_Extraction.tables.dialects.number_words import FALSE, TRUE
 from Activation_Extraction.tables.dialects.options import csv_options
 from Activation_Extraction.tables.files import read_table
 from Activation_Extraction.tables.identifiers import as_words
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import (
     CONCEPT_COLUMN,
+    EXCLUDED_COLUMN,
     LEVEL_COLUMN,
     OTHER_CONCEPT_COLUMN,
     PARTICIPANT_COLUMNS,
     SCORED_TRIAL,
     TRIAL_COLUMN,
+    yes_or_no,
 )
 from InterpScore.tables.neuron_map import normalised
 
-TARGET_COLUMN, EXCLUDED_COLUMN, CANNOT_TELL_COLUMN = "attack_target", "excluded", "cannot_tell"
-YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
-"""Cells of columns that say whether something is so."""
+TARGET_COLUMN, CANNOT_TELL_COLUMN = "attack_target", "cannot_tell"
 HARD, SOFT, SCORER = "hard_correct", "soft_correct", "scorer"
 JOINED_COLUMNS = ("annotation_string", "response")
 """Columns that hold all words of an answer, separated by commas; the first that is there counts."""
@@ -142,22 +141,6 @@ def read_answers(
     if others and not words:
         remarks.append(f"{source}: words are read from {', '.join(chosen)}, not from {', '.join(others)}")
     return Answers(frame, source, raw.rows, chosen, tuple(remarks))
-
-
-def yes_or_no(frame: pd.DataFrame, column: str, source: str, rows: Sequence[int]) -> list[bool]:
-    """A column that says whether something is so; blank cells, and a column that is not there, say no.
-
-    Raises:
-        InputError: cells that are neither.
-    """
-    if column not in frame:
-        return [False] * len(frame)
-    cells = [str(cell).casefold() for cell in as_words(frame[column])]
-    unknown = [at for at, cell in enumerate(cells) if cell not in YES and cell not in NO]
-    if unknown:
-        found = f"found {shown(cells[unknown[0]])}"
-        raise InputError([Problem(source, found, "true or false", column, int(rows[unknown[0]]), len(unknown) - 1)])
-    return [cell in YES for cell in cells]
 
 
 def _word_columns(frame: pd.DataFrame) -> tuple[str, ...]:

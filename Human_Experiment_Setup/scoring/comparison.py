@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.tables.identifiers import as_words
-from Human_Experiment_Setup.scoring.answers import NO, SOFT, YES
+from Human_Experiment_Setup.scoring.answers import SOFT
 from Human_Experiment_Setup.scoring.scored_table import GIVEN, MATCH, MATCHED, TYPED, WORDS
-from InterpScore.tables.experiment_rows import CONCEPT_COLUMN
+from InterpScore.tables.experiment_rows import CONCEPT_COLUMN, NO, YES
 
 
 @dataclass(frozen=True)

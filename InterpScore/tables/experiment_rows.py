@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from Activation_Extraction.tables.column_names import ColumnNames
-from Activation_Extraction.tables.dialects.number_words import NumberWords, is_date
+from Activation_Extraction.tables.dialects.number_words import FALSE, TRUE, NumberWords, is_date
 from Activation_Extraction.tables.dialects.options import CsvOptions
 from Activation_Extraction.tables.dialects.raw_table import RawTable
 from Activation_Extraction.tables.dialects.records import EXAMPLE, example_row, first_and_count
@@ -27,7 +27,10 @@ TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "
 OTHER_CONCEPT_COLUMN = "concept"
 """Read as the ground truth, as image tables call it."""
 CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN, SPLIT_COLUMN = "clean_image", "simulated", "split"
+EXCLUDED_COLUMN, SHA256_COLUMN = "excluded", "image_sha256"
 SCORED_TRIAL = "experiment"
+YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
+"""Cells of columns that say whether something is so."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def experiment_rows(
     kinds = UNIT_KINDS if with_activations else EFFECTS
     numeric = {unit_column(kind, unit) for kind in kinds for unit in units}
     words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, CLEAN_IMAGE_COLUMN}
-    words |= {SIMULATED_COLUMN, SPLIT_COLUMN}
+    words |= {SIMULATED_COLUMN, SPLIT_COLUMN, EXCLUDED_COLUMN, SHA256_COLUMN}
     names = ColumnNames({*numeric, *words, *IMAGE_COLUMNS, *PARTICIPANT_COLUMNS, *([score] if score else [])})
     raw, source = _raw(data, names, numeric, options)
     notes = list(raw.read_as)
@@ -147,3 +150,35 @@ def scored_trials(frame: pd.DataFrame, rows: Ints) -> tuple[pd.DataFrame, Ints, 
         return frame, rows, []
     remark = f"{int((~scored).sum())} of {len(frame)} rows left out: their {TRIAL_COLUMN} is not '{SCORED_TRIAL}'"
     return frame[scored].reset_index(drop=True), rows[scored], [remark]
+
+
+def without_excluded(frame: pd.DataFrame, rows: Ints, source: str) -> tuple[pd.DataFrame, Ints, list[str]]:
+    """Leave out rows that the column `excluded` marks, such as those of pre-registered exclusions; with them go their
+    rows' numbers.
+
+    Raises:
+        InputError: all are excluded, or cells that are neither true nor false.
+    """
+    excluded = np.array(yes_or_no(frame, EXCLUDED_COLUMN, source, rows), dtype=bool)
+    if not excluded.any():
+        return frame, rows, []
+    if excluded.all():
+        raise InputError([Problem(source, "all rows are excluded", "rows that count", EXCLUDED_COLUMN)])
+    remark = f"{int(excluded.sum())} of {len(frame)} rows left out: {EXCLUDED_COLUMN} is true"
+    return frame[~excluded].reset_index(drop=True), rows[~excluded], [remark]
+
+
+def yes_or_no(frame: pd.DataFrame, column: str, source: str, rows: Sequence[int] | Ints) -> list[bool]:
+    """A column that says whether something is so; blank cells, and a column that is not there, say no.
+
+    Raises:
+        InputError: cells that are neither.
+    """
+    if column not in frame:
+        return [False] * len(frame)
+    cells = [str(cell).casefold() for cell in as_words(frame[column])]
+    unknown = [at for at, cell in enumerate(cells) if cell not in YES and cell not in NO]
+    if unknown:
+        found = f"found {shown(cells[unknown[0]])}"
+        raise InputError([Problem(source, found, "true or false", column, int(rows[unknown[0]]), len(unknown) - 1)])
+    return [cell in YES for cell in cells]

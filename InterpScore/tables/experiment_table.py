@@ -41,10 +41,12 @@ from InterpScore.tables.experiment_rows import (
     CONCEPT_COLUMN,
     LEVEL_COLUMN,
     PARTICIPANT_COLUMNS,
+    SHA256_COLUMN,
     SIMULATED_COLUMN,
     SPLIT_COLUMN,
     experiment_rows,
     scored_trials,
+    without_excluded,
 )
 from InterpScore.tables.from_stores import StoredNeurons
 from InterpScore.tables.neuron_map import normalised
@@ -173,6 +175,8 @@ def load_experiment_table(
         raise InputError([*problems, Problem(source, "no rows", "at least one row below the header")])
     # A stand-in that passes every check, so that the columns that are there are checked as well.
     frame, rows, remarks = scored_trials(frame.assign(**dict.fromkeys(missing, "0")), read.rows)
+    frame, rows, left_out = without_excluded(frame, rows, source)
+    remarks += left_out
     checks = TableChecks(frame, source, rows, problems, read.number_words)
     images = ImageIndex(checks, IMAGE_COLUMNS)
     if not any(name in frame for name in IMAGE_COLUMNS):
@@ -196,13 +200,14 @@ def load_experiment_table(
     rated = ~np.isnan(scores)
     participant_R = _participants(checks, rated, remarks)
     partner_I = _clean_partners(frame, images)
+    sha256_I = _hashes(checks, images)
     if problems:
         raise InputError(problems)
     if notes := [*read.notes, *checks.notes, *read.number_words.said()]:
         remarks.insert(0, f"read as: {'; '.join(notes)}")
     about_stores: list[str] = []
     if stored is not None:
-        values["activation"], about_stores = stored.activations(images.names, source)
+        values["activation"], about_stores = stored.activations(images.names, source, sha256_I)
         remarks += _not_used(columns, stored)
 
     table = ExperimentTable(
@@ -373,6 +378,14 @@ def _splits(frame: pd.DataFrame, images: ImageIndex) -> list[str]:
     if SPLIT_COLUMN not in frame:
         return []
     return list(as_words(frame[SPLIT_COLUMN]).iloc[images.first_row])
+
+
+def _hashes(checks: TableChecks, images: ImageIndex) -> list[str] | None:
+    """The SHA-256 of each image's file, if the table has them; "" where it is not known."""
+    if SHA256_COLUMN not in checks.frame:
+        return None
+    hashes = as_words(checks.frame[SHA256_COLUMN]).str.lower().to_numpy()
+    return [str(each) for each in images.one_value_an_image(SHA256_COLUMN, hashes, "file")]
 
 
 def _is_simulated(frame: pd.DataFrame) -> bool:

@@ -19,6 +19,7 @@ from Activation_Extraction.base.errors import did_you_mean, listed_up_to
 from Activation_Extraction.base.files import sha256_of
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats, Ints
+from InterpScore.tables.experiment_rows import SHA256_COLUMN
 from InterpScore.tables.image_names import rows_of_images
 from InterpScore.tables.neuron_map import Concepts
 
@@ -86,16 +87,21 @@ class StoredNeurons:
         """A neuron's unit, without its layer."""
         return neuron.removeprefix(f"{self.layer_of[neuron]}:")
 
-    def activations(self, images: Sequence[str], source: str) -> tuple[Floats, list[str]]:
+    def activations(
+        self, images: Sequence[str], source: str, sha256_I: Sequence[str] | None = None
+    ) -> tuple[Floats, list[str]]:
         """Activations of `units` on the named images of a table, `(U, I)`, NaN where missing, and remarks on those.
 
+        Args:
+            sha256_I: of the images' files, if the table has them; "" where it is not known.
+
         Raises:
-            InputError: no image of the table is in a store, or an ambiguous name.
+            InputError: no image of the table is in a store, an ambiguous name, or an image that is another file there.
         """
         activation_UI = np.full((len(self.place_of), len(images)), np.nan)
         stores = {id(layer.store): layer.store for layer in self.layers}
         remarks: list[str] = []
-        row_of = {key: _rows(store, images, source, remarks) for key, store in stores.items()}
+        row_of = {key: _rows(store, images, source, remarks, sha256_I) for key, store in stores.items()}
         for layer in self.layers:
             mine = [(u, unit) for u, (place, unit) in enumerate(self.place_of.values()) if place is layer]
             row_I = row_of[id(layer.store)]
@@ -171,10 +177,14 @@ def neurons_in_stores(
     return found
 
 
-def _rows(store: ActivationStore, images: Sequence[str], source: str, remarks: list[str]) -> Ints:
+def _rows(
+    store: ActivationStore, images: Sequence[str], source: str, remarks: list[str], sha256_I: Sequence[str] | None
+) -> Ints:
     """The row of each image of the table, `(I,)`; -1 where its activations are missing, with the reason in `remarks`."""
     table = store.images
     row_I = rows_of_images(images, table["image"].astype(str).tolist(), source, str(store.path))
+    if sha256_I is not None:
+        _refuse_other_files(store, images, row_I, sha256_I, source)
     _refuse_different_twins(store, table[table["image"].isin(table["image"].iloc[row_I[row_I >= 0]])])
     absent = [name for name, row in zip(images, row_I, strict=True) if row < 0]
     if absent:
@@ -191,6 +201,21 @@ def _rows(store: ActivationStore, images: Sequence[str], source: str, remarks: l
             f"made ({'; '.join(listed_up_to(why, SHOWN_IMAGES))}); their activations are missing"
         )
     return np.where(broken_I, -1, row_I)
+
+
+def _refuse_other_files(
+    store: ActivationStore, images: Sequence[str], row_I: Ints, sha256_I: Sequence[str], source: str
+) -> None:
+    """Refuse images of a table that have the name of an image in the store, and are other files."""
+    stored = store.images["sha256"].fillna("").astype(str).tolist()
+    pairs = zip(images, row_I.tolist(), sha256_I, strict=True)
+    others = [image for image, row, sha256 in pairs if row >= 0 and sha256 and stored[row] and stored[row] != sha256]
+    if others:
+        raise InputError(
+            f"{source}: {len(others)} of its images are other files in {store.path} "
+            f"({', '.join(listed_up_to(others, SHOWN_IMAGES))}; their SHA-256 differs from {SHA256_COLUMN}); expected the "
+            "activations of these images: extract again"
+        )
 
 
 def _refuse_different_twins(store: ActivationStore, table: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.tables.identifiers import as_words, repaired
-from Human_Experiment_Setup.scoring.answers import SOFT, YES
+from Human_Experiment_Setup.scoring.answers import SOFT
 from Human_Experiment_Setup.scoring.reliability.agreement import (
     krippendorff_alpha,
     name_agreement,
@@ -25,7 +25,7 @@ from Human_Experiment_Setup.scoring.scored_table import MATCH, NAMES_TARGET, WOR
 from InterpScore.helpers import FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import interval_of_draws
 from InterpScore.tables.effects import IMAGE_COLUMNS
-from InterpScore.tables.experiment_rows import scored_trials
+from InterpScore.tables.experiment_rows import YES, scored_trials
 from InterpScore.tables.experiment_table import ExperimentTable, load_experiment_table
 
 

@@ -12,10 +12,9 @@ import pandas as pd
 
 from Activation_Extraction.base.errors import InputError, Problem
 from Activation_Extraction.base.progress import StageProgress
-from Human_Experiment_Setup.scoring.answers import EXCLUDED_COLUMN, yes_or_no
 from Human_Experiment_Setup.scoring.reliability.groups import RatedImages, ReportOptions
 from InterpScore.tables.effects import IMAGE_COLUMNS
-from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS
+from InterpScore.tables.experiment_rows import EXCLUDED_COLUMN, PARTICIPANT_COLUMNS, yes_or_no
 
 ALL, KEPT = "all", "kept"
 """All answers, and those that no exclusion rule leaves out."""
@@ -85,6 +84,8 @@ def reliability_report(
     progress = progress or (lambda *_: None)
     excluded = np.array(yes_or_no(scored, EXCLUDED_COLUMN, source, range(2, len(scored) + 2)), dtype=bool)
     has_exclusions = EXCLUDED_COLUMN in scored
+    if has_exclusions:
+        scored = scored.drop(columns=EXCLUDED_COLUMN)  # from here on, every row counts
     chosen = {ALL: scored, KEPT: scored[~excluded]} if has_exclusions else {ALL: scored}
     if has_exclusions and excluded.all():
         raise InputError([Problem(source, "all rows are excluded", "answers that count", EXCLUDED_COLUMN)])

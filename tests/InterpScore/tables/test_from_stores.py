@@ -228,6 +228,46 @@ def test_an_activation_that_is_not_finite_is_NaN(measured):
     assert remarks == ["acts.zarr: 2 activations of a are not finite; they count as missing"]
 
 
+@pytest.mark.parametrize(
+    ("hashes", "said"),
+    [
+        (["hash of w", "hash of x"], None),
+        (["HASH OF W", ""], None),
+        (
+            ["hash of w", "another"],
+            "1 of its images are other files in acts.zarr (x; their SHA-256 differs from image_sha256)",
+        ),
+        (["one", "two"], "2 of its images are other files in acts.zarr (w, x;"),
+    ],
+)
+def test_an_image_that_is_another_file_in_the_store_is_refused(hashes, said):
+    store = StoreInMemory("acts.zarr", {"a": np.arange(4.0)[:, None]}, list("wxyz"))
+    frame = pd.DataFrame(
+        {
+            "ground_truth": ["cat", "dog"],
+            "level": 5,
+            "soft_correct": 1,
+            "image_filename": ["w", "x"],
+            "image_sha256": hashes,
+        }
+    )
+    neurons = neurons_in_stores([store], [], {"0": "cat"})
+    if said is None:
+        assert load_experiment_table(frame, ["0"], stored=neurons).activation_UI.tolist() == [[0, 1]]
+        return
+    with pytest.raises(InputError) as refused:
+        load_experiment_table(frame, ["0"], stored=neurons)
+    assert said in str(refused.value)
+
+
+def test_two_hashes_of_an_image_in_a_table_are_refused():
+    frame = pd.DataFrame(
+        {"ground_truth": "cat", "level": 5, "soft_correct": 1, "image_filename": "w", "image_sha256": ["one", "two"]}
+    )
+    with pytest.raises(InputError, match="one file an image; image 'w' has another in row 2"):
+        load_experiment_table(frame, [])
+
+
 def test_a_concept_without_any_activation_says_so(measured, neurons):
     frame, images, a_NU = measured
     cats = [name for name in images if name.startswith("cat")]
