@@ -1,8 +1,9 @@
-"""`interpscore study`: the group of study commands, each in a file `study_<name>.py`, loaded when it is called or listed."""
+"""`interpscore study`: the group of study commands, each in a file `<name>.py`, loaded when it is called or listed."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,18 @@ from typer.core import TyperGroup
 
 from Activation_Extraction.base.commands import reflow_help
 
-_PREFIX = "study_"
-
 
 class StudyCommands(TyperGroup):
-    """The commands of the files `study_<name>.py` beside this one; each has a `typer.Typer` called `<name>_app`."""
+    """The commands of the files beside this one (`import` is in `import_.py`); each has a `typer.Typer` called `<name>_app`."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(path.stem.removeprefix(_PREFIX) for path in Path(__file__).parent.glob(f"{_PREFIX}*.py"))
+        return sorted(path.stem.rstrip("_") for path in Path(__file__).parent.glob("[a-z]*.py"))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a file; its Python is read only now."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = import_module(f"{__package__}.{_PREFIX}{cmd_name}")
+        module = import_module(f"{__package__}.{cmd_name}{'_' if iskeyword(cmd_name) else ''}")
         command = typer.main.get_command(getattr(module, f"{cmd_name}_app"))
         reflow_help(command)
         command.name = cmd_name
@@ -47,6 +46,8 @@ def study() -> None:
     [bold]interpscore study check mine.yaml --stimuli stimuli[/bold]
 
     [bold]interpscore study serve mine.yaml --stimuli stimuli --database study.db[/bold]
+
+    [bold]interpscore study export study.db -o answers.csv[/bold]
 
     [bold]interpscore study score answers.csv --synonyms synonyms.csv -o scored.csv[/bold]
 
