@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from Human_Experiment_Setup.study.answering import session_flags
+from Human_Experiment_Setup.study.answers.from_database import columns_of
 from Human_Experiment_Setup.study.database.schema import DATA, Picture, SavedAnswer, StudySession
 from Human_Experiment_Setup.study.flags import Flags
 from Human_Experiment_Setup.study.keys import StudyKeys
 from Human_Experiment_Setup.study.places import fills_of
-from Human_Experiment_Setup.study.trials.kinds import trial_kind
 from Human_Experiment_Setup.study.versions import LiveVersion, Versions
 
 
@@ -127,29 +126,3 @@ def shown_answer(answer: SavedAnswer) -> object:
     if answer.answer.get("cannot_tell"):
         return "(can't tell)"
     return columns_of(answer).get("response") or json.dumps(answer.answer, ensure_ascii=False)
-
-
-def columns_of(answer: SavedAnswer) -> Mapping[str, Any]:
-    """An answer as columns of an export."""
-    kind = trial_kind(answer.kind)
-    return kind.columns(kind.answer.model_construct(**answer.answer)) if answer.shown else {}
-
-
-def answer_rows(session: Session, versions: Versions, keys: StudyKeys) -> Iterator[dict[str, Any]]:
-    """Every answer that is not withdrawn, as rows of a table: who (a pseudonym), what was shown, what was answered."""
-    found = session.execute(
-        select(SavedAnswer, StudySession, Picture)
-        .join(StudySession, StudySession.id == SavedAnswer.session_id)
-        .outerjoin(Picture, Picture.id == SavedAnswer.picture_id)
-        .order_by(SavedAnswer.id)
-    )  # fmt: skip
-    for answer, of, picture in found:
-        yield {
-            "participant": keys.pseudonym(of.participant or ""), "origin": of.origin, "pool": of.pool,
-            "version": versions.get(session, of.version_id).number, "state": of.state,
-            "excluded_by": " ".join(of.excluded_by or []), "trial": answer.trial, "trial_role": answer.role,
-            "trial_kind": answer.kind, "image": picture.path if picture else None,
-            "concept": picture.concept if picture else None, "level": picture.level if picture else None,
-            "shown": answer.shown, "rt_ms": answer.rt_ms, "received_ms": answer.received_ms,
-            "pasted": answer.signals.get("pasted", 0), "left": answer.signals.get("left", 0), **columns_of(answer),
-        }  # fmt: skip

@@ -60,12 +60,21 @@ def open_study(session: Session, keys: StudyKeys, now_ms: int) -> Study:
         study = Study(id=1, state="open", password_hash=None, key_fingerprint=keys.fingerprint, created_ms=now_ms)
         session.add(study)
         session.flush()
+    check_keys(study, keys)
+    return study
+
+
+def check_keys(study: Study, keys: StudyKeys) -> None:
+    """Refuse the keys of another database.
+
+    Raises:
+        InputError: they are.
+    """
     if study.key_fingerprint != keys.fingerprint:
         raise InputError(
             f"{keys.folder}: has the keys of another database; expected the state folder that belongs to this one "
             "(restore it together with the database)"
         )
-    return study
 
 
 def the_study(session: Session, database: str) -> Study:

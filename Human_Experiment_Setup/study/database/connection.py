@@ -48,6 +48,14 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A transaction that only reads, and sees the database as it is now, whatever others write meanwhile."""
+        # A read transaction of SQLite is a snapshot anyway.
+        engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with Session(engine, expire_on_commit=False) as session:
+            yield session
+
     def close(self) -> None:
         self.engine.dispose()
 

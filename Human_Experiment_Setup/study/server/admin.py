@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 from typing import Annotated
 
-import pandas as pd
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from Activation_Extraction.base.text import as_csv
+from Human_Experiment_Setup.study.answers.columns import answers_frame
+from Human_Experiment_Setup.study.answers.from_database import answer_rows
 from Human_Experiment_Setup.study.database.schema import DATA, STATES, Study
 from Human_Experiment_Setup.study.flags import RULES
 from Human_Experiment_Setup.study.leaving import withdraw
-from Human_Experiment_Setup.study.monitor import answer_rows, flow_of, progress_of, sessions_of
+from Human_Experiment_Setup.study.monitor import flow_of, progress_of, sessions_of
 from Human_Experiment_Setup.study.operations import RefusedError
 from Human_Experiment_Setup.study.passwords import is_password
 from Human_Experiment_Setup.study.server.context import ADMIN_COOKIE, Form, Served, TheStudy, cookie_options
@@ -125,10 +126,10 @@ def withdraw_participant(study: TheStudy, form: Form, _: Checked) -> Response:
 
 @router.get("/answers.csv")
 def download(study: TheStudy, login: Login) -> Response:
-    """Every answer, with pseudonyms, safe to open in a spreadsheet."""
+    """The answers that `interpscore study export` gives, with pseudonyms, safe to open in a spreadsheet."""
     if login is None:
         raise RefusedError("no_session")
-    with study.database.reading() as session:
-        table = pd.DataFrame(answer_rows(session, study.versions, study.keys))
+    with study.database.snapshot() as session:
+        table = answers_frame(answer_rows(session, study.versions, study.keys))
     headers = {"Content-Disposition": 'attachment; filename="answers.csv"'}
     return Response(as_csv(table, index=False), media_type="text/csv; charset=utf-8", headers=headers)

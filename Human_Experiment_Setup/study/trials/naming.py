@@ -62,12 +62,13 @@ class NamingAnswer(Answer):
 
 
 def columns(answer: NamingAnswer) -> Mapping[str, Cell]:
-    """An answer as the published table has it: words in capitals, beside the words as typed."""
+    """An answer as the published table has it, words in capitals, and beside it the words as typed."""
     words = [word for word in answer.words if word]
     capitals = [word.upper() for word in words]
     return {
         "response": ",".join(words), "cannot_tell": answer.cannot_tell,
         "annotation": json.dumps(capitals, ensure_ascii=False), "annotation_string": ",".join(capitals),
+        **{f"word_{number}": word for number, word in enumerate(words, 1)},
     }  # fmt: skip
 
 

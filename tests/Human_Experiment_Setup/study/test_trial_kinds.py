@@ -8,7 +8,7 @@ import pytest
 
 import InterpScore
 from Activation_Extraction.base.errors import InputError
-from Human_Experiment_Setup.study.monitor import answer_rows
+from Human_Experiment_Setup.study.answers.from_database import answer_rows
 from Human_Experiment_Setup.study.server import assets
 from Human_Experiment_Setup.study.trials.kinds import ENTRY_POINT_GROUP, trial_kind, trial_kinds
 from Human_Experiment_Setup.study.trials.naming import NAMING, NamingAnswer
@@ -113,5 +113,6 @@ def test_program_answers_are_found_however_their_digits_are_grouped(text, found)
 def test_columns_of_names_are_those_of_the_published_table():
     columns = NAMING.columns(NamingAnswer(words=["fire", 'sa"id'], cannot_tell=False))
     assert columns == {
+        "word_1": "fire", "word_2": 'sa"id',
         "response": 'fire,sa"id', "cannot_tell": False, "annotation": '["FIRE", "SA\\"ID"]', "annotation_string": 'FIRE,SA"ID',
     }  # fmt: skip
