@@ -2,11 +2,14 @@
 
 import secrets
 import tempfile
+import threading
 from collections import defaultdict
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -15,7 +18,7 @@ from Human_Experiment_Setup.study.protocol import StudyProtocol
 from Human_Experiment_Setup.study.server.app import create_app
 from Human_Experiment_Setup.study.server.context import Served
 from Human_Experiment_Setup.study.server.limits import Rate
-from Human_Experiment_Setup.study.server.running import open_served
+from Human_Experiment_Setup.study.server.running import listening, open_served
 
 CODE = "C0MPLETE"
 FAST = Rate(burst=1e6, per_second=1e6)
@@ -78,6 +81,22 @@ def client_of(study: Served, **limits) -> TestClient:
     """A browser without scripts, at a server that serves the study."""
     limits = {"everything": FAST, "answers": FAST, "logins": FAST} | limits
     return TestClient(create_app(study, **limits), raise_server_exceptions=False, follow_redirects=False)
+
+
+@contextmanager
+def serving(study: Served):
+    """The address of a server, in a thread of this process."""
+    listener = listening("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(study), log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        study.database.close()
 
 
 def prolific_ids() -> dict[str, str]:

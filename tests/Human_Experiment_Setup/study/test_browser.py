@@ -1,23 +1,19 @@
 """Guards the study in a real browser: what is answered is saved once, whatever the network, the keyboard or the page do."""
 
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from sqlalchemy import select
 
 import Human_Experiment_Setup
 from Human_Experiment_Setup.study import passwords
 from Human_Experiment_Setup.study.database.schema import SavedAnswer, Study, StudySession
-from Human_Experiment_Setup.study.server.app import create_app
-from Human_Experiment_Setup.study.server.running import listening
 from tests.Human_Experiment_Setup.study.small_study import (
     CHECK,
     CODE,
     TRAP,
     prolific_ids,
+    serving,
     small_study,
     write_stimuli,
 )  # fmt: skip
@@ -29,20 +25,6 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PASSWORD = "correct horse"
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
-
-
-@contextmanager
-def serving(study):
-    """The URL of a server, in a thread of this process."""
-    listener = listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(study), log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    study.database.close()
 
 
 @pytest.fixture(scope="module")
