@@ -230,6 +230,9 @@ def good(tmp_path_factory):
     (folder / "words.txt").write_text("fire\nwet\n")
     (folder / "table.parquet").write_bytes(parquet())
     (folder / "answers.csv").write_text("ground_truth,word_1\nfire,fire\nwet,dry\n")
+    (folder / "columns.yaml").write_text(
+        "participant: (file)\nimage_filename: image_filename\nground_truth: ground_truth\nlevel: level\nwords: [soft_correct]\n"
+    )
     (folder / "protocol.yaml").write_text(f"about: plain\nsize: {SIDE * 2}\nlevels:\n  5: {{kind: clean}}\n")
     levels = "  1: {kind: exemplar, activation: most, images: 1}\n"
     (folder / "exemplars.yaml").write_text((folder / "protocol.yaml").read_text() + levels)
@@ -410,6 +413,17 @@ CASES = {
         every(4, file_of(TABLES, "a.parquet"), 3),
         lambda f, g, out: ["study", "adjudicate", "--filled", f, "--filled", g / "answers.csv", "-o", out / "s.csv"],
     ),
+    "study import files": (
+        every(2, file_of(TABLES, "answers.parquet")),
+        lambda f, g, out: ["study", "import", f, "--columns", g / "columns.yaml", "-o", out / "a.csv"],
+    ),
+    "study import columns": (
+        every(3, file_of(YAML, "c.yaml"), 2),
+        lambda f, g, out: ["study", "import", g / "answers.csv", "--columns", f, "-o", out / "a.csv"],
+    ),
+    "study reconcile submissions": (
+        every(3, file_of(TABLES, "export.parquet")), lambda f, g, out: ["study", "reconcile", out / "study.db", f],
+    ),
     "study report scored": (
         every(4, file_of(TABLES, "scored.parquet")), lambda f, g, out: ["study", "report", f, "-o", out / "r.json"],
     ),
@@ -460,13 +474,20 @@ THE_SAME = {
     "study recruiting database": "study password database",
     "study withdraw database": "study password database",
     "study backup database": "study password database",
+    "study export database": "study password database",
+    "study export state": "study withdraw state",
+    "study export stimuli": "study check stimuli",
+    "study reconcile database": "study password database",
+    "study reconcile state": "study withdraw state",
+    "study simulate protocol": "study check protocol",
+    "study simulate stimuli": "study check stimuli",
 }
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
     "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
     "models download to", "sanity output", "score results",
-    "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study power output", "study report output", "study score differences", "study score output",
+    "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
@@ -474,7 +495,7 @@ WRITTEN = {
 NO_FILES = {
     "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
-    "models download name", "bucket", "host", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "profile",
+    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "profile",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 

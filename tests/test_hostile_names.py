@@ -22,6 +22,7 @@ from Activation_Extraction.models.layers import LayerNames
 from Activation_Extraction.models.registry import Model, ModelSpec
 from tests.Activation_Extraction import small_stores
 from tests.hostile import NAMES, NOT_TEXT, ON_DISK, is_safe_part, is_shown
+from tests.Human_Experiment_Setup.study.small_study import small_study
 
 SIDE = 16
 DEEP = "a/b/c/d/e"
@@ -281,6 +282,24 @@ def words_of_concepts(called, pictures, out):
     assert set(map(from_cell, cells(scored))) >= set(NAMES)
 
 
+def import_of_answers(called, pictures, out):
+    """Names as concepts, words, images and participants of a study run elsewhere, and as those of Prolific's submissions."""
+    folder = out.parent
+    columns = ("participant", "image_filename", "ground_truth", "words")
+    rows = [dict.fromkeys(columns, name) | {"level": 5} for name in NAMES if "<" not in name]
+    pd.DataFrame(rows * 2).to_parquet(folder / "a.parquet")
+    (folder / "map.yaml").write_text("".join(f"{name}: {name}\n" for name in (*columns, "level")))
+    called("study", "import", folder / "a.parquet", "--columns", folder / "map.yaml", "-o", folder / "answers.csv")
+    assert not any(map(is_formula, cells(folder / "answers.csv")))
+    assert set(map(from_cell, cells(folder / "answers.csv"))) >= {row["participant"] for row in rows}
+    pd.DataFrame({"Submission id": NAMES, "Participant id": NAMES, "Status": "AWAITING REVIEW"}).to_parquet(
+        folder / "b.parquet"
+    )
+    small_study(folder, state=folder / "study.db.state").database.close()
+    called("study", "reconcile", folder / "study.db", folder / "b.parquet", "-o", folder / "reconciled.csv")
+    assert not any(map(is_formula, cells(folder / "reconciled.csv")))
+
+
 def compare_of_concepts(called, pictures, out):
     concepts = ["=1+1", "<b>x", "[bold]y", "@z"]
     table = pd.DataFrame(
@@ -315,6 +334,9 @@ CASES = {
     "study score": words_of_concepts,
     "study adjudicate": "in the case of study score",
     "study report": "in the case of study score",
+    "study import": import_of_answers,
+    "study reconcile": "in the case of study import",
+    "study export": "tests/Human_Experiment_Setup/study/answers: what participants type",
     "study power": NOTHING_FROM_OUTSIDE,
     "sanity": NOTHING_FROM_OUTSIDE,
     "data download": "tests/InterpScore/journey/test_downloads.py, which has a server",

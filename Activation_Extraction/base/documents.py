@@ -75,6 +75,25 @@ def parse_json(data: bytes, source: str, expected: str = "a JSON object") -> dic
         InputError: not JSON in UTF-8, not an object, a key that appears twice, NaN, an infinite or a huge number, or
             nested too deep.
     """
+    found = _json_value(data, source, expected)
+    if not isinstance(found, dict):
+        raise InputError(f"{source}: found {shown(found)}; expected {expected}")
+    return found
+
+
+def parse_json_list(data: bytes, source: str, expected: str = "a JSON list") -> list[Any]:
+    """The list in the bytes of a JSON file, which messages call `source`.
+
+    Raises:
+        InputError: as `parse_json`; not a list.
+    """
+    found = _json_value(data, source, expected)
+    if not isinstance(found, list):
+        raise InputError(f"{source}: found {shown(found)}; expected {expected}")
+    return found
+
+
+def _json_value(data: bytes, source: str, expected: str) -> Any:
     try:
         found = json.loads(
             data.decode("utf-8-sig"), object_pairs_hook=_each_once, parse_constant=_refuse_constant, parse_float=_finite
@@ -89,8 +108,6 @@ def parse_json(data: bytes, source: str, expected: str = "a JSON object") -> dic
         raise InputError(f"{source}: not JSON ({_TOO_DEEP}); expected {expected}") from None
     except ValueError:  # Python's limit, whose message tells how to lift it
         raise InputError(f"{source}: not JSON ({_TOO_LARGE}); expected {expected}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{source}: found {shown(found)}; expected {expected}")
     return found
 
 

@@ -1,0 +1,1 @@
+"""Prolific's export of submissions, and what it means for a study."""
