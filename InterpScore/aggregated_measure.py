@@ -13,7 +13,7 @@ import numpy as np
 from Activation_Extraction.base.errors import did_you_mean
 from InterpScore.errors import InputError
 from InterpScore.helpers import Bools, Floats
-from InterpScore.metric import metrics
+from InterpScore.metric import components
 from InterpScore.options import OnMissing, scoring_options
 
 ROUNDING = 1e-9
@@ -36,7 +36,7 @@ def calculate_interpretability_score(
         weights: of S, C, R and H, in this order, or by name; they need not sum to 1. None: .3, .3, .2, .2.
         on_missing: `renormalise` leaves a missing component and its weight out, `nan` makes the
             score NaN, `zero` counts it as 0.
-        **others: further registered metrics, by name.
+        **others: components of packages, by name.
 
     Returns:
         A float, or an array of the broadcast shape, in [0, 1]; NaN when no weighted component is there (0 with `zero`).
@@ -54,7 +54,7 @@ def calculate_interpretability_score(
     """
     options = scoring_options(weights=weights, on_missing=on_missing)
     values = {"S": S, "C": C, "R": R, "H": H, **others}
-    names = [metric.name for metric in metrics()]
+    names = [metric.name for metric in components()]
     for name in others:
         if name not in names:
             raise InputError(f"{name}: no such metric{did_you_mean(name, names)}; expected one of {', '.join(names)}")

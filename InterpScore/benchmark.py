@@ -26,7 +26,7 @@ from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
 from Activation_Extraction.tables.dialects.options import CsvOptions, Given, table_options
 from InterpScore.baselines.beside import Baseline
 from InterpScore.errors import InputError, TableWarning, shown
-from InterpScore.metric import metrics
+from InterpScore.metric import components
 from InterpScore.options import ScoringOptions, scoring_options
 from InterpScore.scoring.results import BenchmarkResult
 from InterpScore.scoring.scoring_run import ScoringRun
@@ -211,7 +211,7 @@ def _signature(table: ExperimentTable, n_neurons: int, options: ScoringOptions) 
     packages = {"interpscore": _version("interpscore"), "python": platform.python_version()}
     packages |= {name: _version(name) for name in ("numpy", "scipy", "pandas", "pyarrow")}
     return {
-        "formula": f"I = sum(w_k X_k) / sum(w_k), k in {', '.join(metric.name for metric in metrics())}",
+        "formula": f"I = sum(w_k X_k) / sum(w_k), k in {', '.join(metric.name for metric in components())}",
         "versions": packages,
         "options": options.as_dict(),
         "inputs": {},

@@ -135,6 +135,7 @@ class Link(NamedTuple):
 
 IDENTITY = Link(np.positive, np.positive)
 PROBIT = Link(ndtri, ndtr)
+FISHER = Link(np.arctanh, np.tanh)
 COMPLEMENTARY_LOG_LOG = Link(lambda p: np.log(-np.log1p(-p)), lambda z: -np.expm1(-np.exp(z)))
 
 

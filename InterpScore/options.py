@@ -13,10 +13,14 @@ from pydantic.dataclasses import dataclass
 from Activation_Extraction.base.errors import did_you_mean
 from Activation_Extraction.base.validation import validated
 from InterpScore.errors import InputError
-from InterpScore.metric import BUILT_IN, metrics
+from InterpScore.metric import BUILT_IN, components, metrics
 
 PresetName = Literal["default", "published"]
-SelectivityName = Literal["cles", "auroc", "auprc"]
+SelectivityName = Literal["cles", "auroc", "ap", "correlation", "cosine", "auprc_images", "f1_images", "iou_images"]
+TWO_READINGS = (
+    "ap (average precision of images ranked by activation, which auprc was) or auprc_images (the column AUPRC: of top images "
+    "ranked by presence of the concept, METRICS 8); both are called AUPRC"
+)
 OnMissing = Literal["renormalise", "nan", "zero"]
 Adjustment = Literal["bh", "by", "holm", "none"]
 UnitOfAnalysis = Literal["image", "rating"]
@@ -40,10 +44,19 @@ def _pairs(value: Any) -> Any:
     return items
 
 
+def _selectivity(value: Any) -> Any:
+    """Names in any case, and the one refused that means two scores."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() == "auprc":
+        raise ValueError(TWO_READINGS)
+    return value.lower()
+
+
 def _weights(value: Any) -> tuple[float, ...]:
-    """Weights of every registered metric, from those of S, C, R and H, those of all, or some by name."""
+    """Weights of every component, from those of S, C, R and H, those of all, or some by name."""
     expected = "four numbers for S, C, R and H, or pairs such as S=0.3, none negative, at least one positive"
-    names, value = [metric.name for metric in metrics()], _pairs(value)
+    names, value = [metric.name for metric in components()], _pairs(value)
     try:
         if not isinstance(value, Mapping):
             value = dict(zip(names if len(value) == len(names) else names[: len(BUILT_IN)], value, strict=True))
@@ -51,6 +64,8 @@ def _weights(value: Any) -> tuple[float, ...]:
     except (TypeError, ValueError):
         raise ValueError(expected) from None
     for name in weights:
+        if name in {metric.name for metric in metrics()} - set(names):
+            raise ValueError(f"weights of {', '.join(names)}; {name} enters in the place of S, with --selectivity")
         if name not in names:
             raise ValueError(f"weights of {', '.join(names)}, not of {name!r}{did_you_mean(name, names)}")
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()) or not any(weights.values()):
@@ -85,9 +100,9 @@ class ScoringOptions:
     level_kinds: Kinds = Field(default_factory=dict)
     min_p_value: Significance = 0.05
     human_score_col: str = "soft_correct"
-    weights: Weights = Field(default_factory=lambda: tuple(metric.weight for metric in metrics()))
-    """One for each registered metric: S, C, R, H, then those of packages."""
-    selectivity: SelectivityName = "cles"
+    weights: Weights = Field(default_factory=lambda: tuple(metric.weight or 0.0 for metric in components()))
+    """One for each component: S, C, R, H, then those of packages."""
+    selectivity: Annotated[SelectivityName, BeforeValidator(_selectivity)] = "cles"
     on_missing: OnMissing = "renormalise"
     resamples: Count = 2000
     confidence: Coverage = 0.95

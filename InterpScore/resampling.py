@@ -24,7 +24,7 @@ MOST_DRAWS = 500
 """How many draws a batch may have, since its results for all units take memory as well."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DrawWeights:
     """What each image counts for in each draw, all `(I, B)`.
 

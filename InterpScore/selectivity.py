@@ -6,23 +6,23 @@ METRICS.md, section 1. Shapes: U units, N clean images, B draws.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import comb, ndtr
 
-from InterpScore.helpers import PROBIT, Bools, Floats, Ints, average_ranks, ranked_separation, sides
+from InterpScore.helpers import PROBIT, Bools, Floats, Link, average_ranks, ranked_separation, sides
 from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest
-from InterpScore.options import SelectivityName
+from InterpScore.options import ScoringOptions
+from InterpScore.pairs.metrics import HEAVY_TAILS, IN_PLACE_OF_S
+from InterpScore.pairs.moments import Sides
 
 if TYPE_CHECKING:
     from InterpScore.resampling import DrawWeights
     from InterpScore.scoring.blocks import Block
 
 MIN_IMAGES_PER_SIDE = 2
-HEAVY_TAILS = 6.0
-"""Excess kurtosis, that of an exponential distribution, above which intervals of S cover the truth too rarely."""
 
 
 def calculate_selectivity_score(target_activations: ArrayLike, non_target_activations: ArrayLike) -> float:
@@ -54,7 +54,7 @@ def calculate_selectivity_score(target_activations: ArrayLike, non_target_activa
 
 
 def selectivity(
-    measure: SelectivityName,
+    measure: Literal["cles", "auroc", "ap"],
     clean_UN: Floats,
     target_NB: Floats,
     other_NB: Floats,
@@ -63,7 +63,7 @@ def selectivity(
     """The selectivity that enters the score, `(U, B)` in [0, 1]; NaN with fewer than two images a side.
 
     Args:
-        measure: `cles` is S of METRICS.md; `auroc` and `auprc` take its place on request.
+        measure: `cles` is S of METRICS.md; `auroc` and `ap`, average precision, take its place on request.
         clean_UN: activation on every clean image, finite.
         target_NB, other_NB: what each image counts for on its side in each draw, 0 on the other side.
         count_N: what each image counts for in the sample that the draws reweight; without it the
@@ -82,16 +82,19 @@ def hedges_g(clean_UN: Floats, target_NB: Floats, other_NB: Floats, count_N: Flo
 
     NaN with fewer than two images on a side; 0 or ±∞ where the pooled variance is zero.
     """
-    if min(_images_counted(target_NB), _images_counted(other_NB)) < MIN_IMAGES_PER_SIDE:
-        return np.full((len(clean_UN), target_NB.shape[1]), np.nan)
-    largest_U1 = np.abs(clean_UN).max(axis=1, keepdims=True)
-    clean_UN = clean_UN / np.where(largest_U1 > 0, largest_U1, 1.0)  # no under- or overflow at any scale
-    mean_target, variance_target, n_target = _weighted_moments(clean_UN, target_NB, count_N)
-    mean_other, variance_other, n_other = _weighted_moments(clean_UN, other_NB, count_N)
+    return hedges_g_of(Sides(clean_UN, target_NB, other_NB, count_N))
+
+
+def hedges_g_of(clean: Sides) -> Floats:
+    """The same of both sides at once, whose moments other scores share."""
+    if min(_images_counted(clean.target_NB), _images_counted(clean.other_NB)) < MIN_IMAGES_PER_SIDE:
+        return np.full((len(clean.activation_UN), clean.target_NB.shape[1]), np.nan)
+    target, other = clean.moments
+    n_target, n_other = target.size_B, other.size_B
     enough = np.minimum(n_target, n_other) >= MIN_IMAGES_PER_SIDE
     with np.errstate(divide="ignore", invalid="ignore"):
-        pooled = ((n_target - 1) * variance_target + (n_other - 1) * variance_other) / (n_target + n_other - 2)
-        difference = mean_target - mean_other
+        pooled = ((n_target - 1) * target.variance_UB + (n_other - 1) * other.variance_UB) / (n_target + n_other - 2)
+        difference = target.mean_UB - other.mean_UB
         d = np.where(difference == 0, 0.0, difference / np.sqrt(pooled))
         return np.asarray(np.where(enough, d * hedges_factor(n_target, n_other), np.nan))
 
@@ -104,29 +107,6 @@ def hedges_factor(n_target: Any, n_other: Any) -> Any:
 def common_language_effect(g: Floats) -> Floats:
     """`Φ(g/√2)`: an effect size as a probability of superiority under normality."""
     return np.asarray(ndtr(g / np.sqrt(2)))
-
-
-def _weighted_moments(values_UN: Floats, weights_NB: Floats, count_N: Floats | None) -> tuple[Floats, Floats, Floats]:
-    """Mean and unbiased variance, both `(U, B)`, and the size of the sample, `(B,)`.
-
-    The variance divides by `1 − Σ(w²/count)/(Σw)²`: the sample variance when the weights are counts, and unbiased under
-    random reweighting. Values are centred first, and constant rows exactly, so that no variance is made of rounding.
-    """
-    counted = weights_NB.any(axis=1)
-    values_UN, weights_NB = values_UN[:, counted], weights_NB[counted]
-    constant = np.ptp(values_UN, axis=1) == 0
-    centre_U1 = np.where(constant, values_UN[:, 0], values_UN.mean(axis=1))[:, None]
-    centred_UN = values_UN - centre_U1
-    total_B = weights_NB.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may leave a side without images
-        if count_N is None:
-            size_B, concentration_B = total_B, 1 / total_B
-        else:
-            size_B = np.full_like(total_B, count_N[counted].sum())
-            concentration_B = ((1 / count_N[counted]) @ weights_NB**2) / total_B**2
-        shift_UB = (centred_UN @ weights_NB) / total_B
-        spread_UB = ((centred_UN**2) @ weights_NB) / total_B - shift_UB**2
-        return centre_U1 + shift_UB, np.maximum(spread_UB, 0) / (1 - concentration_B), size_B
 
 
 def _images_counted(weights_NB: Floats) -> int:
@@ -167,36 +147,35 @@ def _finite(values: ArrayLike, name: str) -> Floats:
 
 
 def _compute(block: Block, draws: DrawWeights) -> Floats:
-    clean = block.sides(draws)
-    measure = block.options.selectivity
-    S_UB = selectivity(measure, clean.activation_UN, clean.target_NB, clean.other_NB, clean.count_N)
-    return S_UB if measure == "cles" else draws.smoothed(S_UB, np.array([2.0 * _behind(block, "S")["image"]]))
+    measure, clean = block.options.selectivity, block.sides(draws)
+    if measure == "cles":
+        return common_language_effect(hedges_g_of(clean))
+    if measure == "auroc" or measure == "ap":
+        S_UB = selectivity(measure, clean.activation_UN, clean.target_NB, clean.other_NB, clean.count_N)
+        return draws.smoothed(S_UB, np.array([2.0 * _behind(block, "S")["image"]]))
+    return np.asarray(np.maximum(IN_PLACE_OF_S[measure].compute(block, draws), 0))
+
+
+def _link(options: ScoringOptions) -> Link:
+    of_pairs = IN_PLACE_OF_S.get(options.selectivity)
+    return PROBIT if of_pairs is None else of_pairs.link_with(options) or PROBIT
 
 
 def _caveat(block: Block, u: int) -> str:
-    options, clean_I = block.options, block.clean_I
-    if options.selectivity != "cles" or options.resamples == 0:
+    options = block.options
+    if options.selectivity in IN_PLACE_OF_S:
+        metric = IN_PLACE_OF_S[options.selectivity]
+        value = float(metric.compute(block, block.sample)[u, 0])
+        return f"{metric.name} {value:.2f} counts as 0" if value < 0 else metric.caveat(block, u)
+    if options.selectivity != "cles" or options.resamples == 0 or not block.excess_kurtosis_U[u] > HEAVY_TAILS:
         return ""
-    kurtosis = excess_kurtosis(block.activation_UI[u, clean_I], block.table.concept_I[clean_I])
-    if not kurtosis > HEAVY_TAILS:
-        return ""
-    return f"heavy tails (excess kurtosis {kurtosis:.0f}): its interval may be too narrow, that of --selectivity auroc is not"
-
-
-def excess_kurtosis(values_N: Floats, group_N: Ints) -> float:
-    """Of deviations from the mean of one's group, 0 for a normal distribution; groups of one value are left out.
-
-    NaN where nothing varies.
-    """
-    _, group_N, size_G = np.unique(group_N, return_inverse=True, return_counts=True)
-    deviation_N = values_N - (np.bincount(group_N, values_N) / size_G)[group_N]
-    squares_N = deviation_N[size_G[group_N] > 1] ** 2
-    if not squares_N.any():
-        return float("nan")
-    return float((squares_N**2).mean() / squares_N.mean() ** 2 - 3)
+    kurtosis = f"excess kurtosis {block.excess_kurtosis_U[u]:.0f}"
+    return f"heavy tails ({kurtosis}): its interval may be too narrow, that of --selectivity auroc is not"
 
 
 def _why_missing(block: Block, u: int) -> str:
+    if block.options.selectivity in IN_PLACE_OF_S:
+        return IN_PLACE_OF_S[block.options.selectivity].why_missing(block, u)
     for side_I, whose in ((block.target_I, "the concept"), (block.other_I, "other concepts")):
         n = int((side_I & block.clean_I).sum())
         if n < MIN_IMAGES_PER_SIDE:
@@ -205,6 +184,8 @@ def _why_missing(block: Block, u: int) -> str:
 
 
 def _behind(block: Block, column: str) -> Mapping[str, Any]:
+    if block.options.selectivity in IN_PLACE_OF_S:
+        return IN_PLACE_OF_S[block.options.selectivity].behind(block, column)
     clean = block.sides(block.sample)
     return {"image": min(_images_counted(clean.target_NB), _images_counted(clean.other_NB))}
 
@@ -230,7 +211,7 @@ METRIC = Metric(
     weight=0.3,
     compute=_compute,
     null=PERMUTED_LABELS,
-    link=PROBIT,
+    link=_link,
     why_missing=_why_missing,
     caveat=_caveat,
     statistics=_statistics,
@@ -244,7 +225,7 @@ METRIC = Metric(
         "d": "Cohen's d of target against other clean images",
         "g": "d with Hedges' small-sample factor",
         "AUROC": "area under the ROC curve on clean images, ties ½",
-        "AP": "average precision on clean images",
+        "AP": "average precision of the concept's clean images ranked by activation",
         "prevalence": "share of the concept among them: AP at chance",
         "n_target_images": "clean images of the concept",
         "n_other_images": "clean images of other concepts",

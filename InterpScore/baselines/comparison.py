@@ -226,6 +226,8 @@ def share_higher(trained: float, values: Floats) -> float:
 
 def _interpscore(trained_K: Floats, values_TKU: Floats, options: ScoringOptions) -> tuple[float, Floats]:
     """InterpScore of the row and of every untrained unit, from the components that both have; NaN of units that lack one."""
+    weighted_K = np.array([metric.weight is not None for metric in metrics()])
+    trained_K, values_TKU = trained_K[weighted_K], values_TKU[:, weighted_K]
     both_K = np.isfinite(trained_K) & np.isfinite(values_TKU).any(axis=(0, 2))
     weights = [weight if both else 0.0 for weight, both in zip(options.weights, both_K, strict=True)]
     values_KTU = values_TKU.transpose(1, 0, 2)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LABELS = "7.4"
+"""The section of METRICS.md with the checks that are printed as tables."""
 sanity_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
@@ -52,11 +54,38 @@ def sanity(
 
 
 def _print_checks(checks: pd.DataFrame) -> None:
-    """Each check, with verdict and figure of each way of scoring."""
+    """Each check, with verdict and figure of each way of scoring; those of wrong labels as tables."""
     shown = console(soft_wrap=True)
-    for (section, check), rows in checks.groupby(["section", "check"], sort=False):
+    for (section, check), rows in checks[checks["section"] != LABELS].groupby(["section", "check"], sort=False):
         shown.print(f"[bold]{section}  {in_markup(check)}[/bold]")
         for row in rows.itertuples():
             failed = "[bold red]FAIL[/bold red] " if row.required else "[yellow]fails[/yellow]"
             verdict, expected = "[green]pass[/green] " if row.passed else failed, in_markup(row.expected)
             shown.print(f"     {row.variant:<13} {verdict} {in_markup(row.figure)}  [dim](expected: {expected})[/dim]")
+    _print_label_tests(checks)
+
+
+def _print_label_tests(checks: pd.DataFrame) -> None:
+    """Which scores notice labels that are missing or wrong, by prevalence."""
+    from rich.table import Table
+
+    from InterpScore.sanity.labels import SHOWN_ONLY, UNITS, label_table
+
+    screen = console()
+    for labels, marks in label_table(checks).items():
+        title = f"{LABELS}  {labels}: does the score fall? ({UNITS[0]} unit, {UNITS[1]})"
+        screen.print(f"[bold]{in_markup(title)}[/bold]", soft_wrap=True)
+        grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        grid.add_column("")
+        for prevalence in marks:
+            grid.add_column(str(prevalence).removeprefix("0"), justify="right")
+        for score, row in marks.iterrows():
+            known = str(score).removesuffix(", offset") in SHOWN_ONLY
+            failing = "[yellow]✗[/yellow]" if known else "[bold red]✗[/bold red]"
+            cells = [str(cell).replace("✗", failing).replace("✓", "[green]✓[/green]") for cell in row]
+            grid.add_row(in_markup(str(score)), *cells)
+        screen.print(grid)
+    if (checks["section"] == LABELS).any():
+        say(
+            "offset: the unit's mean activation off its concept is half of that on it. Not required: S, AUROC, AP, cosine"
+        )

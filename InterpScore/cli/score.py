@@ -17,7 +17,7 @@ from Activation_Extraction.base.progress import stage_progress
 from Activation_Extraction.base.text import console, in_markup, say
 from InterpScore.cli.untrained import print_untrained
 from InterpScore.errors import InputError
-from InterpScore.metric import metrics
+from InterpScore.metric import components
 from InterpScore.options import RENAMED
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def score(
     csv: Annotated[list[str] | None, typer.Option(help='How to read the table where that cannot be found out, "sep=; decimal=, encoding=latin-1"; also thousands, quote, comment and sheet; file=effects.csv in it is of another table (--causality, --images).', show_default="found out")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     preset: Annotated[Literal["default", "published"], typer.Option(help="Defaults of all options and conventions: ours, or those of the 2025 study.", rich_help_panel=OUR_OPTIONS)] = "default",
-    selectivity: Annotated[Literal["cles", "auroc", "auprc"] | None, typer.Option(help="What S is: common-language effect size, area under the ROC curve, or average precision.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
+    selectivity: Annotated[str | None, typer.Option(metavar="NAME", help="What S is: cles (common-language effect size), auroc, ap (average precision, images ranked by activation), or a score that notices wrong labels: correlation, cosine, auprc_images (the column AUPRC), f1_images, iou_images.", show_default="cles", rich_help_panel=OUR_OPTIONS)] = None,
     on_missing: Annotated[Literal["renormalise", "nan", "zero"] | None, typer.Option(help="A missing component is left out with its weight, makes the score NaN, or counts as 0.", show_default="renormalise", rich_help_panel=OUR_OPTIONS)] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations; 0 gives point estimates only.", show_default="2000", rich_help_panel=OUR_OPTIONS)] = None,
     draws: Annotated[int | None, typer.Option(help="Resamples to keep beside the results, for figures and comparisons.", show_default="all; 200 above 200 neurons", rich_help_panel=OUR_OPTIONS)] = None,
@@ -164,7 +164,7 @@ def _print_ranking(result: BenchmarkResult) -> None:
     options = result.signature["options"]
     for warning in result.warnings:
         screen.print(f"[yellow]note:[/yellow] {in_markup(warning)}", soft_wrap=True)
-    metric_names = [metric.name for metric in metrics()]
+    metric_names = [metric.name for metric in components()]
     roomy = screen.width >= _ROOMY + _ROOMY_METRIC * len(metric_names) and not several_layers
     grid = Table(box=box.SIMPLE_HEAD if roomy else None, pad_edge=False, padding=(0, 2 if roomy else 1, 0, 0))
     of_neuron = ("Neuron", "Layer", "Concept") if several_layers else ("Neuron", "Concept")
@@ -211,7 +211,7 @@ def _print_layers(layers: pd.DataFrame, screen: Console) -> None:
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("Layer", overflow="fold")
-    tested = [metric.name for metric in metrics() if metric.test]
+    tested = [metric.name for metric in components() if metric.test]
     significant = [f"{name} signif." for name in tested]
     for name in ("neurons", "scored", "median", "sd", "mean InterpScore", "mean I_excess", *significant):
         grid.add_column(name, justify="right", no_wrap=True)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from Activation_Extraction.base.text import in_markup, say
-from InterpScore.metric import metrics
+from InterpScore.metric import components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ def print_untrained(frame: pd.DataFrame, about: dict[str, Any], screen: Console)
     """A row for each neuron; below its score the best untrained unit's, and the share of untrained units above it."""
     from rich.table import Table
 
-    names = [*(metric.name for metric in metrics()), "InterpScore"]
+    names = [*(metric.name for metric in components()), "InterpScore"]
     shown = [name for name in names if frame[f"{name}_untrained_higher"].notna().any()]
     copies, layers = (
         len(about["networks"]),

@@ -9,12 +9,12 @@ import pandas as pd
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.sanity.coverage_table import check_ends
+from InterpScore.sanity.labels import check_labels
 from InterpScore.sanity.simulated import (
     check_causality,
     check_coverage,
     check_dose,
     check_invariance,
-    check_labels,
     check_null_p_values,
     check_null_scores,
     check_synthetic_level,

@@ -15,11 +15,12 @@ from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
 from InterpScore.helpers import IDENTITY, Floats
 from InterpScore.intervals import Folded, Part, mean_of_folds, score_interval
-from InterpScore.metric import metrics
+from InterpScore.metric import components, metrics
 from InterpScore.options import scoring_options
 from InterpScore.resampling import DrawWeights
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, true_scores
-from InterpScore.scoring.blocks import Block, Row, Study, blocks_of
+from InterpScore.scoring.blocks import Block, Row, blocks_of
+from InterpScore.scoring.study import Study
 from InterpScore.tables.experiment_table import ExperimentTable
 
 CONFIDENCE = 0.95
@@ -136,11 +137,12 @@ def scored(
             draws_UB = mean_of_folds(folded.draws_GUB)
         else:
             draws_UB = np.concatenate([metric.compute(block, batch) for batch in batches], axis=1)
-        if metric.link and projected:
+        link = metric.link_with(block.options)
+        if link and projected:
             images_U = np.broadcast_to(metric.behind(block, metric.name)["image"], len(block.rows)).astype(float)
         point_U, weight_U = metric.compute(block, block.sample)[:, 0], np.full(len(block.rows), weights[metric.name])
         values[metric.name] = point_U, draws_UB
-        parts[metric.name] = Part(point_U, draws_UB, weight_U, 0.0, 1.0, folded, images_U, metric.link or IDENTITY)
+        parts[metric.name] = Part(point_U, draws_UB, weight_U, 0.0, 1.0, folded, images_U, link or IDENTITY)
     out = {
         name: Scored(
             *values[name],
@@ -156,7 +158,7 @@ def scored(
 
 def default_weights(names: Iterable[str]) -> dict[str, float]:
     """Of some metrics in the InterpScore."""
-    return {m.name: w for m, w in zip(metrics(), scoring_options().weights, strict=True) if m.name in set(names)}
+    return {m.name: w for m, w in zip(components(), scoring_options().weights, strict=True) if m.name in set(names)}
 
 
 def _combined(values: Mapping[str, Any], weights: Mapping[str, float]) -> Floats:

@@ -20,6 +20,7 @@ from InterpScore.sanity.ends import (
     selectivity_coverage,
     stability_coverage,
 )
+from InterpScore.sanity.pair_coverage import pair_coverage
 from InterpScore.sanity.verdict import Check, judged
 
 LEAST = 0.92
@@ -37,8 +38,18 @@ MIXED = {"1 and .5": (1.0, 0.5), "1, 1, .95 and .3": (1.0, 1.0, 0.95, 0.3)}
 SCORES = ("R", "InterpScore, only R varies", "InterpScore")
 GAPS = (0.05, 0.1, 0.2, 0.5)
 FEW_IMAGES, IMAGES = 12, 24
+PAIR_TAILS: tuple[Tails, ...] = ("normal", "gamma", "lognormal")
+PAIR_IMAGES = (24, 48, 100)
+PAIR_STRENGTHS = {"no effect": 0.0, "1 SD": 1.0, "2 SD": 2.0, "4 SD": 4.0, "8 SD": 8.0}
+"""The last sets a normal unit's concept apart from all other images: an ideal unit."""
+HEAVY_TAILS_MATTER = ("correlation", "cosine")
+PAIR_TABLES = {
+    "Correlation and cosine": (HEAVY_TAILS_MATTER, list(PAIR_STRENGTHS)),
+    "AUPRC, F1 and IoU of images": (("AUPRC", "F1_images", "IoU_images"), list(PAIR_STRENGTHS)[1:]),
+}
 FALL_SHORT: tuple[Tails, ...] = ("sparse", "lognormal")
-"""Tails under which no interval of S that we know reaches `LEAST` (nor that of AUROC on 12 images of a sparse unit)."""
+"""Tails under which no interval of S that we know reaches `LEAST` (nor that of AUROC on 12 images of a sparse unit); those
+of correlation and cosine do not either."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ def coverage_rows(studies: int, seed: int) -> Iterator[CoverageRow]:
         of_H = {_number(H): recognition_coverage(H, images, raters, studies, seed) for H in RECOGNITIONS}
         yield CoverageRow("H near 0 and 1", f"{images} images, {raters} ratings each", of_H)
     yield from _of_stabilities(studies, seed)
+    yield from _of_pairs(studies, seed)
     for place in PLACES:
         of_rank = {_number(gap): rank_coverage(place, gap, IMAGES, studies, seed) for gap in GAPS}
         yield CoverageRow("Rank by gap in d", f"{place} of 10 neurons", of_rank)
@@ -106,6 +118,17 @@ def _of_stabilities(studies: int, seed: int) -> Iterator[CoverageRow]:
         for k, name in enumerate(SCORES):
             row = {told: both[k] for told, both in mixed.items()}
             yield CoverageRow("R of groups that differ", f"{name}, {tails}", row)
+
+
+def _of_pairs(studies: int, seed: int) -> Iterator[CoverageRow]:
+    for tails in PAIR_TAILS:
+        for images in PAIR_IMAGES:
+            cells = {told: pair_coverage(tails, beta, images, studies, seed) for told, beta in PAIR_STRENGTHS.items()}
+            for table, (names, told) in PAIR_TABLES.items():
+                for name in names:
+                    row = {strength: cells[strength][name] for strength in told}
+                    short = tails in FALL_SHORT and name in HEAVY_TAILS_MATTER
+                    yield CoverageRow(table, f"{name}, {tails}, {images} images", row, short)
 
 
 def check_ends(studies: int, seed: int) -> Iterator[Check]:

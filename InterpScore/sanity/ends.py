@@ -20,8 +20,9 @@ from InterpScore.intervals import Folded, Part, around_estimate, mean_of_folds, 
 from InterpScore.options import SelectivityName, scoring_options
 from InterpScore.sanity.coverage import CONFIDENCE, Scored, scored
 from InterpScore.sanity.simulation import CLEAN
-from InterpScore.scoring.blocks import Row, Study, blocks_of
+from InterpScore.scoring.blocks import Row, blocks_of
 from InterpScore.scoring.ranks import rank_interval
+from InterpScore.scoring.study import Study
 from InterpScore.tables.experiment_table import ExperimentTable
 
 Tails = Literal["normal", "gamma", "sparse", "lognormal"]
@@ -46,7 +47,7 @@ class Covered(NamedTuple):
     """Mean width as a multiple of that of percentiles."""
 
 
-def covered(truth: float, found: Scored, plain_UB: Floats) -> Covered:
+def covered(truth: float | Floats, found: Scored, plain_UB: Floats) -> Covered:
     """How often intervals of many studies cover their truth, and percentiles of plain draws for comparison.
 
     Raises:
@@ -56,17 +57,17 @@ def covered(truth: float, found: Scored, plain_UB: Floats) -> Covered:
     low, high = percentile_interval(plain_UB, CONFIDENCE)
     with np.errstate(divide="ignore", invalid="ignore"):
         wider = float((found.high_U - found.low_U).mean() / (high - low).mean())
-    return Covered(truth, _share(found.low_U, truth, found.high_U), _share(low, truth, high), wider)
+    return Covered(float(np.mean(truth)), _share(found.low_U, truth, found.high_U), _share(low, truth, high), wider)
 
 
-def _share(low_U: Floats, truth: float, high_U: Floats) -> float:
+def _share(low_U: Floats, truth: float | Floats, high_U: Floats) -> float:
     return float(((low_U <= truth + 1e-12) & (truth <= high_U + 1e-12)).mean())
 
 
 # S, AUROC and average precision ---------------------------------------------------------------------------------------
 
 
-def _activations(tails: Tails, strength: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
+def activations_of(tails: Tails, strength: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
     """Of images of a concept that adds `strength` standard deviations (to the sparse unit before its threshold)."""
     if tails == "gamma":
         return np.asarray(generator.gamma(4, 0.5, shape) + strength)
@@ -90,7 +91,7 @@ def true_selectivity(tails: Tails, strength: float, measure: SelectivityName = "
     if measure == "cles" or tails == "normal":
         return float(ndtr(strength / np.sqrt(2)))
     generator = np.random.default_rng(20_001)
-    target, other = (_activations(tails, effect, (1, n), generator)[0] for effect in (strength, 0.0))
+    target, other = (activations_of(tails, effect, (1, n), generator)[0] for effect in (strength, 0.0))
     below, up_to = (np.searchsorted(np.sort(other), target, side) for side in ("left", "right"))
     return float((below + up_to).mean() / 2 / n)
 
@@ -102,10 +103,13 @@ def selectivity_coverage(
     generator = np.random.default_rng((seed, 79, images, round(1e6 * strength)))
     shapes = ((studies, images), (studies, OTHERS * images))
     activation_UI = np.concatenate(
-        [_activations(tails, effect, shape, generator) for effect, shape in zip((strength, 0.0), shapes, strict=True)],
+        [
+            activations_of(tails, effect, shape, generator)
+            for effect, shape in zip((strength, 0.0), shapes, strict=True)
+        ],
         axis=1,
     )
-    found = _scored(_table(activation_UI, images), "S", seed, measure)
+    found = _scored(clean_table(activation_UI, images), "S", seed, measure)
     return covered(true_selectivity(tails, strength, measure), *found)
 
 
@@ -115,7 +119,7 @@ def rank_coverage(place: Place, gap: float, images: int, studies: int, seed: int
     strength_U = np.tile(1.5 + gap * np.arange(10)[::-1], studies)
     activation_UI = generator.standard_normal((10 * studies, (1 + OTHERS) * images))
     activation_UI[:, :images] += strength_U[:, None]
-    found, _ = _scored(_table(activation_UI, images), "S", seed)
+    found, _ = _scored(clean_table(activation_UI, images), "S", seed)
     truth = 1 if place == "first" else 10
     pairs = list(zip(np.split(found.point_U, studies), np.split(found.draws_UB, studies), strict=True))
     ends = np.array([rank_interval(point, draws, CONFIDENCE) for point, draws in pairs])[:, :, truth - 1].T
@@ -133,7 +137,7 @@ def causality_coverage(truth: float, images: int, studies: int, seed: int, sprea
     shape = spread**-2
     effect_UN = -np.log1p(-truth) * generator.gamma(shape, 1 / shape, (studies, images))
     effect_UI = np.concatenate([effect_UN, np.full((studies, images), np.nan)], axis=1)
-    table = _table(np.zeros_like(effect_UI), images, effect_UI=effect_UI)
+    table = clean_table(np.zeros_like(effect_UI), images, effect_UI=effect_UI)
     return covered(truth, *_scored(table, "C", seed))
 
 
@@ -154,14 +158,14 @@ def recognition_coverage(
         score_R = (odds + ease_R + skill_R + generator.logistic(size=len(image_R)) > 0).astype(float)
         activation_1I = np.repeat([2.0, 1.0], [images, 2])[None]
         found, plain_UB = _scored(
-            _table(activation_1I, images, ratings=(image_R, participant_R, score_R)), "H", len(out)
+            clean_table(activation_1I, images, ratings=(image_R, participant_R, score_R)), "H", len(out)
         )
         out.append((found.point_U, found.draws_UB, found.low_U, found.high_U, plain_UB))
     *parts, plain_UB = (np.concatenate(part) for part in zip(*out, strict=True))
     return covered(truth, Scored(*parts), plain_UB)
 
 
-def _table(
+def clean_table(
     activation_UI: Floats,
     images: int,
     *,

@@ -1,4 +1,4 @@
-"""What metrics are computed on: a study, and blocks of its neurons that share a concept and the images measured.
+"""What metrics are computed on: blocks of a study's neurons that share a concept and the images measured.
 
 Shapes: U units of a block, I images, N clean images, B draws.
 """
@@ -8,72 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from InterpScore.helpers import Bools, Floats, Ints, on_all_cores
 from InterpScore.options import ScoringOptions
-from InterpScore.resampling import DrawWeights, RatingDesign, permuted_within
+from InterpScore.pairs.formulas import top_count
+from InterpScore.pairs.moments import Sides, excess_kurtosis
+from InterpScore.pairs.top_images import top_images
+from InterpScore.resampling import DrawWeights
+from InterpScore.scoring.study import Study
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.neuron_map import Concepts
 
+Computed = TypeVar("Computed")
 UNITS_AT_ONCE = 128
 """Units a block at most: blocks are shared out among the cores, and a batch of their draws fits in the cache."""
-
-
-class Study:
-    """An experiment table as some options read it: what all blocks have in common."""
-
-    def __init__(self, table: ExperimentTable, options: ScoringOptions) -> None:
-        self.table, self.options = table, options
-        self.design: RatingDesign = table.rating_design(options.recognised_at)
-        self.sample: DrawWeights = self.design.unit_weights()
-        """The data as they are: the draw in which everything counts once."""
-        self.clean_I: Bools = np.asarray(table.level_I == options.clean_level)
-        self.rated_I: Bools = self.sample.rating_IB[:, 0] > 0
-        self._ceilings: dict[bytes, float] = {}
-
-    @cached_property
-    def rate_I(self) -> Floats:
-        """Recognition rate of each image; 0 where nobody rated it."""
-        rating_I, score_I = self.sample.rating_IB[:, 0], self.sample.score_IB[:, 0]
-        return np.divide(score_I, rating_I, out=np.zeros(len(rating_I)), where=self.rated_I)
-
-    @cached_property
-    def permuted_rates(self) -> list[Floats]:
-        """Those rates reordered within concept and level, `--resamples` times, in batches of `(I, b)`."""
-        strata_I = np.where(self.rated_I, self.table.cell_I, -1)
-        orders = permuted_within(strata_I, self.options.resamples, self.options.seed + 2)
-        return [self.rate_I[order_IB] for order_IB in orders]
-
-    def raters(self, images_I: Bools, chosen_UN: Bools, *, recognised: bool = False) -> Ints:
-        """How many participants rated chosen ones of some images, or recognised them, `(U,)`: 0, 1, or 2 for more."""
-        first_I, last_I = self._first_and_last_raters[recognised]
-        nobody = self.design.n_participants
-        first_U = np.where(chosen_UN, first_I[images_I], nobody).min(axis=1, initial=nobody)
-        last_U = np.where(chosen_UN, last_I[images_I], -1).max(axis=1, initial=-1)
-        return np.asarray((last_U >= 0).astype(np.int64) + (last_U > first_U))
-
-    @cached_property
-    def _first_and_last_raters(self) -> dict[bool, tuple[Ints, Ints]]:
-        """The lowest and the highest participant that rated each image, and of those that recognised it."""
-        out, table = {}, self.table
-        for recognised in (False, True):
-            counted_R = table.score_R >= self.options.recognised_at if recognised else np.ones(len(table.score_R), bool)
-            first_I = np.full(len(table.images), self.design.n_participants)
-            last_I = np.full(len(table.images), -1)
-            np.minimum.at(first_I, table.image_R[counted_R], table.participant_R[counted_R])
-            np.maximum.at(last_I, table.image_R[counted_R], table.participant_R[counted_R])
-            out[recognised] = first_I, last_I
-        return out
-
-    def noise_ceiling(self, images_I: Bools) -> float:
-        """The highest correlation with recognition rates that the ratings of some images allow, √reliability."""
-        key = images_I.tobytes()
-        if key not in self._ceilings:
-            reliability = self.design.split_half_reliability(np.flatnonzero(images_I), seed=self.options.seed)
-            self._ceilings[key] = float(np.sqrt(reliability)) if reliability > 0 else float("nan")
-        return self._ceilings[key]
 
 
 @dataclass(frozen=True)
@@ -93,19 +45,6 @@ def rows_of(neuron_map: Mapping[str, Concepts], per_concept: bool) -> list[Row]:
         several = [row for row in rows if len(row.concepts) > 1]
         rows += [Row(r.neuron, (one,), tuple(c for c in r.concepts if c != one)) for r in several for one in r.concepts]
     return rows
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Clean images of the concept and of other concepts, side by side."""
-
-    activation_UN: Floats
-    target_NB: Floats
-    """What each image counts for as one of the concept in each draw; 0 where it is none."""
-    other_NB: Floats
-    """The same for images of other concepts."""
-    count_N: Floats | None
-    """What each image counts for in the data, where draws reweight them; None where the weights are such counts."""
 
 
 @dataclass(frozen=True)
@@ -168,14 +107,48 @@ class Block:
         """Their mean."""
         return np.asarray(sum(self.effects) / 2)
 
+    @cached_property
+    def top_UN(self) -> Bools:
+        """Top images of each unit among the clean ones, as many as show the concept. METRICS.md, section 8."""
+        top = top_count(int(self.clean_I.sum()), int(self.clean_target_I.sum()))
+        return top_images(self.activation_UI[:, self.clean_I], top, self.study.tie_order(self.clean_I))
+
+    @cached_property
+    def excess_kurtosis_U(self) -> Floats:
+        """Of the clean images' deviations from the mean of their own concept."""
+        return excess_kurtosis(self.activation_UI[:, self.clean_I], self.table.concept_I[self.clean_I])
+
+    @cached_property
+    def _kept(self) -> WeakKeyDictionary[DrawWeights, dict[str, Any]]:
+        return WeakKeyDictionary()
+
+    def once(self, draws: DrawWeights, name: str, compute: Callable[[], Computed]) -> Computed:
+        """What `compute` gives, which metrics share; it is kept as long as the draws are."""
+        kept = self._kept.setdefault(draws, {})
+        if name not in kept:
+            kept[name] = compute()
+        return cast("Computed", kept[name])
+
     def sides(self, draws: DrawWeights) -> Sides:
         """Clean images with what they count for on each side, in resamples or in permutations of the labels."""
-        clean_I, weights_NB = self.clean_I, draws.analysed(self.options)[self.clean_I]
+        count_I = self.sample.analysed(self.options)[:, 0]
+        return self.once(draws, "sides", lambda: self._sides(draws, draws.analysed(self.options), count_I))
+
+    def image_sides(self, draws: DrawWeights) -> Sides:
+        """The same where an image counts once, however often it was rated; images of one source are resampled together."""
+        if self.options.unit_of_analysis == "image" and self.study.source_I is None:
+            return self.sides(draws)
+        count_I = self.sample.image_IB[:, 0]
+        return self.once(draws, "image sides", lambda: self._sides(draws, self.study.by_source(draws), count_I))
+
+    def _sides(self, draws: DrawWeights, weights_IB: Floats, count_I: Floats) -> Sides:
+        clean_I, weights_NB = self.clean_I, weights_IB[self.clean_I]
+        count_N: Floats | None = None
         if draws.label_of_IB is None:
             target_NB, other_NB = self.target_I[clean_I, None], self.other_I[clean_I, None]
-            count_N = self.sample.analysed(self.options)[clean_I, 0]
+            count_N = count_I[clean_I]
         else:
-            label_of_NB, count_N = draws.label_of_IB[clean_I], None
+            label_of_NB = draws.label_of_IB[clean_I]
             target_NB, other_NB = self.target_I[label_of_NB], self.other_I[label_of_NB]
         return Sides(self.activation_UI[:, clean_I], weights_NB * target_NB, weights_NB * other_NB, count_N)
 

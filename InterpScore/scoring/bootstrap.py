@@ -6,17 +6,19 @@ Shapes: U rows of the results, I images, B draws, G groups of images of a folded
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from Activation_Extraction.base.progress import StageProgress
 from InterpScore.aggregated_measure import weighted_components
-from InterpScore.helpers import IDENTITY, Floats, on_all_cores
+from InterpScore.helpers import IDENTITY, Floats, Link, on_all_cores
 from InterpScore.intervals import Folded, Part, interval_of_draws, mean_of_folds, score_interval
 from InterpScore.metric import Metric
 from InterpScore.resampling import DrawWeights
-from InterpScore.scoring.blocks import Block, Study, laid_out
+from InterpScore.scoring.blocks import Block, laid_out
+from InterpScore.scoring.study import Study
 
 SCORE, EXCESS = "InterpScore", "I_excess"
 
@@ -43,8 +45,9 @@ class Bootstrap:
     ) -> None:
         self.study, self.blocks, self.metrics, self.estimates = study, blocks, metrics, estimates
         self.options = study.options
-        self.weight_of = {m.name: w for m, w in zip(metrics, self.options.weights, strict=True)}
-        self.above_chance = [metric for metric in metrics if f"{metric.name}_excess" in estimates]
+        weighted = [metric for metric in metrics if metric.weight is not None]
+        self.weight_of = {m.name: w for m, w in zip(weighted, self.options.weights, strict=True)}
+        self.above_chance = [metric for metric in weighted if f"{metric.name}_excess" in estimates]
         self._expected, self._metric_of = expected, {metric.name: metric for metric in metrics}
         n_rows, n_draws = len(estimates[SCORE]), self.options.resamples
         self.draws: dict[str, Floats] = {}
@@ -83,6 +86,7 @@ class Bootstrap:
         excess as well.
         """
         components, kept, lost = dict[str, Floats](), dict[str, Floats](), dict[str, Floats]()
+        weights = replace(weights)  # what the block keeps of these draws ends with them
         for metric in self.metrics:
             if metric.folds:
                 ratios = log_ratios_of(metric, weights, block)
@@ -108,9 +112,11 @@ class Bootstrap:
         return kept | {m.name: components[m.name] for m in self.metrics if not m.folds}, lost
 
     def _combined(self, block: Block, values: Mapping[str, Floats]) -> Floats:
-        present = np.isfinite([self.estimates[name][block.rows] for name in values])[:, :, None]
-        weights = [self.weight_of[name.removesuffix("_excess")] for name in values]
-        return weighted_components(np.stack(list(values.values())), present, weights, self.options.on_missing)
+        weight_of = {name: self.weight_of.get(name.removesuffix("_excess")) for name in values}
+        weights = {name: weight for name, weight in weight_of.items() if weight is not None}
+        present = np.isfinite([self.estimates[name][block.rows] for name in weights])[:, :, None]
+        stacked = np.stack([values[name] for name in weights])
+        return weighted_components(stacked, present, list(weights.values()), self.options.on_missing)
 
     def _log_ratios(self, metric: Metric) -> Folded | None:
         assert metric.folds is not None
@@ -143,6 +149,9 @@ class Bootstrap:
         images_U = self._images(metric, name)
         return interval_of_draws(self.estimates[name], self.of(name), self.options.confidence, images_U)
 
+    def _link(self, metric: Metric) -> Link:
+        return metric.link_with(self.options) or IDENTITY
+
     def _images(self, metric: Metric, name: str) -> Floats | None:
         """How many images are behind a metric or a further quantity, `(U,)`; None where its interval is percentiles."""
         if metric.link is None:
@@ -152,7 +161,7 @@ class Bootstrap:
             images_U[block.rows] = metric.behind(block, name).get("image", np.inf)
         return images_U
 
-    def component_interval(self, metric: Metric) -> tuple[Floats, Floats]:
+    def metric_interval(self, metric: Metric) -> tuple[Floats, Floats]:
         """Of a metric."""
         return self._score_interval(metric.name, {metric.name: 1.0})
 
@@ -180,7 +189,7 @@ class Bootstrap:
             # A constant chance level does not change how an excess varies.
             draws_UB = self.draws.get(f"{name}{ending}", self.of(name))
             metric, low = self._metric_of[name], -1.0 if ending else 0.0
-            images_U, link = self._images(metric, name), metric.link or IDENTITY
+            images_U, link = self._images(metric, name), self._link(metric)
             parts.append(Part(value_U, draws_UB, share_U, low, 1.0, self._folded.get(name), images_U, link))
         return score_interval(self.estimates[score], self.of(score), parts, self.options.confidence)
 

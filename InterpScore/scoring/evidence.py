@@ -16,6 +16,10 @@ from InterpScore.metric import Metric
 from InterpScore.scoring.blocks import Block
 from InterpScore.scoring.results import listed
 
+LEAST = {"hit": 5}
+"""How many there must be of what stands behind a value, where `FEWEST` are too few."""
+_NAMED = {"hit": "top image{} of the concept"}
+
 
 def withhold_intervals(
     columns: Mapping[str, Any],
@@ -78,7 +82,7 @@ def _too_few(
         for u, row in enumerate(block.rows):
             if not np.isfinite(columns[name][row]):
                 continue
-            few = [counted(int(n_U[u]), kind) for kind, n_U in behind.items() if n_U[u] < FEWEST]
+            few = [counted(int(n_U[u]), kind) for kind, n_U in behind.items() if n_U[u] < LEAST.get(kind, FEWEST)]
             if not few and unknown_U[u] and metric.folds:
                 few = [counted(metric.folds.images(block), "image")]
             if few:
@@ -98,4 +102,4 @@ def counted(n: int, what: str) -> str:
     >>> counted(1, "image"), counted(0, "rater")
     ('1 image', '0 raters')
     """
-    return f"{n} {what}{'' if n == 1 else 's'}"
+    return f"{n} {_NAMED.get(what, what + '{}').format('' if n == 1 else 's')}"

@@ -11,8 +11,9 @@ import pandas as pd
 from Activation_Extraction.base.errors import listed_up_to
 from InterpScore.helpers import Bools, Ints
 from InterpScore.options import ScoringOptions
-from InterpScore.scoring.blocks import Block, Study
+from InterpScore.scoring.blocks import Block
 from InterpScore.scoring.results import listed
+from InterpScore.scoring.study import Study
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.twins import same_pictures
 
@@ -66,6 +67,17 @@ def little_data(table: ExperimentTable, options: ScoringOptions) -> list[str]:
     return told
 
 
+def shared_sources(study: Study) -> list[str]:
+    """Clean images that are not independent, and what allows for it."""
+    if study.source_I is None:
+        return []
+    n, of = int(study.clean_I.sum()), study.n_sources(study.clean_I)
+    return [
+        f"{study.table.source}: its {n} clean images are of {of} sources (columns group, clean_image); the scores of "
+        "METRICS 8 resample and permute sources, S, C, R and H images"
+    ]
+
+
 def missing_for_some(metric: str, present_U: Bools, neurons: Sequence[str]) -> list[str]:
     """Neurons whose scores lack a component that others have."""
     lacking = [neuron for neuron, there in zip(neurons, present_U, strict=True) if not there]
@@ -114,6 +126,22 @@ def rests_on(held_K: Bools, counts_K: Bools, names: Sequence[str], filled_K: Boo
     if (counts_K & filled_K).any():
         rest = f", with stand-ins for {listed([n for n, f in zip(names, counts_K & filled_K, strict=True) if f])}"
     return f"rests on {listed(held)}{' alone' * (len(held) == 1)}{rest}"
+
+
+def together(reasons: Mapping[str, str], alike: Sequence[str]) -> list[str]:
+    """Notes `name: reason`; those of the names `alike` come last, in one note where they say the same.
+
+    >>> together({"F1": "no image", "S": "no image", "IoU": "no image", "F1 interval": "none"}, ["F1", "IoU"])
+    ['S: no image', 'F1 and IoU: no image', 'F1 interval: none']
+    """
+    own, shared = list[str](), dict[tuple[str, str], list[str]]()
+    for named, reason in reasons.items():
+        name, _, what = named.partition(" ")
+        if name in alike:
+            shared.setdefault((what, reason), []).append(name)
+        else:
+            own.append(f"{named}: {reason}")
+    return own + [f"{f'{listed(names)} {what}'.strip()}: {reason}" for (what, reason), names in shared.items()]
 
 
 def reasons_missing(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:

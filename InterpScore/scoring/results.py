@@ -15,7 +15,7 @@ import pandas as pd
 from Activation_Extraction.base.files import check_writable, write_together
 from Activation_Extraction.base.text import as_csv, html_table
 from InterpScore.errors import OutputError
-from InterpScore.metric import PERMUTED_LABELS, metrics
+from InterpScore.metric import PERMUTED_LABELS, Metric, components, metrics
 from InterpScore.scoring.draws import Draws, draws_path
 
 _SHOWN_NEURONS = 40
@@ -24,10 +24,10 @@ _SHOWN_NEURONS = 40
 
 def columns() -> dict[str, str]:
     """Column of the results → its meaning, in order; names with `<…>` represent several, at the end."""
-    registered = metrics()
+    registered, beside = components(), [metric for metric in metrics() if metric.weight is None]
     names = [metric.name for metric in registered]
     above_chance = [f"{metric.name}_excess" for metric in registered if metric.null]
-    own = {column: text for metric in registered for column, text in metric.columns.items()}
+    own = {column: text for metric in metrics() for column, text in metric.columns.items()}
     out = {
         "Neuron": "the unit, as in the neuron map",
         "Layer": "the layer of the unit; only with activations from stores",
@@ -56,10 +56,13 @@ def columns() -> dict[str, str]:
         "I_excess_low": "its interval, lower end",
         "I_excess_high": "upper end",
     }
-    for p in (f"{metric.name}_p" for metric in registered if metric.test):
-        out |= {p: own[p], f"{p}_adjusted": f"{p} adjusted over all neurons of the run"}
-        out[f"{p.removesuffix('_p')}_significant"] = f"{p}_adjusted is at most --min-p-value"
-    further = {column for metric in registered for column in metric.further}
+    for metric in registered:
+        out |= _of_test(metric, own)
+    for metric in beside:
+        name = metric.name
+        out |= {name: own[name], f"{name}_low": f"interval of {name}, lower end", f"{name}_high": "upper end"}
+        out |= ({f"{name}_excess": own[f"{name}_excess"]} if metric.null else {}) | _of_test(metric, own)
+    further = {column for metric in metrics() for column in metric.further}
     for is_count in (False, True):
         for column, text in own.items():
             if column not in out and "<" not in column and column.startswith("n_") == is_count:
@@ -85,6 +88,15 @@ def untrained_columns() -> list[str]:
     """The columns that `--baseline` adds."""
     scores = [*(metric.name for metric in metrics()), "InterpScore"]
     return [f"{score}_{end}" for score in scores for end in UNTRAINED]
+
+
+def _of_test(metric: Metric, own: Mapping[str, str]) -> dict[str, str]:
+    """The columns of a metric's test, if it has one."""
+    if metric.test is None:
+        return {}
+    p = f"{metric.name}_p"
+    adjusted = {p: own[p], f"{p}_adjusted": f"{p} adjusted over all neurons of the run"}
+    return adjusted | {f"{metric.name}_significant": f"{p}_adjusted is at most --min-p-value"}
 
 
 def listed(names: Sequence[str]) -> str:
@@ -139,7 +151,7 @@ class BenchmarkResult:
 
     def _repr_html_(self) -> str:
         """The ranking in a notebook: values with their intervals, notes of each neuron, and the warnings."""
-        names = [*(metric.name for metric in metrics()), "InterpScore", "I_excess"]
+        names = [*(metric.name for metric in components()), "InterpScore", "I_excess"]
         of_neuron = [name for name in ("Rank", "Neuron", "Layer", "Concept") if name in self.table]
         records = _records(self.table.head(_SHOWN_NEURONS))
         rows = [

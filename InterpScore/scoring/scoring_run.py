@@ -6,6 +6,7 @@ Shapes: U rows of the results (neurons, then single concepts of neurons that hav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,10 +19,10 @@ from InterpScore.aggregated_measure import ROUNDING, weighted_components
 from InterpScore.errors import InputError
 from InterpScore.helpers import ALIKE, FEWEST, Bools, Floats, Ints
 from InterpScore.intervals import around_estimate, interval_of_draws
-from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, metrics
+from InterpScore.metric import PERMUTED_LABELS, Metric, SignificanceTest, components, metrics
 from InterpScore.options import ScoringOptions
 from InterpScore.resampling import DrawWeights, adjusted_p_values, permuted_labels
-from InterpScore.scoring.blocks import Block, Row, Study, blocks_of, laid_out, rows_of
+from InterpScore.scoring.blocks import Block, Row, blocks_of, laid_out, rows_of
 from InterpScore.scoring.bootstrap import Bootstrap, log_ratios_of
 from InterpScore.scoring.draws import Draws, number_kept
 from InterpScore.scoring.evidence import withhold_intervals
@@ -34,9 +35,12 @@ from InterpScore.scoring.remarks import (
     missing_for_some,
     not_ranked,
     rests_on,
+    shared_sources,
+    together,
     without_any,
 )
 from InterpScore.scoring.results import columns
+from InterpScore.scoring.study import Study
 from InterpScore.tables.effects import unit_column
 from InterpScore.tables.experiment_table import ExperimentTable
 from InterpScore.tables.neuron_map import Concepts
@@ -62,7 +66,7 @@ class ScoringRun:
         progress: StageProgress,
     ) -> None:
         self.table, self.options, self.progress = table, options, progress
-        self.metrics = metrics()
+        self.metrics, self.components = metrics(), components()
         self.n_kept = number_kept(options.draws, len(neuron_map), options.resamples)
         self.draws: Draws | None = None
         """Those that stay with the results, after `frame`."""
@@ -74,7 +78,7 @@ class ScoringRun:
         self.blocks = list(blocks_of(self.study, self.rows))
         self.no_clean = self._no_clean_image()
         self.remarks = [*table.remarks, *self.no_clean, *levels_like_renders(self.study, self.blocks)]
-        self.remarks += little_data(table, options)
+        self.remarks += [*little_data(table, options), *shared_sources(self.study)]
         if table.simulated:
             self.remarks.insert(0, f"{table.source}: the participants are SIMULATED; no person rated these images")
         self.reasons: list[dict[str, str]] = [{} for _ in self.rows]
@@ -90,10 +94,11 @@ class ScoringRun:
         for block in self.blocks:
             for u, number in enumerate(block.rows):
                 self.reasons[number] |= self._reasons(block, u, number)
-        if not any(np.isfinite(self.point[metric.name]).any() for metric in self.metrics):
-            told = ["; ".join(f"{name}: {reason}" for name, reason in why.items()) for why in self.reasons]
+        if not any(np.isfinite(self.point[metric.name]).any() for metric in self.components):
+            names = [metric.name for metric in self.components]
+            told = ["; ".join(f"{name}: {why[name]}" for name in names if name in why) for why in self.reasons]
             self._refuse(f"neuron {self.rows[n].neuron}: {told[n]}" for n in range(self.n_neurons))
-        self.measured_KU: Bools = np.isfinite([self.point[metric.name][:, 0] for metric in self.metrics])
+        self.measured_KU: Bools = np.isfinite([self.point[metric.name][:, 0] for metric in self.components])
         self._fill(self.point)
         self.columns: dict[str, Any] = {}
         self.beside: dict[str, Any] = {}
@@ -118,7 +123,7 @@ class ScoringRun:
         self.beside = dict(beside or {})
         for number, reason in (reasons or {}).items():
             self.reasons[number]["untrained"] = reason
-        values = [point[metric.name] for metric in self.metrics]
+        values = [point[metric.name] for metric in self.components]
         present = np.isfinite(np.stack(values))
         score = self._combine(values, present, options.weights)
         self.columns |= {name: point[name][:, 0] for metric in self.metrics for name in (metric.name, *metric.further)}
@@ -127,13 +132,13 @@ class ScoringRun:
         self.columns |= {name: values[:, 0] for name, values in self._gather(self._statistics, 1).items()}
         if options.resamples:
             self._permute()
-        weight_of = {metric.name: weight for metric, weight in zip(self.metrics, options.weights, strict=True)}
+        weight_of = {metric.name: weight for metric, weight in zip(self.components, options.weights, strict=True)}
         excess = {metric.name: point[metric.name] - self._chance(metric, point) for metric in self._above_chance()}
         self.columns |= {f"{name}_excess": values[:, 0] for name, values in excess.items()}
         self._test()
         if options.resamples:
-            weights = [weight_of[name] for name in excess]
-            above_chance = list(excess.values())
+            weights = [weight_of[name] for name in excess if name in weight_of]
+            above_chance = [excess[name] for name in excess if name in weight_of]
             self.columns["I_excess"] = self._combine(above_chance, np.isfinite(np.stack(above_chance)), weights)[:, 0]
             self._bootstrap()
         self._remark_on_differences()
@@ -155,7 +160,7 @@ class ScoringRun:
             for name in COMPARED:
                 row[name] = float(_mean_of_scored(self.columns.get(name, nothing)[neurons, None])[0])
                 row[f"{name}_low"], row[f"{name}_high"] = self.layer_interval.get((layer, name), (np.nan, np.nan))
-            for metric, _ in self.tested:
+            for metric in (metric for metric, _ in self.tested if metric in self.components):
                 p = self.columns[f"{metric.name}_p_adjusted"][neurons]
                 row[f"{metric.name}_significant"] = int((p <= self.options.min_p_value).sum())
             rows.append(row)
@@ -249,7 +254,7 @@ class ScoringRun:
         complete_U = (held_KU | ~self.set_K[:, None])[weight_K > 0].all(axis=0)
         self.ranked_U: Bools = self.scored_U if self.options.rank_all else self.scored_U & complete_U
         self.columns["Rank"] = ranks_among(score_U[:, None], self.ranked_U)[:, 0]
-        names = [metric.name for metric in self.metrics]
+        names = [metric.name for metric in self.components]
         filled_KU = np.isfinite([self.point[name][:, 0] for name in names]) & ~held_KU
         for number in np.flatnonzero(np.isfinite(score_U)):
             of_row = rests_on(held_KU[:, number], weight_K > 0, names, filled_KU[:, number], self.options.on_missing)
@@ -296,12 +301,12 @@ class ScoringRun:
         """Intervals of everything, from the same draws for all neurons."""
         bootstrap = Bootstrap(self.study, self.blocks, self.metrics, self.columns, self.null, self.progress)
         for metric in self.metrics:
-            self._interval(metric.name, bootstrap.component_interval(metric))
+            self._interval(metric.name, bootstrap.metric_interval(metric))
             for name in metric.further:
                 self._interval(name, bootstrap.interval(metric, name))
         self._interval("InterpScore", bootstrap.score_interval())
         self._interval("I_excess", bootstrap.excess_interval())
-        resting = [metric for metric, weight in zip(self.metrics, self.options.weights, strict=True) if weight > 0]
+        resting = [metric for metric, weight in zip(self.components, self.options.weights, strict=True) if weight > 0]
         above_chance = [metric for metric in resting if metric in self._above_chance()]
         scores = {"InterpScore": resting, "I_excess": above_chance}
         withhold_intervals(self.columns, self.reasons, self.blocks, self.metrics, scores)
@@ -327,8 +332,8 @@ class ScoringRun:
         if not self.n_kept:
             return None
         neurons = [number for number in self._best_first() if number < self.n_neurons]
-        names = [*(metric.name for metric in self.metrics), "InterpScore"]
-        values = [bootstrap.first_draws(metric, self.n_kept)[neurons] for metric in self.metrics]
+        names = [*(metric.name for metric in self.components), "InterpScore"]
+        values = [bootstrap.first_draws(metric, self.n_kept)[neurons] for metric in self.components]
         values.append(bootstrap.of("InterpScore")[neurons, : self.n_kept])
         for name, draws_NB in zip(names, values, strict=True):  # where there is no interval, draws say nothing
             draws_NB[np.isnan(self.columns[f"{name}_low"][neurons])] = np.nan
@@ -357,7 +362,7 @@ class ScoringRun:
         called = [neurons[n] for n in scored]
         measured = np.unique(np.concatenate([block.rows for block in self.blocks]))
         self.remarks += without_any(self.measured_KU, measured[measured < self.n_neurons], neurons)
-        for metric, weight, held_U in zip(self.metrics, self.options.weights, self.measured_KU, strict=True):
+        for metric, weight, held_U in zip(self.components, self.options.weights, self.measured_KU, strict=True):
             if weight == 0:
                 continue
             self.remarks += missing_for_some(metric.name, held_U[scored], called)
@@ -369,7 +374,7 @@ class ScoringRun:
         if len(self.neurons_of) > 1:
             scored_of = {layer: int(self.scored_U[neurons].sum()) for layer, neurons in self.neurons_of.items()}
             self.remarks += means_of_one(scored_of)
-        chosen = [metric.name for metric, there in zip(self.metrics, self.set_K, strict=True) if there]
+        chosen = [metric.name for metric, there in zip(self.components, self.set_K, strict=True) if there]
         self.remarks += not_ranked(chosen, self.ranked_U[scored], called)
 
     def _assemble(self) -> pd.DataFrame:
@@ -401,8 +406,11 @@ class ScoringRun:
         return np.lexsort((order, of_single, neuron_U, order[neuron_U], ~self.ranked_U[neuron_U]))
 
     def _notes(self, number: int) -> str:
-        notes = [f"{name}: {reason}" for name, reason in self.reasons[number].items()]
+        beside = [metric.name for metric in self.metrics if metric not in self.components]
+        notes = together(self.reasons[number], beside)
         for metric, test in self.tested:
+            if not test.claim:
+                continue
             p = self.columns[f"{metric.name}_p_adjusted"][number]
             if np.isfinite(p):
                 claim = "" if p <= self.options.min_p_value else "not significantly "
@@ -416,7 +424,7 @@ def _computed(block: Block, functions: Mapping[str, Values], draws: DrawWeights)
 
 def _totals(block: Block, functions: Mapping[str, Values], draws: DrawWeights) -> dict[str, Floats]:
     """Sum over the draws in which there is a value, and their number, `(U, 2)`."""
-    computed = _computed(block, functions, draws)
+    computed = _computed(block, functions, replace(draws))  # what the block keeps of these draws ends with them
     return {name: np.stack([np.nansum(v, axis=1), np.isfinite(v).sum(axis=1)], axis=1) for name, v in computed.items()}
 
 

@@ -26,7 +26,7 @@ PARTICIPANT_COLUMNS = ("participant", "PROLIFIC_PID")
 TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN = "trial_category", "ground_truth", "level"
 OTHER_CONCEPT_COLUMN = "concept"
 """Read as the ground truth, as image tables call it."""
-CLEAN_IMAGE_COLUMN, SIMULATED_COLUMN, SPLIT_COLUMN = "clean_image", "simulated", "split"
+CLEAN_IMAGE_COLUMN, GROUP_COLUMN, SIMULATED_COLUMN, SPLIT_COLUMN = "clean_image", "group", "simulated", "split"
 EXCLUDED_COLUMN, SHA256_COLUMN = "excluded", "image_sha256"
 SCORED_TRIAL = "experiment"
 YES, NO = (*TRUE, "1", "1.0"), (*FALSE, "0", "0.0", "")
@@ -72,7 +72,7 @@ def experiment_rows(
     kinds = UNIT_KINDS if with_activations else EFFECTS
     numeric = {unit_column(kind, unit) for kind in kinds for unit in units}
     words = {TRIAL_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN, OTHER_CONCEPT_COLUMN, CLEAN_IMAGE_COLUMN}
-    words |= {SIMULATED_COLUMN, SPLIT_COLUMN, EXCLUDED_COLUMN, SHA256_COLUMN}
+    words |= {GROUP_COLUMN, SIMULATED_COLUMN, SPLIT_COLUMN, EXCLUDED_COLUMN, SHA256_COLUMN}
     names = ColumnNames({*numeric, *words, *IMAGE_COLUMNS, *PARTICIPANT_COLUMNS, *([score] if score else [])})
     raw, source = _raw(data, names, numeric, options)
     notes = list(raw.read_as)

@@ -39,6 +39,7 @@ from InterpScore.tables.effects import (
 from InterpScore.tables.experiment_rows import (
     CLEAN_IMAGE_COLUMN,
     CONCEPT_COLUMN,
+    GROUP_COLUMN,
     LEVEL_COLUMN,
     PARTICIPANT_COLUMNS,
     SHA256_COLUMN,
@@ -95,6 +96,8 @@ class ExperimentTable:
     """What the column `split` says of each image; empty without one."""
     simulated: bool = False
     remarks: list[str] = field(default_factory=list)
+    source_I: Ints | None = None
+    """Which images are of one source, such as crops of one picture: equal integers; None where each is its own."""
 
     def unit_of(self, neuron: str) -> str:
         """A neuron's unit, without its layer."""
@@ -117,6 +120,7 @@ class ExperimentTable:
             level_I=self.level_I[chosen_I],
             partner_I=np.where(self.partner_I >= 0, position_I[self.partner_I], -1)[chosen_I],
             split_I=[split for split, kept in zip(self.split_I, chosen_I) if kept],
+            source_I=None if self.source_I is None else self.source_I[chosen_I],
             activation_UI=self.activation_UI[:, chosen_I],
             ablation_UI=self.ablation_UI[:, chosen_I],
             amplification_UI=self.amplification_UI[:, chosen_I],
@@ -201,6 +205,7 @@ def load_experiment_table(
     participant_R = _participants(checks, rated, remarks)
     partner_I = _clean_partners(frame, images)
     sha256_I = _hashes(checks, images)
+    source_I = _sources(frame, images, remarks)
     if problems:
         raise InputError(problems)
     if notes := [*read.notes, *checks.notes, *read.number_words.said()]:
@@ -217,7 +222,7 @@ def load_experiment_table(
         image_R=images.image_of_row[rated], participant_R=participant_R, score_R=scores[rated],
         absent=stored.absent if stored else _no_column(units, found, columns),
         layer_of=layer_of, layer_units=stored.layer_units if stored else {}, simulated=_is_simulated(frame),
-        split_I=_splits(frame, images),
+        split_I=_splits(frame, images), source_I=source_I,
         remarks=[*(f"{source}: {remark}" for remark in remarks), *about_stores],
     )  # fmt: skip
     return joined.told_of(table)
@@ -392,6 +397,21 @@ def _is_simulated(frame: pd.DataFrame) -> bool:
     if SIMULATED_COLUMN not in frame:
         return False
     return bool((~as_words(frame[SIMULATED_COLUMN]).str.casefold().isin(_NOT_SIMULATED)).any())
+
+
+def _sources(frame: pd.DataFrame, images: ImageIndex, remarks: list[str]) -> Ints | None:
+    """Which images are of one source: by group, else by the clean image that they were made from."""
+    column = next((name for name in (GROUP_COLUMN, CLEAN_IMAGE_COLUMN) if name in frame), None)
+    if column is None:
+        return None
+    names = repaired(as_words(frame[column])).words.to_numpy()
+    of_image = names[images.first_row]
+    if column == GROUP_COLUMN and (names != of_image[images.image_of_row]).any():
+        remarks.append(f"{GROUP_COLUMN} differs among the rows of an image, so it is not taken for the image's source")
+        return None
+    own = [name or image for name, image in zip(of_image, images.names, strict=True)]
+    source_I = np.unique(own, return_inverse=True)[1].astype(np.int64)
+    return source_I if len(set(own)) < len(own) else None
 
 
 def _clean_partners(frame: pd.DataFrame, images: ImageIndex) -> Ints:

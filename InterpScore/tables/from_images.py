@@ -19,7 +19,7 @@ from Activation_Extraction.base.files import write_together
 from Activation_Extraction.base.text import as_csv
 from InterpScore.errors import InputError, OutputError, Problem, shown
 from InterpScore.tables.effects import ACTIVATION, IMAGE_COLUMNS, unit_column
-from InterpScore.tables.experiment_rows import CLEAN_IMAGE_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN
+from InterpScore.tables.experiment_rows import CLEAN_IMAGE_COLUMN, CONCEPT_COLUMN, GROUP_COLUMN, LEVEL_COLUMN
 from InterpScore.tables.experiment_table import load_experiment_table
 from InterpScore.tables.image_names import rows_of_images
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from Activation_Extraction.store.reader import ActivationStore
 
 IMAGE_COLUMN, SCORE_COLUMN = IMAGE_COLUMNS[0], "soft_correct"
-KEPT = (CLEAN_IMAGE_COLUMN, "split", "kind")
+KEPT = (CLEAN_IMAGE_COLUMN, GROUP_COLUMN, "split", "kind")
 """Columns of an image table that the experiment table has as well."""
 
 BENIGN_KINDS = ("clean", "benign")
@@ -81,7 +81,7 @@ def labelled_table(
     """The table that scoring takes, of labelled pictures and a complete store.
 
     Args:
-        images: with the column `concept` (of a folder, the last subfolder), and where known `level` and `clean_image`.
+        images: with the column `concept` (of a folder, the last subfolder), and where known `level`, `clean_image` and `group`.
         source: what messages call them.
         layer, units: the units to have columns of activations; none where `score --store` is to join them.
         clean_level: of images without a column `level`.

@@ -331,7 +331,7 @@ def test_heavy_tails_are_noted_beside_intervals_of_S_alone(study, neuron_map):
     assert "S: heavy tails (excess kurtosis" in notes["2"]
     assert "heavy tails" not in notes["1"]
     assert "heavy tails" not in scored(heavy, neuron_map, resamples=0).loc["2", "Notes"]
-    assert "heavy tails" not in scored(heavy, neuron_map, selectivity="auroc").loc["2", "Notes"]
+    assert "S: heavy tails" not in scored(heavy, neuron_map, selectivity="auroc").loc["2", "Notes"]
 
 
 @pytest.mark.parametrize("measured", [1, 2])
@@ -354,7 +354,7 @@ def test_unanimous_recognition_has_an_interval_of_more_than_a_point(study, neuro
     assert everyone in (row["H_low"], row["H_high"])
 
 
-@pytest.mark.parametrize("measure", ["auroc", "auprc"])
+@pytest.mark.parametrize("measure", ["auroc", "ap", "auprc_images", "f1_images", "iou_images"])
 def test_complete_separation_has_an_interval_of_more_than_a_point(study, neuron_map, measure):
     apart = study.assign(activation_1=study["activation_1"] + 100 * (study["ground_truth"] == "cat"))
     row = scored(apart, neuron_map, selectivity=measure).loc["1"]

@@ -11,7 +11,7 @@ import pytest
 
 import InterpScore
 from InterpScore import InputError, calculate_interpretability_metrics, calculate_interpretability_score
-from InterpScore.metric import metrics
+from InterpScore.metric import components, metrics
 from InterpScore.options import scoring_options
 from InterpScore.scoring.results import columns
 
@@ -136,5 +136,6 @@ def test_a_metric_that_cannot_be_used_is_named_with_its_package(install, change,
 
 
 def test_S_C_R_and_H_are_entries_like_any_other():
-    assert tuple(metric.name for metric in metrics()) == FOUR
-    assert all(name in metric.columns for name, metric in zip(FOUR, metrics(), strict=True))
+    assert tuple(metric.name for metric in components()) == FOUR
+    assert all(name in metric.columns for name, metric in zip(FOUR, components(), strict=True))
+    assert [metric for metric in metrics() if metric.weight is not None] == list(components())

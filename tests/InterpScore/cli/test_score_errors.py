@@ -242,6 +242,8 @@ WRONG_OPTIONS = {
     "a kind of no level": (["--level-kinds", "x=benign"], "--level-kinds: found the key 'x'; expected pairs such as 4=synthetic"),
     "effects that are not there": (["--causality", "lost.csv"], "lost.csv: no such file"),
     "an unknown option": (["--wieghts", "1 1 1 1"], "No such option: --wieghts"),
+    "a selectivity that is none": (["--selectivity", "d"], "--selectivity: found 'd'; expected one of cles, auroc, ap, correlation,"),
+    "a selectivity of two meanings": (["--selectivity", "auprc"], "--selectivity: found 'auprc'; expected ap ("),
     "an option without its value": (["--seed"], "'--seed' requires an argument"),
     "too many files": (["one_more.csv"], "unexpected extra argument"),
 }  # fmt: skip
@@ -255,7 +257,6 @@ def test_a_wrong_option_is_one_line_with_what_was_expected(refused, options, fou
 
 CHOICES = {
     "--preset": ("mine", "not one of 'default', 'published'"),
-    "--selectivity": ("d", "not one of 'cles', 'auroc', 'auprc'"),
     "--on-missing": ("drop", "not one of 'renormalise', 'nan', 'zero'"),
     "--adjust": ("bonferroni", "not one of 'bh', 'by', 'holm', 'none'"),
     "--unit-of-analysis": ("person", "not one of 'image', 'rating'"),

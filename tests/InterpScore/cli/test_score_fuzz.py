@@ -261,7 +261,7 @@ OPTIONS = {
     "--min-p-value": ["1e-300", "0.5"],
     "--human-score-col": ["activation_1", "level", "response"],
     "--weights": ["1 0 0 0", "0 1 0 0", "1e308 1e308 1e308 1e308", "1e-320 0 0 0"],
-    "--selectivity": ["cles", "auroc", "auprc"],
+    "--selectivity": ["auroc", "ap", "correlation", "COSINE", "F1_images"],
     "--on-missing": ["renormalise", "nan", "zero"],
     "--confidence": ["0.001", "0.9999"],
     "--adjust": ["by", "holm", "none"],

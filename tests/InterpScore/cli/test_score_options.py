@@ -112,9 +112,10 @@ def test_preset_published_brings_its_weights_levels_and_conventions(scored):
 
 
 def test_selectivity_says_what_S_is(points):
-    for choice, column in (("auroc", "AUROC"), ("auprc", "AP")):
+    of_pairs = {"correlation": "correlation", "cosine": "cosine", "auprc_images": "AUPRC", "F1_images": "F1_images"}
+    for choice, column in {"auroc": "AUROC", "ap": "AP", **of_pairs, "iou_images": "IoU_images"}.items():
         table = points("--selectivity", choice)
-        np.testing.assert_allclose(table["S"], table[column])
+        np.testing.assert_allclose(table["S"], table[column].clip(lower=0))  # negative ones count as 0
         assert (table["S"] != points("--selectivity", "cles")["S"]).all()
 
 
@@ -128,8 +129,9 @@ def test_on_missing_says_what_becomes_of_a_score_without_C(points):
 
 def test_resamples_nought_gives_points_alone(scored):
     table, _, printed = scored("--resamples", 0)
-    # H_excess is a difference of two means and needs no draws.
-    assert [name for name in table if name.endswith(("_low", "_high", "_excess"))] == ["H_excess"]
+    # H_excess is a difference of two means, and the chance levels of METRICS 8 are exact: they need no draws.
+    exact = [f"{name}_excess" for name in ("H", "correlation", "cosine", "AUPRC", "F1_images", "IoU_images")]
+    assert [name for name in table if name.endswith(("_low", "_high", "_excess"))] == exact
     assert "point estimates only" in printed
 
 

@@ -10,7 +10,8 @@ from InterpScore import calculate_selectivity_score, run_interpretability_benchm
 from InterpScore.options import scoring_options
 from InterpScore.resampling import permuted_labels
 from InterpScore.robustness import METRIC as ROBUSTNESS
-from InterpScore.scoring.blocks import Row, Study, blocks_of
+from InterpScore.scoring.blocks import Row, blocks_of
+from InterpScore.scoring.study import Study
 from InterpScore.selectivity import METRIC as SELECTIVITY
 from InterpScore.tables.experiment_table import load_experiment_table
 
