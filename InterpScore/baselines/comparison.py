@@ -18,8 +18,9 @@ from InterpScore.baselines.network import UntrainedLayer
 from InterpScore.helpers import Bools, Floats, in_shares, on_all_cores, sides
 from InterpScore.metric import metrics
 from InterpScore.options import ScoringOptions
-from InterpScore.scoring.blocks import UNITS_AT_ONCE, Block, Row, Study, blocks_of
+from InterpScore.scoring.blocks import UNITS_AT_ONCE, Block, Row, blocks_of
 from InterpScore.scoring.results import listed, untrained_columns
+from InterpScore.scoring.study import Study
 from InterpScore.selectivity import hedges_g
 from InterpScore.tables.neuron_map import normalised
 

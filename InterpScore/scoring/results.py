@@ -74,7 +74,7 @@ def columns() -> dict[str, str]:
 
 
 UNTRAINED = {
-    "evaluation": "a component or InterpScore of the neuron, on the images that the next columns are of (METRICS 13); with --baseline",
+    "evaluation": "a component, a score of METRICS 8 or InterpScore of the neuron, on the images that the next columns are of (METRICS 13); with --baseline",
     "untrained": "its mean over all units of the untrained networks, for the same concept",
     "untrained_sd": "its standard deviation over them",
     "untrained_higher": "share of them that score higher than the neuron, ties ½; descriptive, not a test",
