@@ -108,12 +108,8 @@ def _dialect_of(text: str, wanted: Callable[[str], bool], options: CsvOptions, p
         other, odd = header_in(first_line, _other_separators(text, first_line))
         best = odd if other[0] > 1 else best
         most = max(most, other)
-    if most[0] == 0:  # titles may be above the header
-        for line in range(first_line + 1, min(first_line + SAMPLE, text.count("\n"))):
-            found, titled = header_in(line, separators)
-            if found[0] > 1:
-                best = replace(titled, titles=line - first_line)
-                break
+    if most[0] == 0:
+        best = _below_titles(best, lambda line: header_in(line, separators)[1], text, wanted)
     if not any(name.strip() for name in best.names):
         return None
     sample = _sample(text, best)
@@ -135,6 +131,20 @@ def _before_header(text: str, comment: str) -> tuple[str, int, int]:
         elif bare.strip(" ,;|\t\ufeff\u200b\u00a0"):
             return told, number, noted
     return told, noted, noted
+
+
+def _below_titles(
+    first: Dialect, header_in: Callable[[int], Dialect], text: str, wanted: Callable[[str], bool]
+) -> Dialect:
+    """The header below titles: a line of more cells than all above it, of which several are wanted columns, none twice."""
+    longest = len(first.names)
+    for line in range(first.first_line + 1, min(first.first_line + SAMPLE, text.count("\n"))):
+        found = header_in(line)
+        known = [name for name in found.names if wanted(name)]
+        if len(found.names) > longest and len(known) > 1 and len(set(known)) == len(known):
+            return replace(found, titles=line - first.first_line)
+        longest = max(longest, len(found.names))
+    return first
 
 
 def _other_separators(text: str, first_line: int) -> list[str]:
