@@ -83,6 +83,23 @@ def stage_progress(*, shown: bool = True) -> Iterator[StageProgress | None]:
             yield update_bar
 
 
+def in_stage(progress: StageProgress | None, stage: str, total: int, done: int = 0) -> Advance:
+    """Progress of one stage as a function to call with the number of items completed since the last call.
+
+    Args:
+        progress: of the computation; None shows nothing.
+        total: number of items; done: those completed by an earlier run.
+    """
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(stage, done, total)
+
+    return advance
+
+
 @contextmanager
 def transfer_progress(*, shown: bool = True) -> Iterator[TransferProgress | None]:
     """Progress of downloads in bytes: a bar each with the rate on a terminal, a few plain lines elsewhere."""

@@ -76,9 +76,8 @@ def label(
     """
     from Activation_Extraction.base.files import write_together
     from Activation_Extraction.base.progress import stage_progress
-    from InterpScore.labelling.labels import label_study
     from InterpScore.labelling.options import labelling_options
-    from InterpScore.labelling.parts import PermutationFolder
+    from InterpScore.labelling.parts import PermutationFolder, label_in_folder
     from InterpScore.labelling.sources.stored import level_numbers, stored_study
     from InterpScore.labelling.sources.words import WordOptions
 
@@ -97,7 +96,7 @@ def label(
             progress=progress,
         )  # fmt: skip
         folder = PermutationFolder(output, {"options": options.as_dict(), **found.study.inputs}, progress)
-        labels = label_study(found.study, options, progress, folder)
+        labels = label_in_folder(found.study, options, folder)
     labels.signature["images"] = found.halves(labels.evaluation)
     files = labels.files(output)
     table_remarks: list[str] = []

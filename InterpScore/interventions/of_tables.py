@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from Activation_Extraction.base.errors import listed_up_to
-from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.base.progress import StageProgress, in_stage
 from Activation_Extraction.clip_helpers import ImageSource
 from Activation_Extraction.images.sets import ImageSet, image_set
 from Activation_Extraction.images.twins import remarks_on_files
@@ -67,14 +67,7 @@ def measured_for_table(
     texts, why_no_text = text_embeddings(model, clean.concepts)
     texts_E = [texts.get(concept) for concept in clean.concepts]
     layers = list(dict.fromkeys(table.layer_of.values())) or [""]
-    done, total = 0, len(clean.names) * len(layers)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress("interventions", done, total)
-
+    advance = in_stage(progress, "interventions", len(clean.names) * len(layers))
     found = []
     for label in layers:
         prepared = prepare_layer(model, label.rpartition(":")[2] or layer, _units_of(table, label))

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.progress import Advance
+from Activation_Extraction.base.progress import Advance, StageProgress, in_stage
 from InterpScore.helpers import Floats, Ints, on_all_cores
 from InterpScore.labelling.pair_scores import By, Images, PairScores, scores_of_pairs
 from InterpScore.labelling.presence import GradedPresence, Presence
-from InterpScore.labelling.ranking import auprc_of_places, places_of, rows_of_groups, top_images
+from InterpScore.labelling.ranking import (
+    auprc_of_places,
+    effect_of_ties,
+    places_of,
+    rows_of_groups,
+    top_images,
+)
 from InterpScore.pairs.formulas import tail_probabilities
 
 FIRST, MOST = 2_000, 100_000
@@ -111,7 +117,8 @@ def random_subsets(n: int, size: int, draws: int, generator: np.random.Generator
 class GradedNull:
     """AUPRC of graded presence among images that are each of its own source: any top images are as good as others.
 
-    So units whose concepts have the same number of top images, and no two images of equal presence, share permutations.
+    So units whose concepts have the same number of top images share permutations. Images of equal presence change AUPRC
+    by `_slack_U` at most: only where a draw is so close to what was observed are they looked at.
     """
 
     images: Images
@@ -119,26 +126,40 @@ class GradedNull:
     observed_U: Floats
 
     @cached_property
-    def _kinds(self) -> list[tuple[int, NDArray[np.int32], bool, Ints]]:
-        """Number of top images, places by rank, whether some are equal, and the units, of each null distribution."""
-        presence, n = self.images.presence, self.images.n
+    def _slack_U(self) -> Floats:
+        slack = {
+            c: effect_of_ties(self._ranked(c), self._top(c)) + ROUNDING for c in np.unique(self.concept_U).tolist()
+        }
+        return np.array([slack[c] for c in self.concept_U.tolist()])
+
+    def _ranked(self, c: int) -> NDArray[np.int32]:
+        """Places of the images by rank."""
+        presence = self.images.presence
         assert isinstance(presence, GradedPresence)
-        kinds: dict[tuple[int, int], tuple[int, NDArray[np.int32], bool, list[Ints]]] = {}
-        for c in np.unique(self.concept_U).tolist():
-            place_N, tied = places_of(presence.y_CN[c])
-            k = int(presence.top_C[c])
-            ranked = np.sort(place_N) if tied else np.arange(1, n + 1, dtype=np.int32)
-            kind = kinds.setdefault((k, c if tied else -1), (k, ranked, tied, []))
-            kind[3].append(np.flatnonzero(self.concept_U == c))
-        return [(k, ranked, tied, np.concatenate(units)) for k, ranked, tied, units in kinds.values()]
+        return np.sort(places_of(presence.y_CN[c])[0])
+
+    def _top(self, c: int) -> int:
+        return int(self.images.presence.top_C[c])
 
     def reached(self, generator: np.random.Generator, draws: int, units: Ints) -> Ints:
         reached_U = np.zeros(len(self.concept_U), dtype=np.int64)
-        for k, ranked_N, tied, members in self._kinds:
-            if len(of_kind := np.intersect1d(members, units)):
-                null_B = auprc_of_places(ranked_N[random_subsets(self.images.n, k, draws, generator)], tied)
-                reached_U[of_kind] = _at_least(null_B, self.observed_U[of_kind])
+        top_U = self.images.presence.top_C[self.concept_U]
+        for k in np.unique(top_U[units]).tolist():
+            members = units[top_U[units] == k]
+            reached_U[members] = self._reached(members, random_subsets(self.images.n, k, draws, generator))
         return reached_U[units]
+
+    def _reached(self, units: Ints, rank_BK: NDArray[np.int32]) -> Ints:
+        null_B = auprc_of_places(rank_BK + 1)
+        order_B, observed_U, slack_U = np.argsort(null_B), self.observed_U[units], self._slack_U[units]
+        from_U = np.searchsorted(null_B, observed_U - slack_U, sorter=order_B)
+        to_U = np.searchsorted(null_B, observed_U + slack_U, sorter=order_B)
+        reached_U, ranked = len(null_B) - to_U, cache(self._ranked)
+        for u in np.flatnonzero(from_U < to_U):
+            close_BK = rank_BK[order_B[from_U[u] : to_U[u]]]
+            exact_B = auprc_of_places(ranked(int(self.concept_U[units[u]])).take(close_BK))
+            reached_U[u] += (exact_B >= observed_U[u] - ROUNDING).sum()
+        return np.asarray(reached_U)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +175,10 @@ class GroupNull:
         return top_images(self.images.a_UN, int(self.images.presence.top_C[self.concept_U].max()))
 
     @cached_property
-    def _places(self) -> dict[int, tuple[NDArray[np.int32], bool]]:
+    def _places(self) -> dict[int, NDArray[np.int32]]:
         presence = self.images.presence
         assert isinstance(presence, GradedPresence)
-        return {c: places_of(presence.y_CN[c]) for c in np.unique(self.concept_U).tolist()}
+        return {c: places_of(presence.y_CN[c])[0] for c in np.unique(self.concept_U).tolist()}
 
     def reached(self, generator: np.random.Generator, draws: int, units: Ints) -> Ints:
         label_of_NB = permuted_images(self.images.group_N, draws, generator)
@@ -169,8 +190,7 @@ class GroupNull:
         if isinstance(presence, Presence):
             statistic_B: Any = presence.is_shown_CN[c].take(label_of_KB).sum(axis=0)
         else:
-            place_N, tied = self._places[c]
-            statistic_B = auprc_of_places(np.ascontiguousarray(place_N.take(label_of_KB).T), tied)
+            statistic_B = auprc_of_places(np.ascontiguousarray(self._places[c].take(label_of_KB).T))
         return int((statistic_B >= self.observed_U[u] - ROUNDING).sum())
 
 
@@ -204,21 +224,12 @@ def _at_least(null_B: Floats, observed_U: Floats) -> Ints:
     return np.asarray(len(ranked_B) - np.searchsorted(ranked_B, observed_U - ROUNDING, side="left"), dtype=np.int64)
 
 
-def in_memory(advance: Callable[[str, int, int], None] | None = None) -> Run:
-    """Permutations in this process; what is done is lost when it is interrupted.
-
-    Args:
-        advance: called with (stage, completed, total).
-    """
+def in_memory(progress: StageProgress | None = None) -> Run:
+    """Permutations in this process; what is done is lost when it is interrupted."""
 
     def run(job: PermutationJob, parts: Sequence[int]) -> list[Ints]:
-        done, found = 0, []
-        for _, counts in job.compute(iter(parts), lambda count: None):
-            found.append(counts)
-            done += A_PART
-            if advance:
-                advance(stage_of(parts), done, len(parts) * A_PART)
-        return found
+        advance = in_stage(progress, stage_of(parts), len(parts) * A_PART)
+        return [counts for _, counts in job.compute(iter(parts), advance)]
 
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from InterpScore.helpers import Ints
-from InterpScore.labelling.presence import AnyPresence, Presence
+from InterpScore.labelling.presence import AnyPresence, Presence, distinct_pairs
 
 SELECTION, EVALUATION = "selection", "evaluation"
 
@@ -40,9 +40,9 @@ def _kinds(presence: AnyPresence, code_N: Ints, n_sources: int) -> Ints:
     kind_G = np.zeros(n_sources, dtype=np.int64)
     if not isinstance(presence, Presence):
         return kind_G
-    concept_P = np.repeat(np.arange(len(presence.concepts)), presence.positives_C)
-    pairs = np.unique(np.stack([code_N[presence.image_P], concept_P]), axis=1)
+    concepts = len(presence.concepts)
+    source_P, concept_P = distinct_pairs(code_N[presence.image_P], presence.concept_P, concepts)
     # A random number of each concept; sources whose sums agree show the same ones.
-    key_C = np.random.default_rng(0).integers(1, 2**62, len(presence.concepts), dtype=np.int64)
-    np.add.at(kind_G, pairs[0], key_C[pairs[1]])  # whole numbers, which wrap around
+    key_C = np.random.default_rng(0).integers(1, 2**62, concepts, dtype=np.int64)
+    np.add.at(kind_G, source_P, key_C[concept_P])  # whole numbers, which wrap around
     return np.unique(kind_G, return_inverse=True)[1]

@@ -5,7 +5,7 @@ Shapes: U units, N images, C concepts, D candidates of a unit, B draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.base.progress import StageProgress, in_stage
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Floats, Ints
 from InterpScore.labelling import chance
+from InterpScore.labelling.bootstrap.intervals import Bootstrap, Intervals, weights
 from InterpScore.labelling.halves import in_halves, in_one
-from InterpScore.labelling.labels_table import Tested, labels_table
+from InterpScore.labelling.labels_table import Found, labels_table
 from InterpScore.labelling.options import LabellingOptions, check_goes_with, labelling_options
 from InterpScore.labelling.pair_scores import Images, PairScores, scores_of_pairs
-from InterpScore.labelling.presence import AnyPresence, GradedPresence, Presence, codes, presence_of
-from InterpScore.labelling.resamples import Bootstrap, Intervals, weights
+from InterpScore.labelling.presence import AnyPresence, GradedPresence, Presence, codes, distinct_pairs, presence_of
 from InterpScore.labelling.results import UnitLabels, signature_of
 from InterpScore.labelling.several import concept_sets
 from InterpScore.resampling import adjusted_p_values
@@ -62,7 +62,7 @@ def label_units(
 
     Source: METRICS.md, section 10.
 
-    >>> activations = np.random.default_rng(0).normal(size=(200, 3))
+    >>> activations = np.random.default_rng(1).normal(size=(200, 3))
     >>> concepts = ["cat", "dog", "owl", "fox"] * 50
     >>> activations[::4, 1] += 3  # unit 1 fires on cats
     >>> label_units(activations, concepts).table["concept"].tolist()
@@ -108,47 +108,49 @@ def label_study(
     Args:
         run: computes permutations, where p-values take any.
     """
-    say: StageProgress = progress or (lambda stage, completed, total: None)
     check_goes_with(options, study.presence)
     presence, remarks = _usable(study, options)
     reason_U = _reasons(study.a_UN)
     live = np.flatnonzero(reason_U == "")
     if not len(live):
         raise InputError(f"activations: no unit to label; expected one that varies ({reason_U[0]})")
-    chosen_on, tested_on, presence = _sides(study, presence, live, options, remarks)
+    chosen_on, tested_on = _sides(study, presence, live, options, remarks)
+    found = _find(chosen_on, tested_on, options, progress, run or chance.in_memory(progress))
+    if (fixed := chance.fixed_share(tested_on.group_N)) > _FIXED and "permut" in found.test:
+        remarks.append(f"{fixed:.0%} of the images are in groups of a size that no other group has; permutations leave them as they are")  # fmt: skip
+    counts = {
+        "units": len(reason_U), "labelled": len(found.labelled), "concepts": len(tested_on.presence.concepts),
+        "images": presence.n, "groups": len(np.unique(study.group_N)), "chosen_on": chosen_on.n, "tested_on": tested_on.n,
+    }  # fmt: skip
+    table = labels_table(study.units, reason_U, live, found, options)
+    signature = signature_of(options, found.test, counts, study.inputs)
+    return UnitLabels(table, signature, remarks, tested_on.row_N, study.presence)
 
-    by_pairs = scores_of_pairs(chosen_on, options.by, _counted(say, "Choosing", presence, live))
-    score_UC = np.nan_to_num(by_pairs.score_UC, nan=-np.inf)
+
+def _find(
+    chosen_on: Images, tested_on: Images, options: LabellingOptions, progress: StageProgress | None, run: chance.Run
+) -> Found:
+    """Labels of units that vary: candidates of one half, and their scores, p-values, intervals and sets on the other."""
+    presence = chosen_on.presence
+    steps = len(presence.concepts) if isinstance(presence, GradedPresence) else len(chosen_on.a_UN)
+    chosen_by = tested = scores_of_pairs(chosen_on, options.by, in_stage(progress, "Choosing", steps))
+    score_UC = np.nan_to_num(chosen_by.score_UC, nan=-np.inf)
     candidate_UD = np.argsort(-score_UC, axis=1, kind="stable")[:, :CANDIDATES]
-    tested = by_pairs
     if chosen_on is not tested_on:
-        tested = scores_of_pairs(tested_on, options.by, _counted(say, "Testing", presence, live))
-    p_U, count_U, test = _p_values(tested_on, tested, candidate_UD[:, 0], options, run or chance.in_memory(say))
+        tested = scores_of_pairs(tested_on, options.by, in_stage(progress, "Testing", steps))
+    p_U, count_U, test = _p_values(tested_on, tested, candidate_UD[:, 0], options, run)
     adjusted_U = adjusted_p_values(p_U, options.adjust)
     labelled = np.flatnonzero(adjusted_U <= options.min_p_value)
     drawn: dict[int, Intervals] = {}
     if options.resamples and len(labelled):
         weight_NB = weights(tested_on.group_N, options.resamples, options.seed)
-        advance = _advance(say, "Resampling", len(labelled))
-        drawn = Bootstrap(tested_on, tested, options.by, weight_NB, options.confidence).of_units(
-            candidate_UD, labelled, advance
-        )
-    sets = {}
+        bootstrap = Bootstrap(tested_on, tested, options.by, weight_NB, options.confidence)
+        drawn = bootstrap.of_units(candidate_UD, labelled, progress)
+    sets: dict[int, list[int]] = {}
     if options.split == "half":
-        advance = _advance(say, "Adding concepts", len(labelled))
+        advance = in_stage(progress, "Adding concepts", len(labelled))
         sets = concept_sets(chosen_on, tested_on, candidate_UD, labelled, options.seed, advance)
-    if (fixed := chance.fixed_share(tested_on.group_N)) > _FIXED and "permut" in test:
-        remarks.append(f"{fixed:.0%} of the images are in groups of a size that no other group has; permutations leave them as they are")  # fmt: skip
-    found = Tested(tested_on, by_pairs, tested, candidate_UD, p_U, adjusted_U, count_U, drawn, sets)
-    table = labels_table(study.units, reason_U, live, found, options)
-    halves = {"chosen_on": chosen_on.row_N, "tested_on": tested_on.row_N}
-    counts = {
-        "units": len(reason_U), "labelled": len(labelled), "concepts": len(presence.concepts), "images": study.presence.n,
-        "groups": len(np.unique(study.group_N)), **{name: len(rows) for name, rows in halves.items()},
-    }  # fmt: skip
-    return UnitLabels(
-        table, signature_of(options, test, counts, study.inputs), remarks, tested_on.row_N, study.presence
-    )
+    return Found(tested_on, chosen_by, tested, candidate_UD, test, p_U, adjusted_U, count_U, labelled, drawn, sets)
 
 
 def _usable(study: Study, options: LabellingOptions) -> tuple[AnyPresence, list[str]]:
@@ -163,7 +165,9 @@ def _usable(study: Study, options: LabellingOptions) -> tuple[AnyPresence, list[
             )
         return presence, []
     fewest = FEWEST_IMAGES if options.min_images is None else max(options.min_images, FEWEST_IMAGES)
-    sources_C = np.array([len(np.unique(study.group_N[presence.images_of(c)])) for c in range(len(presence.concepts))])
+    source_N = codes(study.group_N, presence.n)
+    concept_P, _ = distinct_pairs(presence.concept_P, source_N[presence.image_P], presence.n)
+    sources_C = np.bincount(concept_P, minlength=len(presence.concepts))
     few = np.flatnonzero(sources_C < fewest)
     if len(few) and options.min_images is None:
         more = f" (and {len(few) - 1} more such concepts)" if len(few) > 1 else ""
@@ -191,13 +195,13 @@ def _reasons(a_UN: NDArray[Any]) -> NDArray[Any]:
 
 def _sides(
     study: Study, presence: AnyPresence, live: Ints, options: LabellingOptions, remarks: list[str]
-) -> tuple[Images, Images, AnyPresence]:
+) -> tuple[Images, Images]:
     """The images to choose on and to test on (the same without a split), with the concepts that both show."""
     if options.split == "none":
         rows = in_one(presence, options.seed)
         whole = Images(study.a_UN[np.ix_(live, rows)], presence.only(rows), study.group_N[rows], rows)
         remarks.append("labels were chosen on the images that they are scored on: their scores are too high, their p-values are not")  # fmt: skip
-        return whole, whole, presence
+        return whole, whole
     halves = in_halves(presence, study.group_N, options.seed)
     parts = [presence.only(rows) for rows in halves]
     if isinstance(presence, Presence):
@@ -206,12 +210,12 @@ def _sides(
             remarks.append(f"{int((~both_C).sum()):,} concepts have images in one half only and are left out")
             if not both_C.any():
                 raise InputError("concepts: none has images in both halves; expected concepts of more images")
-            parts, presence = [part.of_concepts(both_C) for part in parts], presence.of_concepts(both_C)
+            parts = [part.of_concepts(both_C) for part in parts]
     first, second = (
         Images(study.a_UN[np.ix_(live, rows)], part, study.group_N[rows], rows)
         for rows, part in zip(halves, parts, strict=True)
     )
-    return first, second, presence
+    return first, second
 
 
 def _p_values(
@@ -235,18 +239,3 @@ def _p_values(
         observed_U = scores.auprc_UC[at] if scores.hits_UC is None else scores.hits_UC[at].astype(float)
         null, test = chance.GroupNull(images, concept_U, observed_U), "permutations among groups of equal size"
     return *chance.permuted_p_values(null, units, options.seed, run), test
-
-
-def _advance(say: StageProgress, stage: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        say(stage, done, total)
-
-    return advance
-
-
-def _counted(say: StageProgress, stage: str, presence: AnyPresence, live: Ints) -> Callable[[int], None]:
-    return _advance(say, stage, len(presence.concepts) if isinstance(presence, GradedPresence) else len(live))

@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from InterpScore.helpers import Floats, Ints
+from InterpScore.labelling.bootstrap.intervals import FEWEST_HITS, Intervals
 from InterpScore.labelling.options import LabellingOptions
 from InterpScore.labelling.pair_scores import Images, PairScores
 from InterpScore.labelling.presence import GradedPresence
-from InterpScore.labelling.resamples import FEWEST_HITS, Intervals
+from InterpScore.labelling.ranking import order_of
 from InterpScore.pairs import formulas
 
 RUNNERS_UP = 5
@@ -56,6 +57,10 @@ COLUMNS = {
     "correlation": "Pearson correlation of activation and presence of the concept",
     "correlation_low": "its interval, lower end",
     "correlation_high": "upper end",
+    "cosine": "cosine of the angle between activations and presence of the concept",
+    "cosine_low": "its interval, lower end",
+    "cosine_high": "upper end",
+    "cosine_chance": "its mean over permutations of the labels; far above 0 where activations are mostly above 0",
     "n_images": "images that the scores are of",
     "n_concept": "of these, images that show the concept; with words, in which it has at least 1/2",
     "n_top": "number of top images",
@@ -68,14 +73,15 @@ COLUMNS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class Found:
     """What a run found; units are those that vary.
 
     Attributes:
         images: those that labels are tested on.
         chosen_by, scores: scores of all pairs on the images that labels are chosen on, and tested on.
         candidate_UD: the best concepts, the best first.
-        p_U, adjusted_U, permutations_U: of the best concept.
+        test: how the best concept is tested; p_U, adjusted_U, permutations_U: its p-value, and what is behind it.
+        labelled: units whose best concept is their label.
         drawn: intervals of units with a label; sets: the concepts that they need.
     """
 
@@ -83,15 +89,17 @@ class Tested:
     chosen_by: PairScores
     scores: PairScores
     candidate_UD: Ints
+    test: str
     p_U: Floats
     adjusted_U: Floats
     permutations_U: Ints
+    labelled: Ints
     drawn: Mapping[int, Intervals]
     sets: Mapping[int, list[int]]
 
 
 def labels_table(
-    units: pd.DataFrame, reason_U: NDArray[Any], live: Ints, found: Tested, options: LabellingOptions
+    units: pd.DataFrame, reason_U: NDArray[Any], live: Ints, found: Found, options: LabellingOptions
 ) -> pd.DataFrame:
     """A row for each unit.
 
@@ -100,7 +108,7 @@ def labels_table(
     """
     rows: list[dict[str, Any]] = [{"reason": reason, "polysemy": 0, "concepts": [], "prediction_set": [], "runners_up": []} for reason in reason_U]  # fmt: skip
     for at, u in enumerate(live):
-        rows[u] = _row(at, found, options)
+        rows[u] = _row(at, found)
     best_of: dict[str, int] = {}
     for u, row in enumerate(rows):
         name = row.get("concept")
@@ -117,12 +125,12 @@ def labels_table(
     return pd.concat([units.reset_index(drop=True), table], axis=1)
 
 
-def _row(u: int, found: Tested, options: LabellingOptions) -> dict[str, Any]:
+def _row(u: int, found: Found) -> dict[str, Any]:
     """What is known of a unit that varies."""
     names = found.images.presence.concepts
     candidate_D = found.candidate_UD[u]
     c = int(candidate_D[0])
-    is_label = bool(found.adjusted_U[u] <= options.min_p_value)
+    is_label = u in found.labelled
     row: dict[str, Any] = {
         "concept": names[c] if is_label else None, "candidate": names[c],
         "score": found.scores.score_UC[u, c], "selection_score": found.chosen_by.score_UC[u, c],
@@ -160,17 +168,15 @@ def _row(u: int, found: Tested, options: LabellingOptions) -> dict[str, Any]:
     return row
 
 
-def _scores(u: int, c: int, found: Tested) -> dict[str, Any]:
+def _scores(u: int, c: int, found: Found) -> dict[str, Any]:
     """Every score of a unit and its best concept, with its value at chance."""
     images, scores, presence = found.images, found.scores, found.images.presence
     positives, top = int(presence.positives_C[c]), int(presence.top_C[c])
-    a_N, y_N = images.a_UN[u].astype(float), presence.of(c)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        a_N, y_N = a_N - a_N.mean(), y_N - y_N.mean()
-        correlation = a_N @ y_N / np.sqrt((a_N @ a_N) * (y_N @ y_N))
-    hits = _hits(u, c, found)
+    hits, a_N, y_N = _hits(u, c, found), images.a_UN[u].astype(float), presence.of(c)
     row = {
-        "AUPRC": scores.auprc_UC[u, c], "AUPRC_chance": scores.auprc_at_chance_C[c], "correlation": correlation,
+        "AUPRC": scores.auprc_UC[u, c], "AUPRC_chance": scores.auprc_at_chance_C[c],
+        "correlation": formulas.correlation(a_N, y_N),
+        "cosine": formulas.cosine(a_N, y_N), "cosine_chance": formulas.cosine_at_chance(a_N, y_N),
         "n_images": images.n, "n_concept": positives, "n_top": top, "n_hits": hits,
     }  # fmt: skip
     if not isinstance(presence, GradedPresence):
@@ -182,14 +188,12 @@ def _scores(u: int, c: int, found: Tested) -> dict[str, Any]:
     return row
 
 
-def _hits(u: int, c: int, found: Tested) -> float:
+def _hits(u: int, c: int, found: Found) -> float:
     """Presence of a concept in a unit's top images, in all."""
     if found.scores.hits_UC is not None:
         return float(found.scores.hits_UC[u, c])
-    from InterpScore.labelling.ranking import order_of
-
     presence = found.images.presence
-    return float(presence.of(c)[order_of(found.images.a_UN[u])[: presence.top_C[c]]].sum())
+    return float(presence.of(c)[order_of(found.images.a_UN[u], int(presence.top_C[c]))].sum())
 
 
 def best_in(share_D: Floats) -> list[int]:

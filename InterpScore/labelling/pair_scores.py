@@ -6,7 +6,7 @@ Shapes: U units, N images, C concepts, K top images.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -46,10 +46,6 @@ class Images:
         """Number of images."""
         return int(self.a_UN.shape[1])
 
-    def of_units(self, units: Ints) -> Images:
-        """The same of some units."""
-        return replace(self, a_UN=self.a_UN[units])
-
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
@@ -84,8 +80,7 @@ def scores_of_pairs(images: Images, by: By, advance: Callable[[int], None] = lam
         auprc_UC = np.asarray(formulas.auprc(hits_UC, ny_C, k_C, n))
         chance_C = np.asarray(formulas.auprc_at_chance(n, ny_C, k_C))
     else:
-        auprc_UC = graded_auprc_of_pairs(a_UN, presence, advance)
-        chance_C = _graded_chance(presence)
+        auprc_UC, chance_C = graded_auprc_of_pairs(a_UN, presence, advance)
     if by == "auprc":
         score_UC = auprc_UC - chance_C
     elif by == "f1":
@@ -98,13 +93,6 @@ def scores_of_pairs(images: Images, by: By, advance: Callable[[int], None] = lam
         prior_C = WPMI_LAMBDA * (logsumexp(likelihood_UC, axis=0) - np.log(len(a_UN)))
         score_UC = likelihood_UC - prior_C
     return PairScores(score_UC, auprc_UC, chance_C, hits_UC, prior_C)
-
-
-def _graded_chance(presence: GradedPresence) -> Floats:
-    def chance(c: int) -> float:
-        return formulas.graded_auprc_at_chance(presence.of(c), int(presence.top_C[c]))
-
-    return np.array(list(on_all_cores(chance, range(len(presence.concepts)))))
 
 
 def correlations(a_UN: Activations, presence: AnyPresence) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ import numpy as np
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.engine import Engine, local
 from Activation_Extraction.base.files import as_json, read_bytes
-from Activation_Extraction.base.progress import StageProgress
-from Activation_Extraction.base.run_folder import RunFolder, refuse_other, versions_of
+from Activation_Extraction.base.progress import StageProgress, in_stage
+from Activation_Extraction.base.run_folder import RunFolder, different_makings, refuse_other, remarks_on, versions_of
 from InterpScore.helpers import Ints
 from InterpScore.labelling.chance import A_PART, PermutationJob, stage_of
+from InterpScore.labelling.labels import Study, label_study
+from InterpScore.labelling.options import LabellingOptions
+from InterpScore.labelling.results import UnitLabels
 
 
 @dataclass
@@ -29,12 +32,14 @@ class PermutationFolder:
         identity: what was asked for.
         progress: called with (stage, completed, total).
         engine: where they are computed.
+        made_with: libraries that finished parts were computed with, each different set once.
     """
 
     target: Path
     identity: Mapping[str, Any]
     progress: StageProgress | None = None
     engine: Engine = local
+    made_with: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -52,15 +57,11 @@ class PermutationFolder:
             refuse_other(self.path, read_json(folder.path / "identity.json"), self.identity, "the folder removed, or another file (-o)")  # fmt: skip
             folder.write("identity.json", as_json(self.identity))
             missing = folder.missing(parts, _name)
-            done = (len(parts) - len(missing)) * A_PART
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                if self.progress:
-                    self.progress(stage_of(parts), done, len(parts) * A_PART)
-
+            total, done = len(parts) * A_PART, (len(parts) - len(missing)) * A_PART
+            advance = in_stage(self.progress, stage_of(parts), total, done)
             self.engine([job], missing, lambda part, counts: folder.keep(_name(part), {_file(part): _bytes(counts)}), advance)  # fmt: skip
+            records = [folder.recorded(_name(part)) for part in parts]
+            self.made_with = different_makings([*({"made_with": one} for one in self.made_with), *records])
             return [
                 np.load(BytesIO(read_bytes(folder.path / _file(part), folder.path)), allow_pickle=False)
                 for part in parts
@@ -69,6 +70,15 @@ class PermutationFolder:
     def remove(self) -> None:
         """Remove the folder, once what it was for is written."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def label_in_folder(study: Study, options: LabellingOptions, folder: PermutationFolder) -> UnitLabels:
+    """`label_study` with permutations in a folder; signature and remarks say what these were made with, if there are any."""
+    labels = label_study(study, options, folder.progress, folder)
+    if folder.made_with:
+        labels.signature["made_with"] = folder.made_with
+        labels.remarks.extend(remarks_on(folder.made_with))
+    return labels
 
 
 def _bytes(counts: Ints) -> bytes:

@@ -5,7 +5,7 @@ Shapes: N images, C concepts, P pairs of a concept and an image that shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -52,23 +52,43 @@ class Presence:
     def is_shown_CN(self) -> Bools:
         """The same as an array."""
         shown_CN = np.zeros((len(self.concepts), self.n), dtype=bool)
-        shown_CN[np.repeat(np.arange(len(self.concepts)), self.positives_C), self.image_P] = True
+        shown_CN[self.concept_P, self.image_P] = True
         return shown_CN
 
     def images_of(self, concept: int) -> NDArray[np.int32]:
         """The images that show a concept."""
         return self.image_P[self.start_C[concept] : self.start_C[concept + 1]]
 
+    @cached_property
+    def concept_P(self) -> NDArray[np.int32]:
+        """The concept of each pair, rising."""
+        return np.repeat(np.arange(len(self.concepts), dtype=np.int32), self.positives_C)
+
+    @cached_property
+    def _by_image(self) -> tuple[NDArray[np.int32], Ints]:
+        """The concepts of the first image, then those of the second, …; and where those of each begin, `(N + 1,)`."""
+        ends_N = np.cumsum(np.bincount(self.image_P, minlength=self.n))
+        return self.concept_P[np.argsort(self.image_P, kind="stable")], np.append(0, ends_N)
+
+    def concepts_of(self, images: Ints) -> tuple[NDArray[np.int32], Ints]:
+        """The concepts that some images show, and the position in `images` of the one that shows each."""
+        concept_P, start_N = self._by_image
+        first, count = start_N[images], start_N[images + 1] - start_N[images]
+        position_P = np.repeat(np.arange(len(images)), count)
+        return concept_P[np.arange(len(position_P)) + (first - np.cumsum(count) + count)[position_P]], position_P
+
     def of(self, concept: int) -> Floats:
         """Presence of a concept in every image, `(N,)`."""
-        return np.asarray(self.is_shown_CN[concept], dtype=float)
+        y_N = np.zeros(self.n)
+        y_N[self.images_of(concept)] = 1
+        return y_N
 
     def only(self, rows: Ints) -> Presence:
         """The same of some images, in this order."""
         place_N = np.full(self.n, -1, dtype=np.int32)
         place_N[rows] = np.arange(len(rows), dtype=np.int32)
-        place_P, concept_P = place_N[self.image_P], np.repeat(np.arange(len(self.concepts)), self.positives_C)
-        return shown_pairs(self.concepts, len(rows), concept_P[place_P >= 0], place_P[place_P >= 0])
+        place_P = place_N[self.image_P]
+        return shown_pairs(self.concepts, len(rows), self.concept_P[place_P >= 0], place_P[place_P >= 0])
 
     def of_concepts(self, kept_C: Bools) -> Presence:
         """The same of some concepts."""
@@ -129,10 +149,16 @@ AnyPresence = Presence | GradedPresence
 
 def shown_pairs(concepts: Sequence[str], n: int, concept_P: NDArray[Any], image_P: NDArray[Any]) -> Presence:
     """The presence that pairs of a concept and an image say, in any order; a pair may be there twice."""
-    pairs = np.unique(np.asarray(concept_P, dtype=np.int64) * max(n, 1) + image_P)
-    concept_P, image_P = np.divmod(pairs, max(n, 1))
+    concept_P, image_P = distinct_pairs(concept_P, image_P, n)
     starts = np.concatenate([[0], np.cumsum(np.bincount(concept_P, minlength=len(concepts)))])
     return Presence(tuple(concepts), n, image_P.astype(np.int32), starts)
+
+
+def distinct_pairs(first_P: NDArray[Any], second_P: NDArray[Any], n: int) -> tuple[Ints, Ints]:
+    """Pairs of numbers, each once, rising; the second is below n."""
+    key_P = np.sort(np.asarray(first_P, dtype=np.int64) * max(n, 1) + second_P)  # np.unique is many times slower
+    first_P, second_P = np.divmod(key_P[np.append(True, key_P[1:] != key_P[:-1])[: len(key_P)]], max(n, 1))
+    return first_P, second_P
 
 
 def presence_of(concepts: Any, n: int) -> AnyPresence:
@@ -197,7 +223,7 @@ def _of_frame(frame: pd.DataFrame) -> AnyPresence:
     return GradedPresence(names, y_CN)
 
 
-def codes(values: Sequence[Any] | NDArray[Any] | Mapping[int, Any], n: int) -> Ints:
+def codes(values: Sequence[Any] | NDArray[Any], n: int) -> Ints:
     """Numbers from 0 of values, equal ones alike, `(n,)`.
 
     Raises:

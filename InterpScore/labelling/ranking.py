@@ -13,34 +13,29 @@ from numpy.typing import NDArray
 
 from InterpScore.helpers import Floats, Ints, in_shares, on_all_cores
 from InterpScore.labelling.presence import GradedPresence, Presence
+from InterpScore.pairs.formulas import ends_of_runs, ranked_auprc_at_chance
 
 Activations = NDArray[np.floating[Any]]
 UNITS_AT_ONCE = 32
 
-_SIGN = np.uint32(0x80000000)
 
+def order_of(a_N: Activations, top: int | None = None) -> NDArray[np.int64]:
+    """Images from the one that activates a unit most, equal ones in their order; the first `top` of them, or all.
 
-def order_of(a_N: Activations) -> NDArray[np.int64]:
-    """Images from the one that activates a unit most, equal ones in their order.
-
-    >>> order_of(np.array([0.0, 2, 0, 1])).tolist()
-    [1, 3, 0, 2]
+    >>> order_of(np.array([0.0, 2, 0, 1])).tolist(), order_of(np.array([0.0, 2, 0, 1]), 2).tolist()
+    ([1, 3, 0, 2], [1, 3])
     """
     if a_N.dtype != np.float32:
-        return np.argsort(-a_N, kind="stable")
+        return np.argsort(-a_N, kind="stable")[:top]
     # One fast sort of whole numbers that hold the activation, the highest first, and then the row.
     bits = (a_N + np.float32(0)).view(np.uint32)  # -0 is 0
-    falling = np.where(bits & _SIGN, bits, ~(bits | _SIGN)).astype(np.uint64)
-    key = falling << np.uint64(32) | np.arange(len(a_N), dtype=np.uint64)
+    falling = bits ^ (((bits >> 31) - 1) & np.uint32(0x7FFFFFFF))
+    key = falling.astype(np.uint64) << np.uint64(32) | np.arange(len(a_N), dtype=np.uint64)
+    if top is not None and top < len(key):
+        key.partition(top)
+        key = key[:top]
     key.sort()
     return (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-def ranks_of(a_N: Activations) -> NDArray[np.int32]:
-    """Rank of each image from 0, the most active."""
-    rank_N = np.empty(len(a_N), dtype=np.int32)
-    rank_N[order_of(a_N)] = np.arange(len(a_N), dtype=np.int32)
-    return rank_N
 
 
 def top_images(a_UN: Activations, top: int) -> NDArray[np.int32]:
@@ -49,7 +44,7 @@ def top_images(a_UN: Activations, top: int) -> NDArray[np.int32]:
 
     def fill(units: slice) -> None:
         for u in range(units.start, units.stop):
-            top_UK[u] = order_of(a_UN[u])[:top]
+            top_UK[u] = order_of(a_UN[u], top)
 
     for _ in on_all_cores(fill, in_shares(len(a_UN), UNITS_AT_ONCE)):
         pass
@@ -57,21 +52,20 @@ def top_images(a_UN: Activations, top: int) -> NDArray[np.int32]:
 
 
 def hits_of_pairs(a_UN: Activations, presence: Presence, advance: Callable[[int], None]) -> NDArray[np.int32]:
-    """How many of each unit's top images show each concept, `(U, C)`; every concept is shown by an image.
+    """How many of each unit's top images show each concept, `(U, C)`.
 
-    One gather over the pairs of a concept and an image for each unit.
+    The concepts of a unit's top images are counted: one list of concepts an image serves all units.
 
     Args:
         advance: called with the number of units that are done.
     """
-    limit_P = np.repeat(presence.top_C, presence.positives_C).astype(np.int32)
-    first_C = presence.start_C[:-1]
-    hits_UC = np.empty((len(a_UN), len(presence.concepts)), dtype=np.int32)
+    top, concepts = int(presence.top_C.max()), len(presence.concepts)
+    hits_UC = np.empty((len(a_UN), concepts), dtype=np.int32)
 
     def count(units: slice) -> int:
         for u in range(units.start, units.stop):
-            is_hit_P = ranks_of(a_UN[u]).take(presence.image_P) < limit_P
-            np.add.reduceat(is_hit_P, first_C, dtype=np.int32, out=hits_UC[u])
+            concept_P, rank_P = presence.concepts_of(order_of(a_UN[u], top))
+            hits_UC[u] = np.bincount(concept_P[rank_P < presence.top_C[concept_P]], minlength=concepts)
         return int(units.stop - units.start)
 
     for done in on_all_cores(count, in_shares(len(a_UN), UNITS_AT_ONCE)):
@@ -82,53 +76,72 @@ def hits_of_pairs(a_UN: Activations, presence: Presence, advance: Callable[[int]
 # Graded presence ------------------------------------------------------------------------------------------------------
 
 
-def places_of(y_N: Activations) -> tuple[NDArray[np.int32], bool]:
-    """How many images have at least the presence of each image, `(N,)`, and whether some are equal."""
+def places_of(y_N: Activations) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """How many images have at least the presence of each image, `(N,)`, and the images by falling presence.
+
+    >>> places_of(np.array([0.1, 0.9, 0.1, 0.5]))[0].tolist()
+    [4, 1, 4, 2]
+    """
     order_N = order_of(y_N)
     ranked_N = y_N[order_N]
-    end_N = np.arange(1, len(y_N) + 1, dtype=np.int32)
-    is_last_N = np.append(ranked_N[1:] != ranked_N[:-1], True)
-    ends = end_N[is_last_N]
     place_N = np.empty(len(y_N), dtype=np.int32)
-    place_N[order_N] = ends[np.cumsum(is_last_N) - is_last_N]
-    return place_N, len(ends) < len(y_N)
+    place_N[order_N] = np.arange(1, len(y_N) + 1, dtype=np.int32)
+    equal = np.flatnonzero(ranked_N[1:] == ranked_N[:-1])  # ranks whose next one is equal: few, or all of them
+    if len(equal):
+        place_N[order_N[equal]] = ends_of_runs(equal)
+    return place_N, order_N
 
 
-def auprc_of_places(place_MK: NDArray[np.int32], tied: bool) -> Floats:
+def auprc_of_places(place_MK: NDArray[np.int32]) -> Floats:
     """Average precision of images ranked by presence from the places of top images, `(M,)`.
 
     Args:
         place_MK: `places_of` each of K top images; sorted in place.
-        tied: whether places may be equal.
     """
     place_MK.sort(axis=1)
     k = place_MK.shape[1]
-    hits: Any = np.arange(1, k + 1)
-    if tied:
-        is_last = np.ones(place_MK.shape, dtype=bool)
-        is_last[:, :-1] = place_MK[:, 1:] != place_MK[:, :-1]
-        hits = np.minimum.accumulate(np.where(is_last, hits, k)[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray((hits / place_MK).sum(axis=1) / k)
+    hits_K = np.arange(1, k + 1)
+    score_M = (hits_K / place_MK).sum(axis=1) / k
+    is_equal = place_MK[:, 1:] == place_MK[:, :-1]
+    if len(tied := np.flatnonzero(is_equal.any(axis=1))):  # hits count down to the last image of equal presence
+        is_last = np.append(~is_equal[tied], np.ones((len(tied), 1), dtype=bool), axis=1)
+        hits = np.minimum.accumulate(np.where(is_last, hits_K, k)[:, ::-1], axis=1)[:, ::-1]
+        score_M[tied] = (hits / place_MK[tied]).sum(axis=1) / k
+    return np.asarray(score_M)
 
 
-def graded_auprc_of_pairs(a_UN: Activations, presence: GradedPresence, advance: Callable[[int], None]) -> Floats:
-    """`auprc_of_places` of all units and concepts, `(U, C)`.
+def effect_of_ties(place_N: NDArray[np.int32], top: int) -> float:
+    """How far `auprc_of_places` can be, at most, from what it would be if images of equal presence had an order.
+
+    In a group of m images that ends at place N, a hit's precision of j/r becomes J/N: at most (m − 1)/N more or less.
+    """
+    ends_G, sizes_G = np.unique(place_N, return_counts=True)
+    return float((np.minimum(sizes_G, top) * (sizes_G - 1) / ends_G).sum() / top)
+
+
+def graded_auprc_of_pairs(
+    a_UN: Activations, presence: GradedPresence, advance: Callable[[int], None]
+) -> tuple[Floats, Floats]:
+    """`auprc_of_places` of all units and concepts, `(U, C)`, and its mean at chance, `(C,)`.
 
     Args:
         advance: called with the number of concepts that are done.
     """
     top_UK = top_images(a_UN, int(presence.top_C.max()))
-    score_UC = np.empty((len(a_UN), len(presence.concepts)))
+    score_UC, chance_C = np.empty((len(a_UN), len(presence.concepts))), np.empty(len(presence.concepts))
 
     def score(concepts: slice) -> int:
         for c in range(concepts.start, concepts.stop):
-            place_N, tied = places_of(presence.y_CN[c])
-            score_UC[:, c] = auprc_of_places(place_N.take(top_UK[:, : presence.top_C[c]]), tied)
+            y_N, top = presence.y_CN[c], int(presence.top_C[c])
+            place_N, order_N = places_of(y_N)
+            chance_C[c] = ranked_auprc_at_chance(y_N[order_N], top)
+            for units in in_shares(len(a_UN)):  # their places fit in the processor's cache
+                score_UC[units, c] = auprc_of_places(place_N.take(top_UK[units, :top]))
         return int(concepts.stop - concepts.start)
 
     for done in on_all_cores(score, in_shares(len(presence.concepts), 8)):
         advance(done)
-    return score_UC
+    return score_UC, chance_C
 
 
 def rows_of_groups(group_N: Ints) -> list[Ints]:

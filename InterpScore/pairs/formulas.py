@@ -8,12 +8,14 @@ any shapes that broadcast, and sums of weights in resamples: n images, `positive
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from InterpScore.helpers import Bools, Floats
+from InterpScore.helpers import Bools, Floats, Ints
 
 TOP_SHARE = 0.005
 """Least share of the images that count as a unit's top images."""
@@ -26,6 +28,24 @@ def top_count(n: int, positives: int) -> int:
     (15, 16, 40)
     """
     return max(math.ceil(n * TOP_SHARE - 1e-9), positives, 1)
+
+
+def correlation(a_N: Floats, presence_N: Floats) -> float:
+    """Pearson's, of activation and presence; 0 at chance, NaN where either is constant."""
+    return cosine(a_N - a_N.mean(), presence_N - presence_N.mean())
+
+
+def cosine(a_N: Floats, presence_N: Floats) -> float:
+    """`⟨a, y⟩ / (‖a‖ ‖y‖)`; NaN where either is 0 throughout."""
+    with np.errstate(invalid="ignore"):
+        return float(a_N @ presence_N / np.sqrt((a_N @ a_N) * (presence_N @ presence_N)))
+
+
+def cosine_at_chance(a_N: Floats, presence_N: Floats) -> float:
+    """Mean of `cosine` over permutations of the presence: `n mean(a) mean(y) / (‖a‖ ‖y‖)`."""
+    with np.errstate(invalid="ignore"):
+        product = len(a_N) * a_N.mean() * presence_N.mean()
+        return float(product / np.sqrt((a_N @ a_N) * (presence_N @ presence_N)))
 
 
 def f1(hits: Any, positives: Any, top: Any) -> Any:
@@ -66,7 +86,7 @@ def auprc_at_chance(n: Any, positives: Any, top: Any) -> Any:
 
 def graded_auprc(presence_N: Floats, top_UN: Bools) -> Floats:
     """`auprc` for presence of any value, equal ones taken together, `(U,)`; NaN without a top image."""
-    order_N, ends_G, _ = _tie_groups(presence_N)
+    order_N, ends_G = _tie_groups(presence_N)
     hits_UG = np.cumsum(top_UN[:, order_N], axis=1)[:, ends_G - 1].astype(float)
     gained_UG = np.diff(hits_UG, axis=1, prepend=0)
     with np.errstate(invalid="ignore"):
@@ -75,10 +95,35 @@ def graded_auprc(presence_N: Floats, top_UN: Bools) -> Floats:
 
 def graded_auprc_at_chance(presence_N: Floats, top: int) -> float:
     """Mean of `graded_auprc` over permutations of the presence, for units with `top` top images."""
-    n = len(presence_N)
-    _, ends_G, sizes_G = _tie_groups(presence_N)
-    pairs = (ends_G - 1) * (top - 1) / (n * (n - 1)) if n > 1 else 0.0
-    return float((sizes_G / ends_G * (1 / n + pairs)).sum())
+    return ranked_auprc_at_chance(np.sort(presence_N)[::-1], top)
+
+
+def ranked_auprc_at_chance(ranked_N: NDArray[Any], top: int) -> float:
+    """The same of presence that falls from image to image: p + (1 − p) · mean(1/place), p = (top − 1)/(n − 1).
+
+    The place of an image is the number of images with at least its presence.
+    """
+    n = len(ranked_N)
+    pairs = (top - 1) / (n - 1) if n > 1 else 0.0
+    reciprocal = _harmonic(n)
+    if len(equal := np.flatnonzero(ranked_N[1:] == ranked_N[:-1])):
+        reciprocal += (1 / ends_of_runs(equal) - 1 / (equal + 1)).sum()
+    return float(pairs + (1 - pairs) * reciprocal / n)
+
+
+def ends_of_runs(equal: Ints) -> Ints:
+    """Places of images whose next one in rank has equal presence: that of the last such image.
+
+    Args:
+        equal: their ranks from 0, rising.
+    """
+    ends = np.append(np.flatnonzero(np.diff(equal) > 1), len(equal) - 1)
+    return np.repeat(equal[ends] + 2, np.diff(ends, prepend=-1))
+
+
+@cache
+def _harmonic(n: int) -> float:
+    return float((1 / np.arange(1, n + 1)).sum())
 
 
 def log_hypergeometric(hits: Any, n: Any, positives: Any, top: Any) -> Any:
@@ -98,9 +143,9 @@ def tail_probabilities(n: int, positives: int, top: int) -> Floats:
     return np.asarray(np.minimum(np.cumsum(probability[::-1])[::-1], 1.0))
 
 
-def _tie_groups(presence_N: Floats) -> tuple[Any, Any, Any]:
-    """Images by falling presence, and of each group of equal ones the number of images down to its end, and its size."""
+def _tie_groups(presence_N: Floats) -> tuple[Any, Any]:
+    """Images by falling presence, and the number of images down to the end of each group of equal ones."""
     order_N = np.argsort(-presence_N, kind="stable")
     ranked_N = presence_N[order_N]
     ends_G = np.append(np.flatnonzero(ranked_N[1:] != ranked_N[:-1]) + 1, len(ranked_N))
-    return order_N, ends_G, np.diff(ends_G, prepend=0)
+    return order_N, ends_G

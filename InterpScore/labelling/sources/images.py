@@ -1,7 +1,4 @@
-"""The images of activation stores and the concepts that they show, from a folder, an image table or the store itself.
-
-Shapes: U units, N images.
-"""
+"""The images of activation stores and the concepts that they show, from a folder, an image table or the store itself."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Bools, Ints
@@ -20,7 +16,6 @@ from InterpScore.labelling.presence import Presence, shown_pairs
 from InterpScore.tables.effects import IMAGE_COLUMNS
 from InterpScore.tables.experiment_rows import CLEAN_IMAGE_COLUMN, CONCEPT_COLUMN, LEVEL_COLUMN
 from InterpScore.tables.from_images import LabelledTable, refuse_changed
-from InterpScore.tables.from_stores import StoredLayer
 from InterpScore.tables.image_names import rows_of_images
 from InterpScore.tables.neuron_map import normalised
 
@@ -214,50 +209,3 @@ def _of_levels(frame: pd.DataFrame, levels: Sequence[int], source: str, remarks:
         of_levels = f"level {' and '.join(map(str, levels))}"
         remarks.append(f"{int((~counts).sum()):,} images of other levels than {of_levels} take no part (--levels)")
     return counts
-
-
-# Activations ----------------------------------------------------------------------------------------------------------
-
-
-def refuse_different_images(stores: Sequence[ActivationStore]) -> None:
-    """See to it that stores are of the same images.
-
-    Raises:
-        InputError: they are not.
-    """
-    first = stores[0]
-    for store in stores[1:]:
-        ours, theirs = first.images, store.images
-        if len(ours) != len(theirs):
-            raise InputError(
-                f"{store.path}: {len(theirs):,} images, and {len(ours):,} in {first.path}; expected stores of the same images"
-            )
-        for column in ("image", "sha256"):
-            differ = np.flatnonzero(ours[column].fillna("").to_numpy() != theirs[column].fillna("").to_numpy())
-            if len(differ):
-                row = int(differ[0])
-                found = f"row {row} is {shown(theirs['image'].iloc[row])}"
-                other = "another picture" if column == "sha256" else shown(ours["image"].iloc[row])
-                raise InputError(f"{store.path}: {found}, in {first.path} {other}; expected stores of the same images")
-
-
-def activations_of(layers: Sequence[StoredLayer], rows: Ints, advance: Callable[[int], None]) -> NDArray[np.float32]:
-    """The units of layers on some rows of their stores, `(U, N)`.
-
-    Args:
-        advance: called with the number of images read.
-    """
-    from Activation_Extraction.store.files import spatial_mean
-
-    counts = [layer.store.shapes[layer.layer][0] for layer in layers]
-    a_UN = np.empty((sum(counts), len(rows)), dtype=np.float32)
-    start = 0
-    for layer, count in zip(layers, counts, strict=True):
-        for shard in layer.store.shards():
-            here = np.flatnonzero((rows >= shard.rows.start) & (rows < shard.rows.stop))
-            if len(here):
-                block = spatial_mean(layer.store.block(layer.layer, shard))
-                a_UN[start : start + count, here] = block[rows[here] - shard.rows.start].T
-            advance(len(shard.rows))
-        start += count
-    return a_UN

@@ -14,18 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.base.progress import StageProgress, in_stage
 from InterpScore.errors import InputError
 from InterpScore.helpers import Ints
 from InterpScore.labelling.labels import Study
 from InterpScore.labelling.presence import AnyPresence, GradedPresence
-from InterpScore.labelling.sources.images import (
-    LabelledImages,
-    activations_of,
-    images_of_store,
-    labelled_images,
-    refuse_different_images,
-)
+from InterpScore.labelling.sources.activations import activations_of, refuse_different_images
+from InterpScore.labelling.sources.images import LabelledImages, images_of_store, labelled_images
 from InterpScore.labelling.sources.words import WORDS, WordOptions, read_words, rows_with_presence, words_presence
 from InterpScore.tables.from_stores import StoredLayer, StoredNeurons, neurons_in_stores
 
@@ -128,14 +123,7 @@ def _labelled(
         table_options(csv).refuse_unused([])
         return labelled_images(opened[0], None, str(opened[0].path), levels, separator)
     images = image_set(concepts, images_root=images_root, csv=csv)
-    done, total = 0, len(images)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress("Comparing", done, total)
-
+    advance = in_stage(progress, "Comparing", len(images))
     found = labelled_images(opened[0], images, concepts, levels, separator, advance)
     return replace(found, remarks=[*images.remarks, *found.remarks])
 
@@ -150,15 +138,8 @@ def joined(
     """The activations of the images, and where everything is from."""
     counted = found.counted
     rows = counted["row"].to_numpy(dtype=np.int64)
-    done, total = 0, sum(len(layer.store) for layer in neurons.layers)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress("Reading", done, total)
-
-    a_UN = activations_of(neurons.layers, rows, advance)
+    total = sum(len(layer.store) for layer in neurons.layers)
+    a_UN = activations_of(neurons.layers, rows, in_stage(progress, "Reading", total))
     group_N = counted["group"].to_numpy(dtype=np.int64)
     inputs = {"stores": _without_paths(neurons.signature()), "concepts": _digest(presence), "images": _digest_of(list(counted["image"].astype(str)), group_N.tolist())}  # fmt: skip
     inputs |= {"words": dict(about)} if about else {}

@@ -18,7 +18,7 @@ from Activation_Extraction.base.files import check_file, read_bytes
 from InterpScore.errors import InputError, shown
 from InterpScore.helpers import Ints
 from InterpScore.labelling.presence import GradedPresence
-from InterpScore.labelling.sources.images import refuse_different_images
+from InterpScore.labelling.sources.activations import refuse_different_images
 from InterpScore.tables.neuron_map import normalised
 
 if TYPE_CHECKING:

@@ -100,6 +100,30 @@ def test_units_share_permutations_where_images_have_no_groups(presence):
         assert reached / draws == pytest.approx(expected, abs=0.02)
 
 
+def with_equal_pairs(pairs):
+    """Graded presence in which some pairs of images have the same."""
+    y_CN = graded().y_CN.copy()
+    for k in range(pairs):
+        y_CN[:, 2 * k] = y_CN[:, 2 * k + 1]
+    return GradedPresence(graded().concepts, y_CN)
+
+
+@pytest.mark.parametrize("presence", [graded(), with_equal_pairs(1), with_equal_pairs(30), graded(steps=4)])
+def test_shared_permutations_count_as_those_of_each_unit_would(presence):
+    some, units, draws = images(presence), 3, 20
+    values_UB = np.empty((units, draws))
+    for u in range(units):  # the concept of unit u is u
+        ranked_N = np.argsort(-presence.y_CN[u], kind="stable")
+        rank_BK = random_subsets(N, int(presence.top_C[u]), draws, np.random.default_rng(0))
+        tops = (np.isin(np.arange(N), ranked_N[rank_K]) for rank_K in rank_BK)
+        values_UB[u] = [average_precision(presence.y_CN[u], top_N) for top_N in tops]
+    for quantile in (0.0, 0.5, 0.95):
+        observed_U = np.quantile(values_UB, quantile, axis=1, method="nearest")
+        null = GradedNull(some, np.arange(units), observed_U)
+        found = [int(null.reached(np.random.default_rng(0), draws, np.array([u]))[0]) for u in range(units)]
+        assert found == (values_UB >= observed_U[:, None] - 1e-12).sum(axis=1).tolist()
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_largest_score_over_concepts_is_the_null_without_a_split(size):
     some = Images(images(binary()).a_UN, binary(), np.arange(N) // size, np.arange(N))

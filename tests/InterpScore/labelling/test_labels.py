@@ -45,9 +45,9 @@ def test_pure_units_need_one_concept_and_are_sure_of_it(labels):
 
 
 def test_scores_of_a_label_are_those_of_the_evaluation_half(labels, small):
-    row = labels.table.iloc[0]
+    row = labels.table[labels.table["n_hits"] >= 5].iloc[0]
     rows = labels.evaluation
-    a_N, y_N = small.a_IU[rows, 0].astype(float), small.presence.of(0)[rows]
+    a_N, y_N = small.a_IU[rows, row["unit"]].astype(float), small.presence.of(row["unit"])[rows]
     assert (row["n_images"], row["n_concept"]) == (len(rows), y_N.sum())
     top = np.argsort(-a_N, kind="stable")[: int(row["n_top"])]
     hits = y_N[top].sum()
@@ -55,6 +55,10 @@ def test_scores_of_a_label_are_those_of_the_evaluation_half(labels, small):
     assert row["F1"] == pytest.approx(2 * hits / (y_N.sum() + len(top)))
     assert row["IoU"] == pytest.approx(hits / (y_N.sum() + len(top) - hits))
     assert row["correlation"] == pytest.approx(np.corrcoef(a_N, y_N)[0, 1], abs=1e-9)
+    assert row["cosine"] == pytest.approx(a_N @ y_N / np.linalg.norm(a_N) / np.linalg.norm(y_N))
+    assert row["cosine_chance"] == pytest.approx(row["cosine"] * len(a_N) * a_N.mean() * y_N.mean() / (a_N @ y_N))
+    for name in ("AUPRC", "F1", "IoU", "correlation", "cosine"):
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert row["score"] == pytest.approx(row["AUPRC"] - row["AUPRC_chance"])
     assert {*labels.table.columns} | {"layer"} == {*COLUMNS}
 

@@ -1,5 +1,7 @@
 """Guards the scores of all units and concepts at once: each equals a plain loop over pairs."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
@@ -115,7 +117,10 @@ def test_soft_wpmi_is_that_of_clip_dissect():
 )
 def test_fast_order_of_single_precision_is_the_stable_one(values):
     a_N = np.array(values, dtype=np.float32)
-    assert order_of(a_N).tolist() == np.argsort(-a_N.astype(float), kind="stable").tolist()
+    expected = np.argsort(-a_N.astype(float), kind="stable").tolist()
+    assert order_of(a_N).tolist() == expected
+    for dtype, top in itertools.product([np.float32, float], range(1, len(values) + 1)):
+        assert order_of(a_N.astype(dtype), top).tolist() == expected[:top]
 
 
 # Presence -------------------------------------------------------------------------------------------------------------

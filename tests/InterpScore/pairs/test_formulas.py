@@ -6,12 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.spatial import distance
 from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
 from InterpScore.pairs.formulas import (
     auprc,
     auprc_at_chance,
+    correlation,
+    cosine,
+    cosine_at_chance,
     f1,
     f1_at_chance,
     graded_auprc,
@@ -68,6 +72,21 @@ def test_graded_chance_is_the_mean_over_all_permutations(y: list[int], top: int)
     b_UN = np.array([np.isin(np.arange(6), chosen) for chosen in itertools.combinations(range(6), top)])
     presence = np.array(y, dtype=float)
     assert graded_auprc_at_chance(presence, top) == pytest.approx(graded_auprc(presence, b_UN).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 10.0])
+@pytest.mark.parametrize("y", [[1, 1, 0, 0, 0], [0.9, 0.3, 0.3, 0.1, 0.0]])
+def test_cosine_at_chance_is_the_mean_over_all_permutations(y: list[float], offset: float) -> None:
+    a, presence = np.array([0.3, -1.2, 0.8, 2.0, 0.1]) + offset, np.array(y, dtype=float)
+    assert cosine(a, presence) == pytest.approx(1 - distance.cosine(a, presence), abs=1e-12)
+    assert correlation(a, presence) == pytest.approx(np.corrcoef(a, presence)[0, 1], abs=1e-12)
+    permuted = [cosine(a, presence[list(order)]) for order in itertools.permutations(range(5))]
+    assert cosine_at_chance(a, presence) == pytest.approx(np.mean(permuted), abs=1e-12)
+
+
+def test_constant_values_have_no_correlation_and_zeros_no_cosine() -> None:
+    a, constant = np.arange(4.0), np.full(4, 2.0)
+    assert np.isnan([correlation(a, constant), cosine(a, 0 * a), cosine_at_chance(0 * a, a)]).all()
 
 
 @pytest.mark.parametrize(("n", "positives", "top"), [*CASES, (5000, 40, 40)])

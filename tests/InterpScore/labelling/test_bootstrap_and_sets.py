@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.labelling_coverage import IMAGES, PREVALENCES, SHIFTS, coverage
+from InterpScore.labelling.bootstrap.intervals import Bootstrap, percentiles, weights
 from InterpScore.labelling.halves import in_halves
 from InterpScore.labelling.pair_scores import Images, log_likelihoods, scores_of_pairs
 from InterpScore.labelling.presence import GradedPresence, presence_of
-from InterpScore.labelling.resamples import Bootstrap, percentiles, weights
-from InterpScore.labelling.several import _BinarySets, _GradedSets
+from InterpScore.labelling.several import _BinarySets, _GradedSets, _reached_by_chance
 from InterpScore.pairs import formulas
 from tests.InterpScore.labelling.test_pair_scores import C, N, average_precision, binary, graded, images, is_top
 
@@ -32,6 +33,7 @@ def expected_draw(some, u, c, w_N, by):
     auprc = weighted_auprc(y_N, top_N, w_N)
     covariance = np.cov(np.stack([a_N, y_N]), aweights=w_N)
     found = {"AUPRC": auprc, "correlation": covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])}
+    found["cosine"] = w_N @ (a_N * y_N) / np.sqrt((w_N @ a_N**2) * (w_N @ y_N**2))
     shown, top, hits = w_N @ y_N, w_N[top_N].sum(), (w_N * y_N)[top_N].sum()
     if isinstance(some.presence, GradedPresence):
         above = auprc - formulas.graded_auprc_at_chance(y_N, k)
@@ -125,7 +127,7 @@ def of_set(some, u, y_N):
 def test_sets_of_concepts_are_scored_as_their_union(presence, kind, concepts):
     some = images(presence)
     y_CN = np.stack([presence.of(c) for c in range(C)])
-    label_of_NB = np.stack([np.random.default_rng(b).permutation(N) for b in range(5)], axis=1)
+    label_of_BN = np.stack([np.random.default_rng(b).permutation(N) for b in range(5)])
     for u in range(3):
         sets = kind(some, u, np.arange(C))
         union_N = y_CN[concepts].max(axis=0)
@@ -134,8 +136,38 @@ def test_sets_of_concepts_are_scored_as_their_union(presence, kind, concepts):
         best, value = sets.best_addition(concepts)
         assert value == pytest.approx(max(values.values()), abs=1e-9)
         assert values[best] == pytest.approx(value, abs=1e-9)
-        permuted = sets.of_permuted(concepts, 2, label_of_NB)
+        permuted = sets.of_permuted(concepts, 2, label_of_BN)
         # A binary addition goes to other images, a graded one is looked up: the same, the other way round.
-        order = label_of_NB if kind is _GradedSets else np.argsort(label_of_NB, axis=0)
-        expected = [of_set(some, u, np.maximum(union_N, y_CN[2][order[:, b]])) for b in range(5)]
+        order_BN = label_of_BN if kind is _GradedSets else np.argsort(label_of_BN, axis=1)
+        expected = [of_set(some, u, np.maximum(union_N, y_CN[2][order_N])) for order_N in order_BN]
         np.testing.assert_allclose(permuted, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("reaching", "expected"), [(0, False), (10, False), (11, True), (200, True)])
+def test_an_addition_is_by_chance_where_more_than_five_in_a_hundred_permuted_ones_reach_it(reaching, expected):
+    class Sets:
+        def of_permuted(self, concepts, added, label_of_BN):
+            return np.where(label_of_BN[:, 0] < reaching, 0.5, 0.49)
+
+    label_of_BN = np.random.default_rng(0).permutation(200)[:, None]
+    assert _reached_by_chance(Sets(), [0], 1, 0.5, label_of_BN) is expected
+
+
+# Coverage -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("concept_images", "shift"), [(20, 2.0), (50, 2.0)])
+def test_intervals_cover_the_score_of_endless_images(concept_images, shift):
+    has, covered = coverage(concept_images, shift, 0.05, 400, 200)
+    assert has > 0.97
+    assert 0.91 <= covered <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("concept_images", IMAGES)
+@pytest.mark.parametrize("prevalence", PREVALENCES)
+def test_intervals_cover_wherever_most_units_have_one(concept_images, prevalence):
+    for shift in SHIFTS:
+        has, covered = coverage(concept_images, shift, prevalence, 2000, 400)
+        if has >= 0.9:  # with few images hits are few whole numbers, and nearly all of them at d' = 3
+            assert (0.88 if concept_images < 50 else 0.93) <= covered <= 0.99
