@@ -1,4 +1,4 @@
-"""The four kinds of long work, each with clip-mini on a few drawn pictures, as functions that any process can call."""
+"""The kinds of long work, each with clip-mini on a few drawn pictures or with noise, as functions that any process can call."""
 
 import json
 import os
@@ -82,12 +82,35 @@ def build(home: Path, out: Path, engine=local):
     )  # fmt: skip
 
 
-WORK = {"store": extract, "effects": measure, "renders": render, "stimuli": build}
+def label(home: Path, out: Path, engine=local):
+    import numpy as np
+    import pandas as pd
+
+    from Activation_Extraction.base.files import as_json
+    from InterpScore.labelling.labels import Study
+    from InterpScore.labelling.options import labelling_options
+    from InterpScore.labelling.parts import PermutationFolder, label_in_folder
+    from InterpScore.labelling.presence import presence_of
+
+    units, images = 3, 40
+    a_UN = np.random.default_rng(0).normal(size=(units, images))
+    presence = presence_of([f"concept {image % 8 // 2}" for image in range(images)], images)
+    study = Study(a_UN, presence, np.arange(images) // 2, pd.DataFrame({"unit": range(units)}))
+    folder = PermutationFolder(out / "labels.parquet", {"seed": 0}, engine=engine)
+    labels = label_in_folder(study, labelling_options(resamples=0), folder)
+    labels.table.to_parquet(out / "labels.parquet")
+    signature = {name: value for name, value in labels.signature.items() if name != "created"}
+    (out / "labels.json").write_bytes(as_json(signature))
+    return labels
+
+
+WORK = {"store": extract, "effects": measure, "renders": render, "stimuli": build, "labels": label}
 FOLDERS = {
     "store": "a.zarr",
     "effects": "effects.parquet.parts",
     "renders": "renders/clip-mini/layer4",
     "stimuli": "stimuli",
+    "labels": "labels.parquet.parts",
 }
 """The folder of each job."""
 

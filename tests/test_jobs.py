@@ -146,7 +146,7 @@ def test_parts_of_other_library_versions_are_kept_and_that_is_said(home, undistu
     (remark,) = [line for line in report.remarks if "numpy" in line]
     assert remark.startswith("parts were made with different libraries or processors: numpy ")
     assert "0.1" in remark
-    signatures = {"store": "a.zarr/complete.json", "effects": "effects.json", "stimuli": "stimuli/stimuli.json"}
+    signatures = {"store": "a.zarr/complete.json", "effects": "effects.json", "stimuli": "stimuli/stimuli.json", "labels": "labels.json"}  # fmt: skip
     signature = read_json(tmp_path / signatures.get(kind, f"{FOLDERS[kind]}/manifest.json"))
     assert "0.1" in {one["versions"]["numpy"] for one in signature["made_with"]}
     assert len(signature["made_with"]) == 2
