@@ -14,6 +14,7 @@ import pytest
 
 import InterpScore
 from InterpScore.cli.score import score_app
+from InterpScore.labelling.labels_table import COLUMNS as LABEL_COLUMNS
 from InterpScore.options import scoring_options
 from InterpScore.scoring.results import columns
 from InterpScore.tables.effects import IMAGE_COLUMNS, UNIT_KINDS, unit_column
@@ -206,7 +207,7 @@ def test_data_guide_describes_every_column():
     table = {"ground_truth", "level", "soft_correct", "trial_category", "clean_image", "simulated"}
     table |= {IMAGE_COLUMNS[0], PARTICIPANT_COLUMNS[0]} | {unit_column(kind, "<unit>") for kind in UNIT_KINDS}
     assert described >= table | set(columns())
-    for name, meaning in columns().items():
+    for name, meaning in [*columns().items(), *LABEL_COLUMNS.items()]:
         assert f"| `{name}` | {meaning} |" in DATA_README
 
 

@@ -108,6 +108,16 @@ def _before_scoring(data: Data) -> tuple[str, str] | None:
             "a neuron map",
             f'write which unit stands for which concept to {data.new("neuron_map.json")}: {{"89": "fire"}}',
         )
+    if (missing := _before_concepts(data)) is not None:
+        needs, step = missing
+        return (f"{needs}, or an experiment table" if data.having("images") is None else needs), step
+    images = data.having("images", "concepts")
+    assert images is not None
+    return "an experiment table", _table(data, images)
+
+
+def _before_concepts(data: Data) -> tuple[str, str] | None:
+    """What is missing on the way to activations of images whose concepts are known; None if nothing is."""
     images = data.having("images", "concepts")
     if images is None and data.having("images"):
         return (
@@ -115,10 +125,10 @@ def _before_scoring(data: Data) -> tuple[str, str] | None:
             "put them into a subfolder for each concept, or write images.csv: image,concept",
         )
     if images is None:
-        return "images with concepts, or an experiment table", "see `interpscore extract --help`"
+        return "images with concepts", "see `interpscore extract --help`"
     if data.having("store") is None:
         return "activations of the images", next_step(images, data)
-    return "an experiment table", _table(data, images)
+    return None
 
 
 def _table(data: Data, images: Item) -> str:
@@ -168,12 +178,11 @@ def _causality(data: Data) -> tuple[str, str]:
 
 
 def _labels(data: Data) -> tuple[str, str]:
-    store = data.having("store")
-    if store is not None and data.having("images"):
-        return "", next_step(store, data)
-    if (images := data.having("images")) is not None:
-        return "activations of the images", next_step(images, data)
-    return "images", "see `interpscore extract --help`"
+    if (missing := _before_concepts(data)) is not None:
+        return missing
+    store, images = data.path("store", otherwise=""), data.path("images", "concepts", otherwise="")
+    outputs = f"-o {data.new('labels.parquet')} --map-out {data.new('map.json')}"
+    return "", f"interpscore label {store} --concepts {images} {outputs}"
 
 
 def _renders(data: Data) -> tuple[str, str]:

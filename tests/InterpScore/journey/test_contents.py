@@ -142,7 +142,7 @@ def test_every_command_that_is_named_exists_and_takes_its_options(checked):
             assert program == "interpscore"
             assert is_understood(arguments)
             names.add(arguments[0])
-    assert names == {"extract", "table", "score", "causality", "stimuli", "dream", "top"}
+    assert names == {"extract", "table", "score", "causality", "stimuli", "dream", "top", "label"}
     assert names <= {name for name, _, _ in registered(ENTRY_POINT_GROUP, "command")}
 
 
@@ -186,7 +186,9 @@ SCORED = "interpscore score d/t.csv d/map.json d/results.csv"
         ([FULL], "H", "a neuron map", "write which unit"),
         ([FULL, MAP], "H", "", SCORED),
         ([PHOTOS], "labels", "activations of the images", "interpscore extract"),
-        ([PHOTOS, ACTS], "labels", "", "interpscore top d/acts.zarr --units 0:8 --images d/photos -o d/top.png"),
+        ([ACTS], "labels", "images with concepts", "see `interpscore extract --help`"),
+        ([item("photos", "images"), ACTS], "labels", "concepts of the images", "put them into a subfolder for each concept"),
+        ([PHOTOS, ACTS], "labels", "", "interpscore label d/acts.zarr --concepts d/photos -o d/labels.parquet --map-out d/map.json"),
         ([ACTS], "renders", "a network and a layer", "interpscore dream --model m --layer l --units 0:8 -o d/renders"),
         ([item("renders/m/l", "renders")], "renders", "", "interpscore dream check d/renders/m/l"),
     ],
