@@ -60,6 +60,9 @@ benchmarks: $(VENV)/.installed-dev
 vendor: $(VENV)/.installed
 	npm ci --ignore-scripts --no-audit --no-fund
 	$(BIN)/python Human_Experiment_Setup/static/vendor.py
+	$(BIN)/python benchmarks/labelling.py
+	$(BIN)/python benchmarks/labelling_rates.py
+	$(BIN)/python benchmarks/labelling_coverage.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
