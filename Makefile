@@ -55,14 +55,14 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/dream.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/labelling.py
+	$(BIN)/python benchmarks/labelling_rates.py
+	$(BIN)/python benchmarks/labelling_coverage.py
 	$(BIN)/python benchmarks/study_load.py
 
 vendor: $(VENV)/.installed
 	npm ci --ignore-scripts --no-audit --no-fund
 	$(BIN)/python Human_Experiment_Setup/static/vendor.py
-	$(BIN)/python benchmarks/labelling.py
-	$(BIN)/python benchmarks/labelling_rates.py
-	$(BIN)/python benchmarks/labelling_coverage.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
