@@ -494,7 +494,7 @@ WRITTEN = {
 
 NO_FILES = {
     "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
-    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "words", "pictures", "raters", "models layers name",
+    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "selectivity", "words", "pictures", "raters", "models layers name",
     "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "profile",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""

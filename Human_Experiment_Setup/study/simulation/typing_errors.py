@@ -28,7 +28,7 @@ def mistyped(word: str, random: Random) -> str:
     """A word with one typing error; the first letter is right, as it mostly is.
 
     >>> mistyped("mushroom", Random(1))
-    'mudhroom'
+    'mushroon'
     """
     kind = random.choices(list(_KINDS), list(_KINDS.values()))[0]
     places = [at for at in range(1, len(word)) if word[at].lower() in NEIGHBORS]
