@@ -21,17 +21,22 @@ def postgresql():
     root = os.geteuid() == 0
     if root and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
         pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    as_user = ["runuser", "-u", "postgres", "--"] if root else []
+    who = {"user": "postgres", "group": "postgres", "extra_groups": []} if root else {}
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a short path: its socket's name is limited
     if root:
         shutil.chown(folder, "postgres")
 
     def run(program, *arguments):
-        command = [*as_user, str(BINARIES[-1] / program), *map(str, arguments)]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [str(BINARIES[-1] / program), *map(str, arguments)]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who)
 
-    run("initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
-    run("pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w", "-o", f"-k {folder} -c listen_addresses=", "start")
+    data = folder / "data"
+    try:
+        run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
+        run("pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", f"-k {folder} -c listen_addresses=", "start")
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"PostgreSQL does not start here ({error})")
 
     def new_database():
         name = f"study_{secrets.token_hex(4)}"
