@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from Activation_Extraction.base.documents import read_yaml
-from Activation_Extraction.base.errors import InputError, did_you_mean, shown
+from Activation_Extraction.base.documents import included, named_yaml, read_yaml
 from Activation_Extraction.base.validation import validated
 from DeepDream_Setup.transforms import Transforms
 
@@ -101,14 +100,10 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         InputError: no such recipe, not YAML, or an unknown key or value.
     """
-    known = known_recipes()
-    path = FOLDER / f"{name}.yaml" if name in known else Path(name)
-    if not path.is_file():
-        near = did_you_mean(name, known)
-        raise InputError(f"recipe: found {shown(name)}{near}; expected one of {', '.join(known)}, or a YAML file")
+    path = named_yaml(name, FOLDER, "recipe")
     return validated(Recipe, read_yaml(path), str(path))
 
 
 def known_recipes() -> list[str]:
     """Names of the included recipes."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return included(FOLDER)

@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from Activation_Extraction.base.commands import app, run
+from tests.pages import DOCS, blocks_of, follow
 
-PAGE = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r'^```(\w+)(?: title="([\w.]+)")?\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
+PAGE = (DOCS / "own-data.md").read_text(encoding="utf-8")
+BLOCKS = blocks_of(PAGE)
 SMALLER = {
     '{"photos": 150, "held_out": 20}, 30': '{"photos": 3, "held_out": 2}, 1',
     "interpscore extract": "interpscore extract --backend eager --workers 1",
@@ -26,21 +26,6 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d*[.,]?\d+(?:[.,]\d+)*(?:–-?[\d.]+)?")
 def shape(line):
     """A line without its numbers and its spaces."""
     return " ".join(_NUMBER.sub("#", line.replace("eager", "openvino")).split())
-
-
-def follow(command, changes):
-    """Run the page in the working folder; `command` runs one line and gives its output. Gives what it shows and what came."""
-    shown, came = [], []
-    for kind, title, content in BLOCKS:
-        for old, new in changes.items():
-            content = content.replace(old, new)
-        if title:
-            Path(title).write_text(content)
-        elif kind == "sh":
-            came += [line for part in content.splitlines() for line in command(shlex.split(part)).splitlines()]
-        else:
-            shown += [line for line in content.splitlines() if line.strip() not in ("", "…")]
-    return shown, came
 
 
 def test_every_block_is_of_a_kind_that_is_run():
@@ -68,7 +53,7 @@ def test_the_page_runs_on_few_pictures(tmp_path, monkeypatch, capsys):
             assert end.value.code == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
-    shown, came = follow(command, SMALLER)
+    shown, came = follow(BLOCKS, command, SMALLER)
     sys.modules.pop("my_file", None)
     is_certain = [line for line in shown if "–" not in line and not any(chance in line for chance in BY_CHANCE)]
     assert len(is_certain) > 15
@@ -85,6 +70,6 @@ def test_the_page_runs_as_it_is(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    shown, came = follow(command, {})
+    shown, came = follow(BLOCKS, command, {})
     certain = [line for line in shown if not any(chance in line for chance in BY_CHANCE)]
     assert [line for line in certain if shape(line) not in set(map(shape, came))] == []

@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import shlex
 import signal
 import socket
 import subprocess
@@ -16,9 +15,10 @@ from Activation_Extraction.base.commands import app, run
 from Human_Experiment_Setup.study.protocol import read_study_protocol
 from Human_Experiment_Setup.study.server.running import open_served
 from tests.Human_Experiment_Setup.study.small_study import serving
+from tests.pages import DOCS, blocks_of, follow
 
-PAGE = (Path(__file__).parents[1] / "docs" / "study-walkthrough.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r'^```(\w+)(?: title="([\w.]+)")?\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
+PAGE = (DOCS / "study-walkthrough.md").read_text(encoding="utf-8")
+BLOCKS = blocks_of(PAGE)
 SMALLER = {
     "PICTURES = 8": "PICTURES = 2", "render(192)": "render(48)", "--size 192": "--size 48", "ratings_per_image: 6": "ratings_per_image: 2",
     "trials_per_participant: 16": "trials_per_participant: 4", "practice: 1": "practice: 0",
@@ -32,21 +32,6 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d*[.,]?\d+(?:[.,]\d+)*(?:–-?[\d.]+)?|–")
 def shape(line):
     """A line without its numbers and its spaces."""
     return " ".join(_NUMBER.sub("#", line).split())
-
-
-def follow(command, changes, blocks=BLOCKS):
-    """Run the page in the working folder; `command` runs one line and gives its output. Gives what it shows and what came."""
-    shown, came = [], []
-    for kind, title, content in blocks:
-        for old, new in changes.items():
-            content = content.replace(old, new)
-        if title:
-            Path(title).write_text(content)
-        elif kind == "sh":
-            came += [line for part in content.splitlines() for line in command(shlex.split(part)).splitlines()]
-        else:
-            shown += [line for line in content.splitlines() if line.strip()]
-    return shown, came
 
 
 def test_every_block_is_run():
@@ -80,7 +65,7 @@ def follow_here(monkeypatch, capsys, changes):
             return out
 
         until = next(at for at, block in enumerate(BLOCKS) if block[1] == "map.json")
-        return follow(command, changes, BLOCKS[:until])
+        return follow(BLOCKS[:until], command, changes)
 
 
 def test_the_page_runs_on_few_pictures(tmp_path, monkeypatch, capsys):
@@ -113,7 +98,7 @@ def test_the_page_runs_as_it_is(tmp_path, monkeypatch):
         return done.stdout
 
     try:
-        shown, came = follow(command, changes)
+        shown, came = follow(BLOCKS, command, changes)
     finally:
         for server in servers:
             server.send_signal(signal.SIGTERM)

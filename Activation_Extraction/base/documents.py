@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from Activation_Extraction.base.errors import InputError, first_line, shown
+from Activation_Extraction.base.errors import InputError, did_you_mean, first_line, shown
 from Activation_Extraction.base.files import check_file, read_bytes
 
 if TYPE_CHECKING:
@@ -156,6 +156,31 @@ def _check_values(content: object) -> None:
 
 
 # YAML -----------------------------------------------------------------------------------------------------------------
+
+
+def included(folder: Path) -> list[str]:
+    """Names of the YAML files that come with a room."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def named_yaml(name_or_path: str | PathLike[str], folder: Path, what: str) -> Path:
+    """The YAML file that is meant: one of those in `folder`, by its name, or one of the user's own, by its path.
+
+    Args:
+        what: what it is, for messages: "recipe".
+
+    Raises:
+        InputError: neither.
+    """
+    name, path, known = str(name_or_path), Path(name_or_path), included(folder)
+    if name in known:
+        return folder / f"{name}.yaml"
+    if path.is_file():
+        return path
+    expected = f"expected one of {', '.join(known)}, or a YAML file"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise InputError(f"{what} {path}: no such file; {expected}")
+    raise InputError(f"{what}: found {shown(name)}{did_you_mean(name, known)}; {expected}")
 
 
 def read_yaml(path: str | PathLike[str]) -> Any:

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 
-from Activation_Extraction.base.documents import read_yaml
-from Activation_Extraction.base.errors import InputError, did_you_mean, shown
+from Activation_Extraction.base.documents import included, named_yaml, read_yaml
+from Activation_Extraction.base.errors import InputError, did_you_mean
 from Activation_Extraction.base.validation import validated
 from Human_Experiment_Setup.stimuli.calibration import MEASURES
 from Human_Experiment_Setup.stimuli.perturbations import families
@@ -219,7 +219,7 @@ class Protocol:
 
 def available_protocols() -> list[str]:
     """Names of the included protocols."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return included(FOLDER)
 
 
 def protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -228,16 +228,7 @@ def protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: no such protocol.
     """
-    path, known = Path(name_or_path), available_protocols()
-    expected = f"expected one of {', '.join(known)}, or a .yaml file"
-    if path.suffix.lower() in (".yaml", ".yml"):
-        if not path.is_file():
-            raise InputError(f"protocol {path}: no such file; {expected}")
-        return path
-    if str(name_or_path) not in known:
-        hint = did_you_mean(str(name_or_path), known)
-        raise InputError(f"protocol: found {shown(name_or_path)}{hint}; {expected}")
-    return FOLDER / f"{name_or_path}.yaml"
+    return named_yaml(name_or_path, FOLDER, "protocol")
 
 
 def read_protocol(name_or_path: str | os.PathLike[str]) -> Protocol:

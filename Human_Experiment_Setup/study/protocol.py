@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
-from Activation_Extraction.base.documents import read_yaml
-from Activation_Extraction.base.errors import InputError, did_you_mean, shown
+from Activation_Extraction.base.documents import included, named_yaml, read_yaml
+from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.validation import validated
 from Human_Experiment_Setup.study.protocol_parts import (
     Catch,
@@ -167,7 +167,7 @@ def refuse_places_to_fill(protocol: StudyProtocol, source: str) -> None:
 
 def available_study_protocols() -> list[str]:
     """Names of the included protocols."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return included(FOLDER)
 
 
 def study_protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -176,17 +176,7 @@ def study_protocol_path(name_or_path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: no such protocol.
     """
-    path, known = Path(name_or_path), available_study_protocols()
-    expected = f"expected one of {', '.join(known)}, or a .yaml file"
-    if path.suffix.lower() in (".yaml", ".yml"):
-        if not path.is_file():
-            raise InputError(f"study protocol {path}: no such file; {expected}")
-        return path
-    if str(name_or_path) not in known:
-        raise InputError(
-            f"study protocol: found {shown(name_or_path)}{did_you_mean(str(name_or_path), known)}; {expected}"
-        )
-    return FOLDER / f"{name_or_path}.yaml"
+    return named_yaml(name_or_path, FOLDER, "study protocol")
 
 
 def read_study_protocol(name_or_path: str | os.PathLike[str]) -> StudyProtocol:
