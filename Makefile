@@ -69,7 +69,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(CPU_TORCH)
-	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study]'
+	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study,figures]'
 	@touch $@
 
 # Holds what the demo needs as well, so that a fresh machine resolves requirements once.

@@ -1,0 +1,1 @@
+"""The commands `interpscore figures` and `interpscore report`."""

@@ -1,0 +1,183 @@
+"""A scoring run and the files beside it, each read when a figure first asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from Activation_Extraction.base.documents import read_json
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.tables.dialects.options import csv_options
+from InterpScore.metric import components
+from InterpScore.scoring.draws import LARGEST_RESULTS, Draws, draws_path, read_draws
+
+if TYPE_CHECKING:
+    from InterpScore.options import ScoringOptions
+    from InterpScore.tables.experiment_table import ExperimentTable
+
+_RESULTS = "the results of `interpscore score`"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of a run. What is None is not there, and figures that need it say so.
+
+    Attributes:
+        results: the CSV or the JSON of `interpscore score`; the other and the draws lie beside it.
+        data: the experiment table that was scored.
+        stores: the activation stores, where the run took activations from them.
+        effects: files of `interpscore causality`, with the doses that were measured.
+        labels: the table of `interpscore label`.
+        profile: the table of `interpscore profile`.
+        sanity: the JSON of `interpscore sanity`.
+        published: scores that someone published of the same neurons, a CSV with the columns concept or neuron, S, C, R, H, InterpScore.
+    """
+
+    results: str | os.PathLike[str]
+    data: str | os.PathLike[str] | None = None
+    stores: Sequence[str | os.PathLike[str]] = ()
+    effects: Sequence[str | os.PathLike[str]] = ()
+    labels: str | os.PathLike[str] | None = None
+    profile: str | os.PathLike[str] | None = None
+    sanity: str | os.PathLike[str] | None = None
+    published: str | os.PathLike[str] | None = None
+
+
+class Run:
+    """What figures, tables and the report are made from. Nothing is computed again that the run has computed.
+
+    Raises:
+        InputError: results that cannot be read; each property, where its file is damaged or of another run.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.path = Path(sources.results).with_suffix(".json")
+        content = read_json(self.path, expected=_RESULTS, largest=LARGEST_RESULTS)
+        if content is None:
+            raise InputError(f"{self.path}: no such file; expected {_RESULTS}, the CSV with its JSON beside it")
+        try:
+            self.signature: dict[str, Any] = content["signature"]
+            self.warnings: list[str] = list(map(str, content["warnings"]))
+            self.meaning: dict[str, str] = content["columns"]
+            records: list[dict[str, Any]] = content["neurons"]
+            self.layers = pd.DataFrame(content["layers"]) if "layers" in content else None
+            self.all_rows = pd.DataFrame(records)
+            self._options: dict[str, Any] = self.signature["options"]
+            for column in ("Neuron", "Concept"):
+                self.all_rows[column] = self.all_rows[column].astype(str)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise InputError(f"{self.path}: damaged; expected {_RESULTS}") from None
+        self._refuse_another_csv()
+
+    def _refuse_another_csv(self) -> None:
+        """The CSV beside the JSON must be of the same run: figures show numbers that readers look up in it."""
+        table = self.path.with_suffix(".csv")
+        if table.is_file():
+            shown = pd.read_csv(table, usecols=["Neuron", "InterpScore"], dtype={"Neuron": str})
+            same = len(shown) == len(self.all_rows) and shown["InterpScore"].round(9).equals(
+                self.all_rows["InterpScore"].astype(float).round(9)
+            )
+            if not same:
+                raise InputError(f"{table}: other scores than {self.path.name}; expected both of one run: score again")
+
+    # What was asked for ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def options(self) -> ScoringOptions:
+        """The options of the run."""
+        from Activation_Extraction.base.validation import validated
+        from InterpScore.options import ScoringOptions
+
+        return validated(ScoringOptions, self._options, f"{self.path}, signature, options")
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """The components that the run has: S, C, R and H, then those of packages."""
+        return tuple(metric.name for metric in components() if metric.name in self.all_rows)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the participants are simulated, which every figure with ratings says."""
+        return bool(self.signature.get("participants_simulated"))
+
+    @property
+    def intervals(self) -> str:
+        """What the intervals of the run are, for captions."""
+        if not self.options.resamples:
+            return "No intervals: the run has no resamples"
+        return f"Bars: {self.options.confidence:.0%} intervals from {self.options.resamples:,} resamples of images and participants"
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """What every figure with ratings notes where participants are simulated."""
+        return ("the participants are simulated",) if self.simulated else ()
+
+    # Rows ------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per neuron, best first, as in the CSV; without the rows that `--per-concept` adds. `name` is how figures
+        call it: the concept and the neuron, with its layer where there are several."""
+        rows = self.all_rows
+        key = ["Layer", "Neuron"] if "Layer" in rows else ["Neuron"]
+        rows = rows[~rows.duplicated(key)].reset_index(drop=True)
+        return rows.assign(name=[self._name(row) for row in rows.to_dict("records")])
+
+    def _name(self, row: dict[str, Any]) -> str:
+        neuron = f"{row['Layer']}:{row['Neuron']}" if self.several_layers else row["Neuron"]
+        return f"{row['Concept']} · {neuron}"
+
+    @property
+    def several_layers(self) -> bool:
+        """Whether neurons of several layers were scored."""
+        return "Layer" in self.all_rows and self.all_rows["Layer"].nunique() > 1
+
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The rows of `table` that have an InterpScore."""
+        return self.table[self.table["InterpScore"].notna()].reset_index(drop=True)
+
+    # Files beside it -------------------------------------------------------------------------------------------------
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the run kept draws, and they lie beside the results."""
+        return "draws" in self.signature and draws_path(self.path).is_file()
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Resamples of every component of every neuron, in the order of `table`."""
+        return read_draws(self.path)
+
+    @cached_property
+    def data(self) -> ExperimentTable:
+        """The experiment table with the activations that were scored, refused unless it is the file that was scored."""
+        from InterpScore.tables.experiment_table import load_experiment_table
+        from InterpScore.tables.from_stores import neurons_in_stores
+
+        source = self.sources.data
+        assert source is not None, "figures that read the table need DATA"
+        scored = self.signature.get("inputs", {}).get("data", {})
+        if "sha256" in scored and scored["sha256"] != sha256_of(source):
+            raise InputError(
+                f"{source}: not the table of {self.path.name}; expected the file of SHA-256 {scored['sha256'][:16]}…"
+            )
+        names = [
+            row["Neuron"] if not self.several_layers else f"{row['Layer']}:{row['Neuron']}"
+            for row in self.table.to_dict("records")
+        ]
+        stored = None
+        if self.signature.get("stores"):
+            concepts_of = {name: (concept,) for name, concept in zip(names, self.table["Concept"])}
+            stored = neurons_in_stores(self.sources.stores, list(self.table["Layer"].unique()), concepts_of)
+        return load_experiment_table(
+            source, names, self.options.human_score_col, stored=stored, options=csv_options(scored.get("csv"))
+        )
