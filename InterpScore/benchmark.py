@@ -10,10 +10,12 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ import pandas as pd
 
 from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import sha256_of
+from Activation_Extraction.base.names import without_folders
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
 from Activation_Extraction.tables.dialects.options import CsvOptions, Given, table_options
@@ -138,7 +141,9 @@ def run_interpretability_benchmark(
     inputs = {"data": data, "neuron_map": neuron_map}
     inputs |= {f"causality{f' {i}' if i else ''}": one for i, one in enumerate(_several(causality))}
     files = {name: str(value) for name, value in inputs.items() if isinstance(value, str | os.PathLike)}
-    result.signature["inputs"] = {name: {"path": path, "sha256": sha256_of(path)} for name, path in files.items()}
+    result.signature["inputs"] = {
+        name: {"name": Path(path).name, "sha256": sha256_of(path)} for name, path in files.items()
+    }
     for name, path in files.items():
         if pairs := (told if name == "data" else told.of_others()).of(path).as_dict():
             result.signature["inputs"][name]["csv"] = pairs
@@ -146,9 +151,20 @@ def run_interpretability_benchmark(
         result.signature["stores"] = stored.signature()
     if table.effects_from:
         result.signature["causality"] = table.effects_from
+    paths = [
+        str(path) for path in (*files.values(), *stores, *sources, baseline) if isinstance(path, str | os.PathLike)
+    ]
+    result = _without_folders(result, paths)
     for message in result.warnings:
         warnings.warn(message, TableWarning, stacklevel=2)
     return result
+
+
+def _without_folders(result: BenchmarkResult, paths: Sequence[str]) -> BenchmarkResult:
+    """The result with names of files in the place of paths: it is made to be shared."""
+    table = result.table.assign(Notes=without_folders(result.table["Notes"].tolist(), paths))
+    signature, said = without_folders(result.signature, paths), without_folders(result.warnings, paths)
+    return replace(result, table=table, signature=signature, warnings=said)
 
 
 def _several(causality: EffectsSource | Sequence[EffectsSource] | None) -> Sequence[EffectsSource | None]:

@@ -81,7 +81,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
-def called(capfd, tmp_path):
+def called(capfd, tmp_path, pictures):
     """Runs `interpscore` with an output deep in a folder; checks what every command owes, and gives its output."""
     before = None
 
@@ -102,6 +102,10 @@ def called(capfd, tmp_path):
     for path in made:
         inside = path.relative_to(tmp_path / DEEP).parts  # ValueError: outside
         assert all(part in MADE_BY_US or is_safe_part(part) for part in inside), path
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(os.fsencode(folder) in content for folder in (tmp_path, pictures)), (
+            f"{path} names a folder of here"
+        )
     assert len({folded(str(path)) for path in made}) == len(made)
 
 

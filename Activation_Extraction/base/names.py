@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from Activation_Extraction.base.errors import InputError, shown
 from Activation_Extraction.base.files import as_bytes
@@ -123,6 +125,28 @@ def _part(text: str) -> str:
 def _stem_and_suffix(text: str) -> tuple[str, str]:
     stem, dot, suffix = text.rpartition(".")
     return (stem, dot + suffix) if stem and _SUFFIX.fullmatch(suffix) else (text, "")
+
+
+def without_folders(content: Any, paths: Iterable[str | os.PathLike[str]]) -> Any:
+    """What a file says, with the last part of each of these paths in the place of the path, wherever a text has it.
+
+    Results and manifests are shared, and where files were on one machine tells nobody else anything.
+
+    >>> without_folders({"notes": ["/home/me/data.csv: 3 rows"], "n": 3}, ["/home/me/data.csv"])
+    {'notes': ['data.csv: 3 rows'], 'n': 3}
+    """
+    named = {text: Path(text).name for text in sorted((os.fspath(path) for path in paths), key=len, reverse=True)}
+
+    def of(value: Any) -> Any:
+        if isinstance(value, str):
+            for path, name in named.items():
+                value = value.replace(path, name) if name else value
+            return value
+        if isinstance(value, Mapping):
+            return {of(key): of(one) for key, one in value.items()}
+        return [of(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return of(content)
 
 
 def folded(name: str) -> str:

@@ -61,7 +61,7 @@ class Baseline:
         found = compared_with_untrained(run.study, run.rows, halves, self.layers, advance)
         networks = list(self.layers.values())
         about = {
-            "path": str(self.folder),
+            "name": self.folder.name,
             "sha256": sha256_of(self.folder / MANIFEST, self.folder),
             "model": first.store.identity.get("model"),
             "layers": {each[0].layer: each[0].units for each in networks},

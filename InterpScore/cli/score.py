@@ -193,7 +193,7 @@ def _print_ranking(result: BenchmarkResult) -> None:
     )
     for source in result.signature.get("stores", ()):
         known = ", ".join(str(source[name]) for name in ("model", "preprocessing", "pooling") if source.get(name))
-        say(f"Activations: {', '.join(source['layers'])} of {source['path']} ({known})")
+        say(f"Activations: {', '.join(source['layers'])} of {source['name']} ({known})")
     for source in result.signature.get("causality", ()):
         if source.get("layer"):
             say(f"Interventions: {source['layer']} of {source['model']} ({source['method']})")

@@ -113,7 +113,7 @@ class Measurement:
             states = zip(self._states([image for _, image in good]), donors, strict=True)
             for row, image in batch:
                 if isinstance(image, ImageError):
-                    yield self._nothing(str(image))
+                    yield self._nothing(f"{image.found}; expected {image.expected}")
                 else:
                     yield self._effects(row, *next(states))
                 if advance is not None:
@@ -178,7 +178,8 @@ def effects_frame(
     blocks |= {kind: [one.effect_KU[k] for one in measured] for k, kind in enumerate(kinds)}
     columns = [unit_column(kind, unit) for kind in blocks for unit in units]
     numbers = np.concatenate([np.stack(values) for values in blocks.values()], axis=1).astype(np.float32)
-    images = pd.DataFrame({"image_filename": list(names), "error": [one.error for one in measured]})
+    errors = [f"{name}: {one.error}" if one.error else "" for name, one in zip(names, measured, strict=True)]
+    images = pd.DataFrame({"image_filename": list(names), "error": errors})
     return pd.concat([images, pd.DataFrame(numbers, columns=columns)], axis=1)
 
 

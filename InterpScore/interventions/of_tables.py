@@ -74,7 +74,7 @@ def measured_for_table(
         if prepared.exact:  # all units cost little more, and allow C_percentile
             prepared = LayerInterventions(model, prepared.layer)
         measured = list(Measurement(prepared, clean.sources, EFFECTS, texts_E).of(range(len(clean.names)), advance))
-        unread = [one.error for one in measured if one.error]
+        unread = [f"{name}: {one.error}" for name, one in zip(clean.names, measured, strict=True) if one.error]
         if len(unread) == len(measured):
             raise InputError(unread)
         units = range(prepared.count()) if prepared.units is None else prepared.units

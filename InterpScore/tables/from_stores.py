@@ -129,7 +129,7 @@ class StoredNeurons:
             if id(store) not in said:
                 # None of one that is not on disk
                 sha256 = sha256_of(complete, store.path) if complete.is_file() else None
-                said[id(store)] = {**store.identity, "path": str(store.path), "sha256": sha256, "layers": []}
+                said[id(store)] = {**store.identity, "name": store.path.name, "sha256": sha256, "layers": []}
             said[id(store)]["layers"].append(layer.layer)
         return list(said.values())
 

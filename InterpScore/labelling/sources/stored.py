@@ -141,7 +141,7 @@ def joined(
     total = sum(len(layer.store) for layer in neurons.layers)
     a_UN = activations_of(neurons.layers, rows, in_stage(progress, "Reading", total))
     group_N = counted["group"].to_numpy(dtype=np.int64)
-    inputs = {"stores": _without_paths(neurons.signature()), "concepts": _digest(presence), "images": _digest_of(list(counted["image"].astype(str)), group_N.tolist())}  # fmt: skip
+    inputs = {"stores": neurons.signature(), "concepts": _digest(presence), "images": _digest_of(list(counted["image"].astype(str)), group_N.tolist())}  # fmt: skip
     inputs |= {"words": dict(about)} if about else {}
     paths = list(dict.fromkeys(layer.store.path for layer in neurons.layers))
     return StoredStudy(Study(a_UN, presence, group_N, _units(neurons.layers), inputs), found, paths)
@@ -151,10 +151,6 @@ def _units(layers: Sequence[StoredLayer]) -> pd.DataFrame:
     counts = [layer.store.shapes[layer.layer][0] for layer in layers]
     names = np.repeat([layer.label for layer in layers], counts)
     return pd.DataFrame({"layer": names, "unit": np.concatenate([np.arange(count) for count in counts])})
-
-
-def _without_paths(stores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**store, "path": Path(store["path"]).name} for store in stores]
 
 
 def _digest(presence: AnyPresence) -> dict[str, Any]:

@@ -154,7 +154,9 @@ def test_image_that_is_not_there_is_told_and_the_others_count(table, folder, tmp
     assert row["C_raw"] == pytest.approx(np.mean([raw(by_image[f"fire_{k}.png"], 185) for k in (0, 2)]), rel=1e-4)
     assert row["n_C_images"] == 2
     assert "C: from 2 of 3 clean images" in row["Notes"]
-    assert f"{tmp_path}: 1 of the 9 clean images of the table are missing (fire_1.png)" in "\n".join(result.warnings)
+    assert f"{tmp_path.name}: 1 of the 9 clean images of the table are missing (fire_1.png)" in "\n".join(
+        result.warnings
+    )
     assert result.signature["causality"][0]["images_not_found"] == ["fire_1.png"]
 
 

@@ -70,7 +70,7 @@ def test_labels_map_and_table_lead_to_scores_of_images_that_did_not_choose(home,
     evaluated = pd.read_csv(tmp_path / "map.evaluation.csv")
     assert set(evaluated["image_filename"]) == set(document["signature"]["images"]["tested_on"])
     assert len(evaluated) == IMAGES / 2
-    assert "/" not in json.dumps(document["signature"]["inputs"]["stores"][0]["path"])
+    assert "/" not in json.dumps(document["signature"]["inputs"]["stores"][0]["name"])
     assert len(pd.read_csv(tmp_path / "milan.csv")) == 5
     assert "5 of 6 units have a label" in out
     if source == "store":
