@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +45,7 @@ def extract(
     memory_limit: Annotated[str | None, typer.Option(help="For weights and batches on each device, such as '4 GB'.", show_default="none", rich_help_panel=RUNNING)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode images.", show_default="one per processor", rich_help_panel=RUNNING)] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Images kept for each unit, best first.", show_default="100", rich_help_panel=RUNNING)] = None,
+    maps: Annotated[int | None, typer.Option(min=1, help="Also keep where in a picture each unit is active, for this many of its top images; they are run once more.", show_default="none", rich_help_panel=RUNNING)] = None,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Images in a shard: an interrupted run loses at most one shard of work.", show_default="by size", rich_help_panel=RUNNING)] = None,
     export: Annotated[Path | None, typer.Option(help="Also write all activations to this .npz, and the image table to a .csv beside it.")] = None,
     duplicates: Annotated[Literal["keep", "drop"], typer.Option(help="Byte-identical images: keep them as independent ones and say how many, or drop all but the first of each.", rich_help_panel=IMAGES)] = "keep",
@@ -82,6 +84,10 @@ def extract(
         batch_size=int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
         workers=workers, top_k=top_k, shard_rows=shard_rows, append=append, duplicates=duplicates, progress=not quiet,
     )  # fmt: skip
+    if maps is not None:
+        report = _with_maps(
+            report, chosen, maps, model, weights, devices, threads, memory_limit, workers, progress=not quiet
+        )
     exported = export_npz(report.store, export) if export is not None else ()
     lines = [f"not read: {line}" for line in report.unreadable]
     for line in listed_up_to(lines, _SHOWN_ERRORS, "more in the column error of images.parquet"):
@@ -98,6 +104,23 @@ def _extracted(
         from Activation_Extraction.extract_full_layer_activations import extract_full_layer_activations
 
     return extract_full_layer_activations(images, layers, output, model, progress=progress, **options)
+
+
+def _with_maps(
+    report: ExtractionReport, images: ImageSet, k: int, model: str, weights: str | None, devices: str,
+    threads: int | None, memory_limit: str | None, workers: int | None, *, progress: bool,
+) -> ExtractionReport:  # fmt: skip
+    """Keep the maps of each unit's top images in the store, and say so in the report."""
+    from Activation_Extraction.models.registry import load_model
+    from Activation_Extraction.models.resources import devices_named
+    from Activation_Extraction.top_maps import keep_top_maps
+
+    loaded = load_model(
+        model, weights=weights, device=devices_named(devices)[0], threads=threads, memory_limit=memory_limit
+    )
+    computed = keep_top_maps(report.store, images, loaded, k, workers=workers, progress=progress)
+    done = f"{computed:,} images run once more" if computed else "already there"
+    return replace(report, remarks=[*report.remarks, f"maps of the {k} top images of each unit: {done}"])
 
 
 def _verify(path: Path, images: ImageSet | None, *, repair: bool, quiet: bool) -> int:
