@@ -1,12 +1,15 @@
 """A study under load: 300 participants arrive within one second, then each answers every 5 to 10 s; SQLite and PostgreSQL.
 
-Usage: python benchmarks/study_load.py [participants] [seconds]. The server is a process of its own on the same machine.
+Usage: python benchmarks/study_load.py [participants] [seconds]. The server is a process of its own on the same machine. The
+client speaks HTTP over plain sockets, so as to take little of the cores that it shares with the server. A durable commit is
+one row, written by the client's process: alone (before and after), and every tenth of a second while participants answer.
 PostgreSQL is taken from Debian's package (/usr/lib/postgresql) and left out, with a note, where it is not installed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -19,17 +22,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
-import httpx2
+import psutil
+import psycopg
 import yaml
 from PIL import Image
 from sqlalchemy import create_engine, text
 
 PARTICIPANTS, SECONDS = (*map(int, sys.argv[1:]), *(300, 40)[len(sys.argv) - 1 :])
 TRIALS = 20
+BETWEEN_COMMITS = 0.1
 PROTOCOL = {
     "about": "load", "title": "Load", "levels": [5, 1, 2, 3], "ratings_per_image": 60, "trials_per_participant": TRIALS,
     "trial": {"kind": "naming"}, "information": "Load.", "retention": "Load.", "consent": ["Yes."], "instructions": "Load.",
@@ -39,9 +45,6 @@ PROTOCOL = {
 
 def main() -> None:
     print(f"{PARTICIPANTS} participants, {SECONDS} s of answers every 5 to 10 s, {os.cpu_count()} cores")
-    print(
-        "database      commit  arrivals  served in  slowest   saves  errors  lost  doubled    p50     p99  p99 ÷ commit"
-    )
     with tempfile.TemporaryDirectory() as folder:
         measure("SQLite", Path(folder), str(Path(folder) / "study.db"))
     with tempfile.TemporaryDirectory() as folder, postgresql() as url:
@@ -63,66 +66,146 @@ def measure(name: str, folder: Path, database: str) -> None:
     address = re.search(r"http://127\.0\.0\.1:\d+", "".join(server.stdout.readline() for _ in range(5)))
     if address is None:
         raise SystemExit("the server did not start")
-    commit = durable_commit(folder, database)
-    crowd = Crowd(address[0])
-    asyncio.run(crowd.run())
-    commit = statistics.median([commit, durable_commit(folder, database)])
+    commits = Commits(folder, database)
+    alone = [commits.one() for _ in range(50)]
+    crowd = Crowd(address[0], psutil.Process(server.pid))
+    asyncio.run(crowd.run(commits))
+    alone += [commits.one() for _ in range(50)]
+    commits.close()
     server.send_signal(signal.SIGTERM)
     server.communicate()
     lost, doubled = compare(database, crowd)
-    p50, p99 = (statistics.quantiles(crowd.saves, n=100)[at] * 1000 for at in (49, 98))
+    commit, under_load = (1000 * statistics.median(each) for each in (alone, crowd.commits))
+    p50, p99 = (1000 * statistics.quantiles(crowd.saves, n=100)[at] for at in (49, 98))
+    worst, count = 1000 * statistics.quantiles(crowd.commits, n=100)[98], len(crowd.saves)
+    print(f"{name}: {crowd.errors} errors, {lost} lost, {doubled} doubled")
     print(
-        f"{name:<12} {commit:5.1f} ms  {len(crowd.arrived):8,}  {crowd.served_in:7.1f} s  {max(crowd.arrived):5.1f} s  "
-        f"{len(crowd.saves):6,}  {crowd.errors:6}  {lost:4}  {doubled:7}  {p50:4.0f} ms {p99:5.0f} ms  {p99 / commit:12.1f}"
+        f"  arrivals        {len(crowd.arrived):,} served in {crowd.served_in:.1f} s, slowest {max(crowd.arrived):.1f} s"
     )
+    print(f"  saves           {count:,}, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print(f"  processor       {1000 * crowd.server_seconds / count:.2f} ms a save in the server")
+    print(
+        f"  durable commit  {commit:.2f} ms alone, {under_load:.2f} ms while participants answer (p99 {worst:.1f} ms)"
+    )
+    print(f"  p99 / commit    {p99 / commit:.1f} alone, {p99 / under_load:.1f} while participants answer", flush=True)
+
+
+class Browser:
+    """One participant's connection and cookie."""
+
+    def __init__(self, address: str) -> None:
+        where = urlsplit(address)
+        self._host, self._port, self._cookie = where.hostname, where.port, ""
+
+    async def request(self, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, str]:
+        """Status and content of an answer; connects the first time."""
+        if not hasattr(self, "_reader"):
+            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self._host}",
+            f"Content-Length: {len(body)}",
+            "X-Study-Script: 1",
+        ]
+        lines += [f"Content-Type: {kind}"] * bool(kind) + [f"Cookie: {self._cookie}"] * bool(self._cookie)
+        self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        status, *headers = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in headers if line)
+        if "set-cookie" in fields:
+            self._cookie = next(line for line in headers if line.lower().startswith("set-cookie"))[12:].split(";")[0]
+        content = await self._reader.readexactly(int(fields.get("content-length", 0)))
+        return int(status.split()[1]), content.decode()
+
+    async def form(self, path: str, fields: Mapping[str, str]) -> tuple[int, str]:
+        return await self.request("POST", path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 class Crowd:
-    """Participants at a server; what was acknowledged, and how long it took."""
+    """Participants at a server; what was acknowledged, and how many seconds it took."""
 
-    def __init__(self, address: str) -> None:
-        self.address, self.errors, self.served_in = address, 0, 0.0
+    def __init__(self, address: str, server: psutil.Process) -> None:
+        self.address, self.server, self.errors, self.served_in, self.server_seconds = address, server, 0, 0.0, 0.0
         self.arrived: list[float] = []
         self.saves: list[float] = []
+        self.commits: list[float] = []
         self.acknowledged: set[tuple[str, int]] = set()
 
-    async def run(self) -> None:
-        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
-        clients = [httpx2.AsyncClient(base_url=self.address, timeout=60, limits=limits) for _ in range(PARTICIPANTS)]
+    async def run(self, commits: Commits) -> None:
+        browsers = [Browser(self.address) for _ in range(PARTICIPANTS)]
         started = time.perf_counter()
-        ids = await asyncio.gather(*(self.arrive(client, at / PARTICIPANTS) for at, client in enumerate(clients)))
+        ids = await asyncio.gather(*(self.arrive(each, at / PARTICIPANTS) for at, each in enumerate(browsers)))
         self.served_in = time.perf_counter() - started
-        end = time.perf_counter() + SECONDS
-        await asyncio.gather(*(self.take_part(client, each, end) for client, each in zip(clients, ids)))
-        await asyncio.gather(*(client.aclose() for client in clients))
+        end, used = time.perf_counter() + SECONDS, sum(self.server.cpu_times()[:2])
+        committing = asyncio.create_task(self.commit(commits))
+        await asyncio.gather(*(self.take_part(each, who, end) for each, who in zip(browsers, ids)))
+        self.server_seconds = sum(self.server.cpu_times()[:2]) - used
+        committing.cancel()
+        for each in browsers:
+            each.close()
 
-    async def arrive(self, client: httpx2.AsyncClient, after: float) -> str:
+    async def commit(self, commits: Commits) -> None:
+        """Commit a row now and then, without holding up the participants."""
+        while True:
+            self.commits.append(await asyncio.to_thread(commits.one))
+            await asyncio.sleep(BETWEEN_COMMITS)
+
+    async def arrive(self, browser: Browser, after: float) -> str:
         """Read the information and consent."""
         await asyncio.sleep(after)
         started = time.perf_counter()
         ids = {name: secrets.token_hex(12) for name in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")}
-        page = await client.get("/", params=ids)
-        token = page.text.split('name="arrival" value="')[1].split('"')[0]
-        found = await client.post("/consent", data={"arrival": token, "agree": "1"})
-        self.errors += found.status_code != 303
+        _, page = await browser.request("GET", f"/?{urlencode(ids)}")
+        token = page.split('name="arrival" value="')[1].split('"')[0]
+        status, _ = await browser.form("/consent", {"arrival": token, "agree": "1"})
+        self.errors += status != 303
         self.arrived.append(time.perf_counter() - started)
         return ids["PROLIFIC_PID"]
 
-    async def take_part(self, client: httpx2.AsyncClient, participant: str, end: float) -> None:
-        headers = {"X-Study-Script": "1"}
+    async def take_part(self, browser: Browser, participant: str, end: float) -> None:
         answer = {"words": ["fire", "flame"], "cannot_tell": False}
         await asyncio.sleep(random.uniform(0, 5))
         for trial in range(TRIALS):
             if time.perf_counter() > end:
                 return
+            body = json.dumps({"trial": trial, "answer": answer}).encode()
             started = time.perf_counter()
-            found = await client.post("/api/answers", json={"trial": trial, "answer": answer}, headers=headers)
+            status, content = await browser.request("POST", "/api/answers", body, "application/json")
             self.saves.append(time.perf_counter() - started)
-            if found.status_code == 200 and found.json()["saved"] == trial:
+            if status == 200 and json.loads(content)["saved"] == trial:
                 self.acknowledged.add((participant, trial))
             else:
                 self.errors += 1
             await asyncio.sleep(random.uniform(5, 10))
+
+
+class Commits:
+    """Durable commits of one row beside the study: in a file of their own, or a table of the same server."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        if "://" in database:
+            # Statements of a transaction go one by one, as the study's do.
+            self._connection = psycopg.connect(database)
+            self._statements = "BEGIN", "INSERT INTO commits VALUES (repeat('x', 500))", "COMMIT"
+            self._connection.autocommit = True
+        else:
+            self._connection = sqlite3.connect(folder / "commits.db", isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._statements = "BEGIN IMMEDIATE", f"INSERT INTO commits VALUES ('{'x' * 500}')", "COMMIT"
+        self._connection.execute("CREATE TABLE IF NOT EXISTS commits (a text)")
+
+    def one(self) -> float:
+        """Seconds until a row is on the disk."""
+        started = time.perf_counter()
+        for statement in self._statements:
+            self._connection.execute(statement)
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def compare(database: str, crowd: Crowd) -> tuple[int, int]:
@@ -136,38 +219,6 @@ def compare(database: str, crowd: Crowd) -> tuple[int, int]:
     engine.dispose()
     kept = [tuple(row) for row in rows]
     return len(crowd.acknowledged - set(kept)), len(kept) - len(set(kept))
-
-
-def durable_commit(folder: Path, database: str) -> float:
-    """Milliseconds of one row's commit that is on the disk when it returns, median of 50."""
-    times = []
-    if "://" in database:
-        engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.connect() as connection:
-            connection.execute(text("CREATE TABLE IF NOT EXISTS commits (a text)"))
-            connection.commit()
-            for _ in range(50):
-                started = time.perf_counter()
-                connection.execute(text("INSERT INTO commits VALUES (repeat('x', 500))"))
-                connection.commit()
-                times.append(time.perf_counter() - started)
-        engine.dispose()
-    else:
-        other = sqlite3.connect(folder / "commits.db", isolation_level=None)
-        for statement in (
-            "PRAGMA journal_mode=WAL",
-            "PRAGMA synchronous=FULL",
-            "CREATE TABLE IF NOT EXISTS commits (a text)",
-        ):
-            other.execute(statement)
-        for _ in range(50):
-            started = time.perf_counter()
-            other.execute("BEGIN IMMEDIATE")
-            other.execute("INSERT INTO commits VALUES (?)", ["x" * 500])
-            other.execute("COMMIT")
-            times.append(time.perf_counter() - started)
-        other.close()
-    return statistics.median(times) * 1000
 
 
 def write_study(folder: Path) -> None:

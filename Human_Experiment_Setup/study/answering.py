@@ -12,15 +12,12 @@ from sqlalchemy.orm import Session
 from Activation_Extraction.base.errors import InputError, InterpScoreError, first_line
 from Human_Experiment_Setup.study.database.schema import Picture, SavedAnswer, StudySession, Submission
 from Human_Experiment_Setup.study.flags import Flags, Given, Signals, excluded_by, flags_of
-from Human_Experiment_Setup.study.operations import lease, next_trial, note
+from Human_Experiment_Setup.study.operations import lease, note, progress_of
 from Human_Experiment_Setup.study.protocol import StudyProtocol
 from Human_Experiment_Setup.study.trials.kinds import trial_kind
 from Human_Experiment_Setup.study.trials.question import QuestionSettings
 from Human_Experiment_Setup.study.versions import LiveVersion
 
-_LAST_TAB = select(SavedAnswer.tab).where(
-    SavedAnswer.session_id == bindparam("id"), SavedAnswer.trial == bindparam("at")
-)
 _SEEN = (
     update(StudySession).where(StudySession.id == bindparam("of"))
     .values(seen_ms=bindparam("now"), lease_until_ms=bindparam("until"))
@@ -58,7 +55,7 @@ def save_answer(
         OutOfOrderError: the trial is not the next, or the checks are not passed.
         InputError: the answer does not fit the kind of trial.
     """
-    done = next_trial(session, found)
+    done, tab_before = progress_of(session, found)
     if trial < done:
         return Saved(done, found.state == "complete", again=True)
     if trial > done or not found.checked or found.state != "active":
@@ -66,7 +63,7 @@ def save_answer(
     asked = found.timeline[trial]
     kept = _checked_answer(version.protocol, asked, answer) if shown or asked["picture"] is None else {}
     connection = session.connection()  # without the unit of work: this runs for every answer of everyone
-    if trial and connection.scalar(_LAST_TAB, {"id": found.id, "at": trial - 1}) != tab:
+    if trial and tab_before != tab:
         note(session, found, "second_tab", {"trial": trial}, now_ms)
     row = {
         "session_id": found.id, "trial": trial, "role": asked["role"], "kind": asked["kind"], "picture_id": asked["picture"],

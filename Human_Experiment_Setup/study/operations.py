@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
@@ -138,7 +138,10 @@ def note(session: Session, found: StudySession, what: str, detail: dict[str, Any
 
 
 _SESSION = select(StudySession).where(StudySession.id == bindparam("id")).with_for_update()
-_ANSWERED = select(func.count()).select_from(SavedAnswer).where(SavedAnswer.session_id == bindparam("id"))
+_LAST_ANSWER = (
+    select(SavedAnswer.trial, SavedAnswer.tab).where(SavedAnswer.session_id == bindparam("id"))
+    .order_by(SavedAnswer.trial.desc()).limit(1)
+)  # fmt: skip
 
 
 def session_of(session: Session, session_id: str) -> StudySession:
@@ -155,9 +158,17 @@ def session_of(session: Session, session_id: str) -> StudySession:
     return found
 
 
-def next_trial(session: Session, found: StudySession) -> int:
-    """The number of answers, which is the index of the next trial."""
-    return session.connection().scalar(_ANSWERED, {"id": found.id}) or 0
+class Progress(NamedTuple):
+    """How far a session is: the index of the next trial, and the tab of the browser that answered the one before."""
+
+    next: int
+    tab: str | None
+
+
+def progress_of(session: Session, found: StudySession) -> Progress:
+    """How far a session is. Answers come in order, so the last one tells."""
+    last = session.connection().execute(_LAST_ANSWER, {"id": found.id}).first()
+    return Progress(0, None) if last is None else Progress(last.trial + 1, last.tab)
 
 
 def submit_checks(session: Session, version: LiveVersion, found: StudySession, given: list[str], now_ms: int) -> bool:

@@ -28,6 +28,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._writer = engine.execution_options(begin="IMMEDIATE")
         # SQLite has one writer: waiting in line here is faster, and fairer, than trying again.
         self._line: Any = threading.Lock() if self.is_sqlite else _NoLine()
 
@@ -38,8 +39,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that sees no other writer's halves and is complete or not there: BEGIN IMMEDIATE on SQLite."""
-        engine = self.engine.execution_options(begin="IMMEDIATE")
-        with self._line, Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._line, Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager

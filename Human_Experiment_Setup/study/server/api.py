@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from sqlalchemy.orm import Session
 
 from Human_Experiment_Setup.study.answering import save_answer
 from Human_Experiment_Setup.study.database.schema import StudySession
 from Human_Experiment_Setup.study.flags import Signals
-from Human_Experiment_Setup.study.operations import RefusedError, next_trial, session_of, submit_checks
+from Human_Experiment_Setup.study.operations import RefusedError, progress_of, session_of, submit_checks
 from Human_Experiment_Setup.study.server.context import Served, SessionId, TheStudy
 from Human_Experiment_Setup.study.versions import LiveVersion
 
@@ -54,25 +55,27 @@ class GivenAnswer(BaseModel):
 
 
 @router.get("/next")
-def get_next(study: TheStudy, session_id: SessionId) -> dict[str, Any]:
+def get_next(study: TheStudy, session_id: SessionId) -> Response:
     """Where the session is."""
     with study.database.reading() as session:
         found = session_of(session, session_id)
         version = study.versions.get(session, found.version_id)
-        return _state(study, version, found, next_trial(session, found))
+        state = _state(study, version, found, progress_of(session, found).next)
+    return JSONResponse(state)
 
 
 @router.post("/checks")
-def post_checks(study: TheStudy, session_id: SessionId, given: GivenChecks) -> dict[str, Any]:
+def post_checks(study: TheStudy, session_id: SessionId, given: GivenChecks) -> Response:
     """Judge the instruction checks; which answers were wrong is not said."""
     with study.database.writing() as session:
         found, version = _found(study, session, session_id)
         submit_checks(session, version, found, given.answers, study.now_ms())
-        return _state(study, version, found, next_trial(session, found))
+        state = _state(study, version, found, progress_of(session, found).next)
+    return JSONResponse(state)
 
 
 @router.post("/answers")
-def post_answer(study: TheStudy, session_id: SessionId, given: GivenAnswer) -> dict[str, Any]:
+def post_answer(study: TheStudy, session_id: SessionId, given: GivenAnswer) -> Response:
     """Save an answer; this is only answered once it is on the disk."""
     with study.database.writing() as session:
         found, version = _found(study, session, session_id)
@@ -81,7 +84,7 @@ def post_answer(study: TheStudy, session_id: SessionId, given: GivenAnswer) -> d
             shown=given.shown, tab=given.tab, rt_ms=given.rt_ms, now_ms=study.now_ms(),
         )  # fmt: skip
         state = _state(study, version, found, saved.next)
-    return {"saved": given.trial, "again": saved.again, **state}
+    return JSONResponse({"saved": given.trial, "again": saved.again, **state})
 
 
 def _found(study: Served, session: Session, session_id: str) -> tuple[StudySession, LiveVersion]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -19,7 +18,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_TLS_ONLY = "max-age=31536000"
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_HEADERS_OVER_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
 
 
 class SecurityHeaders:
@@ -31,11 +31,10 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", _TLS_ONLY)
+                given = list(message.get("headers", []))
+                named = {name.lower() for name, _ in given}
+                added = _HEADERS_OVER_TLS if scope.get("scheme") == "https" else _HEADERS
+                message = {**message, "headers": given + [each for each in added if each[0] not in named]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -33,7 +33,7 @@ from Human_Experiment_Setup.study.operations import (
     Arrival,
     RefusedError,
     arrive,
-    next_trial,
+    progress_of,
     session_of,
 )  # fmt: skip
 from Human_Experiment_Setup.study.places import fills_of
@@ -168,7 +168,7 @@ def test_answers_come_in_order_and_fit_their_trial(tmp_path, database):
         answer(study, me, 0, answer={"words": ["a"], "cannot_tell": False})
     assert answer(study, me, 0).next == 1
     with study.database.reading() as session:
-        assert next_trial(session, row(study, me)) == 1
+        assert progress_of(session, row(study, me)).next == 1
     study.database.close()
 
 

@@ -1,6 +1,7 @@
 """Guards the server without a browser: arrivals, answers, the completion code, withdrawal, and what strangers try."""
 
 import re
+import socket
 
 import pytest
 from sqlalchemy import func, select
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 from Human_Experiment_Setup.study.database.schema import SavedAnswer, StudySession, Tombstone
 from Human_Experiment_Setup.study.server.headers import HEADERS
 from Human_Experiment_Setup.study.server.limits import LARGEST_BODY, Rate
+from Human_Experiment_Setup.study.server.running import listening
 from tests.Human_Experiment_Setup.study.small_study import (
     CHECK,
     CODE,
@@ -418,3 +420,10 @@ def test_no_address_is_stored(study, client):
     me = Participant(client)
     me.finish()
     assert not re.search(r"testclient|127\.0\.0\.1|python-httpx", dump(study))
+
+
+def test_an_answer_does_not_wait_until_its_first_packet_is_acknowledged():
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -4,11 +4,13 @@ import dataclasses
 import hashlib
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -209,8 +211,9 @@ def test_a_server_killed_under_load_and_restored_loses_nothing_that_was_confirme
     crowd = threading.Thread(target=lambda: visits.extend(send_all(world, people, 8, lambda *_: None)), daemon=True)
     server = serve(tmp_path / "study.db")
     crowd.start()
-    for _ in range(2):
-        time.sleep(1)
+    for enough in (30, 60):
+        while answers_in(tmp_path / "study.db") < enough:
+            time.sleep(0.05)
         server.send_signal(signal.SIGKILL)
         server.communicate()
         server = serve(tmp_path / "study.db")
@@ -237,6 +240,11 @@ def test_a_server_killed_under_load_and_restored_loses_nothing_that_was_confirme
     server.communicate()
     assert {each.outcome for each in again} == {"complete"}
     assert len(exported_table(called, tmp_path, "backup.db")) == 16 * 12
+
+
+def answers_in(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT count(*) FROM answers").fetchone()[0]
 
 
 def exported_table(called, folder, database):
