@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -16,8 +17,9 @@ from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Human_Experiment_Setup.study import passwords
 from Human_Experiment_Setup.study.database.schema import Study
 from Human_Experiment_Setup.study.protocol import PLACE_TO_FILL, StudyProtocol, read_study_protocol
-from tests.Human_Experiment_Setup.study.small_study import CHECK, TRAP, small_study
-from tests.Human_Experiment_Setup.study.test_browser import CHROMIUM, PASSWORD, every_page, serving
+from tests.Human_Experiment_Setup.study.small_study import CHECK, FAST, TRAP, serving, small_study
+from tests.Human_Experiment_Setup.study.test_browser import CHROMIUM
+from tests.Human_Experiment_Setup.study.test_pages import PASSWORD, every_page, other_pages
 
 IMAGES = Path(__file__).parent / "images"
 CONCEPTS = ("fire", "puppy", "mushroom", "sailboat")
@@ -58,10 +60,10 @@ def texts() -> dict[str, object]:
     return {name: fill(str(text)) for name, text in kept.items()}
 
 
-def photograph(page: Page, url: str, width: int) -> dict[str, Image.Image]:
-    """Every page, by name."""
+def photograph(page: Page, pages: Iterable[str], width: int) -> dict[str, Image.Image]:
+    """Pages as they are shown, by name."""
     found = {}
-    for name in every_page(page, url):
+    for name in pages:
         if name == "welcome" or name not in found:
             page.wait_for_timeout(150)
             full = name in ("welcome", "admin", "done") or width < 500
@@ -69,9 +71,16 @@ def photograph(page: Page, url: str, width: int) -> dict[str, Image.Image]:
     return found
 
 
+def trimmed(picture: Image.Image) -> Image.Image:
+    """A page without the empty ground at its end."""
+    rows_HWC = np.asarray(picture)
+    different = np.flatnonzero((rows_HWC != rows_HWC[-1:, :1]).any(axis=(1, 2)))
+    return picture.crop((0, 0, picture.width, min(picture.height, int(different.max(initial=0)) + 40)))
+
+
 def sheet(pictures: list[Image.Image], columns: int, width: int, name: str) -> None:
     """Pictures side by side in columns, each where there is most room."""
-    gap = 16
+    gap, pictures = 16, [trimmed(each) for each in pictures]
     scaled = [
         each.resize((width, round(each.height * width / each.width)), Image.Resampling.LANCZOS) for each in pictures
     ]
@@ -99,16 +108,21 @@ def main() -> None:
         with study.database.writing() as session:
             session.get_one(Study, 1).password_hash = passwords.hashed(PASSWORD)
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        with serving(study) as url:
+        lab = small_study(
+            folder, str(folder / "lab.db"), state=folder / "lab", mark="pilot", levels=[5, 1, 2], trials_per_participant=1,
+            completion={"path": "lab"}, consent=study.protocol.consent[:1], **texts(),
+        )  # fmt: skip
+        with serving(study, logins=FAST) as url, serving(lab) as lab_url:
             for name, width, height, columns, scaled in (("phone", 360, 740, 6, 216), ("desktop", 1280, 800, 3, 520)):
                 page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
                 for _ in range(3):  # a few participants before the pages are kept
-                    pages = photograph(page, url, width)
+                    pages = photograph(page, every_page(page, url), width)
                     page.context.clear_cookies()
                 admin = pages.pop("admin")
                 sheet(list(pages.values()), columns, scaled, f"study_{name}.jpg")
-                if name == "desktop":
-                    admin.save(IMAGES / "study_admin.jpg", quality=85, optimize=True, progressive=True)
+                admin.save(IMAGES / f"study_admin_{name}.jpg", quality=80, optimize=True, progressive=True)
+                amiss = photograph(page, other_pages(page, url, lab_url), width)
+                sheet(list(amiss.values()), columns, scaled, f"study_{name}_amiss.jpg")
         browser.close()
 
 

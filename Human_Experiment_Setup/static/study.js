@@ -76,6 +76,7 @@
     unsaved = false;
     if (error.status === 401 || error.status === 410) return location.reload(); // the server's page says why
     forget();
+    saved.textContent = "";
     card(stage, wording.error_title, element("p", { textContent: wording.save_refused }), button(wording.try_again, () => location.reload()));
     return new Promise(() => {});
   }

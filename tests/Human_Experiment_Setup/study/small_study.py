@@ -84,10 +84,10 @@ def client_of(study: Served, **limits) -> TestClient:
 
 
 @contextmanager
-def serving(study: Served):
+def serving(study: Served, **limits):
     """The address of a server, in a thread of this process."""
     listener = listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(study), log_level="error", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(create_app(study, **limits), log_level="error", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -5,13 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-import Human_Experiment_Setup
-from Human_Experiment_Setup.study import passwords
-from Human_Experiment_Setup.study.database.schema import SavedAnswer, Study, StudySession
+from Human_Experiment_Setup.study.database.schema import SavedAnswer, StudySession
 from tests.Human_Experiment_Setup.study.small_study import (
-    CHECK,
     CODE,
-    TRAP,
     prolific_ids,
     serving,
     small_study,
@@ -20,9 +16,6 @@ from tests.Human_Experiment_Setup.study.small_study import (
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(Human_Experiment_Setup.__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PASSWORD = "correct horse"
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
 
@@ -302,111 +295,3 @@ def test_the_slider_of_the_docs_works_in_a_browser(browser, tmp_path):
         page.get_by_role("button", name="Next").click()
         answered(page, 0)
         page.close()
-
-
-# Every page, for everyone ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def long_study(tmp_path_factory):
-    """With every kind of page, and an admin page that has something to show."""
-    from argon2 import PasswordHasher
-
-    folder = tmp_path_factory.mktemp("long")
-    write_stimuli(folder / "stimuli", pictures=6, size=64)
-    found = small_study(
-        folder, checks=[CHECK], practice=1, break_every=2, traps=[TRAP], catch={"trials": 1, "accepted": {"fire": ["fire"]}},
-        exclusions={"program_answers": 1}, timing={"minimum_ms": 0},
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "PasswordHasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        with found.database.writing() as session:
-            session.get_one(Study, 1).password_hash = passwords.hashed(PASSWORD)
-        with serving(found) as url:
-            yield url
-
-
-def every_page(page, url):
-    """Go through a whole study and its other pages; yields the name of each page as it is shown."""
-    page.goto(f"{url}/?PROLIFIC_PID=%7B%7B%25PROLIFIC_PID%25%7D%7D")
-    yield "link"
-    page.goto(link(url, prolific_ids()))
-    yield "welcome"
-    for box in page.get_by_role("checkbox").all():
-        box.check()
-    page.get_by_role("button", name="I agree").click()
-    page.get_by_role("button", name="I have read").wait_for()
-    yield "instructions"
-    for option in ("One", "Two"):
-        page.get_by_role("button", name="I have read").click()
-        page.get_by_label(option).check()
-        yield f"checks {option}"
-        page.get_by_role("button", name="Check my answers").click()
-        if option == "One":
-            page.get_by_text("Not every answer was right").wait_for()
-            yield "instructions again"
-    while not page.url.endswith("/done"):
-        page.locator("form.answer, #stage .card button, .code-box").first.wait_for()
-        if page.url.endswith("/done"):
-            break
-        heading, before = page.get_by_role("heading").first.inner_text(), at(page)
-        yield heading
-        if page.get_by_role("button", name="Go on").count():
-            page.get_by_role("button", name="Go on").click()
-            page.wait_for_selector("form.answer")
-        else:
-            page.get_by_role("button", name="I can’t tell").click()
-            answered(page, before)
-    page.get_by_text(CODE).wait_for()
-    yield "done"
-    page.goto(f"{url}/withdraw")
-    yield "withdraw"
-    page.goto(f"{url}/admin")
-    yield "login"
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    yield "admin"
-
-
-@pytest.mark.parametrize(("width", "height"), [(360, 740), pytest.param(1280, 800, marks=pytest.mark.slow)])
-def test_every_page_is_accessible_fits_its_window_and_keeps_to_the_policy(browser, long_study, width, height):
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed (npm ci)")
-    context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=False)
-    page, errors, seen, found = context.new_page(), [], [], {}
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
-    session = context.new_cdp_session(page)
-    script = AXE.read_text(encoding="utf-8")
-    for name in every_page(page, long_study):
-        if name in seen:
-            continue
-        seen.append(name)
-        session.send("Runtime.evaluate", {"expression": script})  # as a debugger does: no policy is asked
-        result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
-        for each in result["violations"]:
-            found[name, each["id"]] = [node["html"] for node in each["nodes"]][:3]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-    assert found == {}
-    assert errors == []
-    assert {"Practice", "Time for a break", TRAP["question"], "What do you see in this picture?"} <= set(seen)
-    context.close()
-
-
-def test_a_study_is_taken_by_keyboard_alone(browser, long_study):
-    page = browser.new_page()
-    page.goto(link(long_study, prolific_ids()))
-    page.keyboard.press("Tab")
-    page.keyboard.press("Space")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="I have read").wait_for()
-    for keys in (["Tab", "Enter"], ["Tab", "Space", "ArrowDown", "Tab", "Enter"], ["Tab", "Enter"]):
-        page.locator("h1:focus").wait_for()
-        for key in keys:
-            page.keyboard.press(key)
-        page.wait_for_timeout(100)
-    answer(page, wait=False)
-    page.get_by_text("Practice is over").wait_for()
-    assert at(page) == 1
-    page.close()
