@@ -11,6 +11,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
@@ -73,7 +75,7 @@ def open_database(place: str, *, create: bool = True) -> Database:
         create: make the file if it is not there.
 
     Raises:
-        InputError: no such database, it cannot be reached, or it is another program's.
+        InputError: no such database, it cannot be reached, is another program's, or of a newer version.
     """
     url = _url(place, create)
     try:
@@ -82,6 +84,7 @@ def open_database(place: str, *, create: bool = True) -> Database:
         try:
             with engine.execution_options(begin="IMMEDIATE").begin() as connection:
                 _refuse_others(connection, place, create)
+                _refuse_newer(connection, place)
                 migrate(connection)
         except BaseException:
             engine.dispose()
@@ -100,6 +103,17 @@ def _refuse_others(connection: Connection, place: str, create: bool) -> None:
     if not {"study", "alembic_version"} <= tables:
         found = f"has other tables ({shown(min(tables))})" if tables else "has no study yet"
         raise InputError(f"{_without_password(place)}: {found}; expected the database of a study")
+
+
+def _refuse_newer(connection: Connection, place: str) -> None:
+    """Refuse a schema that this version does not know: it would write what the newer one misreads."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = [each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    if found is not None and found not in known:
+        raise InputError(
+            f"{_without_password(place)}: has schema {found}, of a newer version of InterpScore; expected {max(known)} or "
+            "older (install the newer version)"
+        )
 
 
 def migrate(connection: Connection, to: str = "head") -> None:

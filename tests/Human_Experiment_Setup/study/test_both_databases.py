@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from Activation_Extraction.base.errors import InputError
 from Human_Experiment_Setup.study.answering import OutOfOrderError, save_answer
-from Human_Experiment_Setup.study.database.connection import migrate, open_database
+from Human_Experiment_Setup.study.database.connection import open_database
 from Human_Experiment_Setup.study.database.schema import (
     Base,
     Picture,
@@ -205,28 +205,6 @@ def test_withdrawal_leaves_a_keyed_tombstone_that_a_restored_backup_applies(tmp_
     ]
     for each in (study, restored):
         each.database.close()
-
-
-def test_migrations_lead_from_the_first_schema_to_the_models_and_lose_nothing(tmp_path, database):
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-    from sqlalchemy import create_engine
-
-    url = database.replace("postgresql://", "postgresql+psycopg://") if "://" in database else f"sqlite:///{database}"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        migrate(connection, "0001")
-        connection.execute(text("INSERT INTO study VALUES (1, 'open', NULL, 'key', 1)"))
-        connection.execute(text("INSERT INTO tombstones (digest, at_ms) VALUES ('x', 1)"))
-    engine.dispose()
-    for _ in range(2):
-        opened = open_database(database)
-        with opened.engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-        assert set(inspect(opened.engine).get_table_names()) >= set(Base.metadata.tables)
-        with opened.reading() as session:
-            assert session.scalars(select(Tombstone.digest)).all() == ["x"]
-        opened.close()
 
 
 def test_a_server_killed_under_load_loses_no_acknowledged_answer(tmp_path, database):
