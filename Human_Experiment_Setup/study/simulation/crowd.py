@@ -10,7 +10,7 @@ import httpx2
 
 from Activation_Extraction.base.errors import InputError, first_line, shown
 from Human_Experiment_Setup.study.simulation.people import Person
-from Human_Experiment_Setup.study.simulation.visit import Visit, World, visit
+from Human_Experiment_Setup.study.simulation.visit import Visit, World, answering, visit
 
 _SECONDS = 30
 
@@ -40,6 +40,7 @@ def send_all(
     Raises:
         InputError: as `visit`; the server cannot be reached at all.
     """
+    answering(world.protocol.kind.name)  # refused before anyone comes
     context = ssl.create_default_context()  # one for all: it takes a while
 
     def one(person: Person) -> Visit:

@@ -15,6 +15,7 @@ from Activation_Extraction.base.errors import InputError, first_line
 from Human_Experiment_Setup.study.protocol import StudyProtocol
 from Human_Experiment_Setup.study.simulation.people import Person
 from Human_Experiment_Setup.study.stimuli_table import Stimulus
+from Human_Experiment_Setup.study.trials.kinds import trial_kind, trial_kinds
 
 MARKED = 'data-mark="simulated"'
 """On every page of a server that marks all its sessions as simulated."""
@@ -130,12 +131,8 @@ class _Visitor:
     def answer(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Look at the picture, answer; the next state."""
         trial, settings = int(state["trial"]), state["settings"]
-        if state["picture"] is None:
-            answer = self.person.answers_question(settings["question"])
-        elif state["kind"] == "naming":
-            answer = self.person.names(self.picture(state["picture"]), settings)
-        else:
-            raise InputError(f"trial: found {state['kind']!r}; simulated participants only answer naming")
+        picture = None if state["picture"] is None else self.picture(state["picture"])
+        answer = answering(state["kind"])(self.person, picture, settings)
         self.world.sleep(self.world.pause)
         body = {"trial": trial, "answer": answer, "tab": "simulated", "rt_ms": self.person.milliseconds(trial)}
         given = self.api("POST", "answers", body)
@@ -180,6 +177,21 @@ class _Visitor:
                     raise
             self.world.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def answering(kind: str) -> Callable[[Person, Any, Mapping[str, Any]], Mapping[str, Any]]:
+    """How simulated participants answer a kind of trial.
+
+    Raises:
+        InputError: the kind does not say.
+    """
+    if (how := trial_kind(kind).simulated) is None:
+        able = ", ".join(name for name, each in trial_kinds().items() if each.simulated)
+        raise InputError(
+            f"trial: the kind {kind} does not say how simulated participants answer it; expected one that does ({able}), "
+            "or its TrialKind to have `simulated`"
+        )
+    return how
 
 
 def _heading(page: str) -> str:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from Activation_Extraction.base.errors import InputError, did_you_mean
 from Activation_Extraction.base.extensions import registered
+
+if TYPE_CHECKING:
+    from Human_Experiment_Setup.study.simulation.people import Person
 
 ENTRY_POINT_GROUP = "interpscore.trials"
 Cell = str | float | int | bool | None
@@ -59,6 +62,8 @@ class TrialKind:
         columns: an answer as columns of an export, which scoring reads.
         names: whether an answer names one of the accepted words; None where that is unknown. Catch trials are judged by it.
         has_picture: whether it shows one.
+        simulated: the answer of a simulated participant to a picture (a `Stimulus`; None if the kind has none) under these
+            settings; without it, `interpscore study simulate` refuses the kind.
     """
 
     name: str
@@ -69,6 +74,7 @@ class TrialKind:
     columns: Callable[[Any], Mapping[str, Cell]] = no_columns
     names: Callable[[Any, Sequence[str]], bool | None] = names_nothing
     has_picture: bool = True
+    simulated: Callable[[Person, Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
 
 
 def trial_kinds() -> Mapping[str, TrialKind]:

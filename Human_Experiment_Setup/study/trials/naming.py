@@ -82,4 +82,7 @@ def _folded(word: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", word).casefold().split()).strip(" .,;:!?\"'")
 
 
-NAMING = TrialKind("naming", "words for a picture", SCRIPT, NamingSettings, NamingAnswer, columns, names)
+NAMING = TrialKind(
+    "naming", "words for a picture", SCRIPT, NamingSettings, NamingAnswer, columns, names,
+    simulated=lambda person, picture, settings: person.names(picture, settings),
+)  # fmt: skip

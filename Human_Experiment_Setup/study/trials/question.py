@@ -47,5 +47,6 @@ def _bare(text: str) -> str:
 
 
 QUESTION = TrialKind(
-    "question", "a line of text", SCRIPT, QuestionSettings, QuestionAnswer, columns, names, has_picture=False
-)
+    "question", "a line of text", SCRIPT, QuestionSettings, QuestionAnswer, columns, names, has_picture=False,
+    simulated=lambda person, picture, settings: person.answers_question(settings["question"]),
+)  # fmt: skip

@@ -23,9 +23,9 @@ PYTHON, SCRIPT = (
 
 
 @contextmanager
-def installed_slider(site):
+def installed_slider(site, code=PYTHON):
     """The package of the docs."""
-    with installed(site, "slider", PYTHON, ENTRY_POINT_GROUP, "slider", "slider:SLIDER"):
+    with installed(site, "slider", code, ENTRY_POINT_GROUP, "slider", "slider:SLIDER"):
         (site / "slider.js").write_text(SCRIPT)
         assets.assets.cache_clear()
         yield

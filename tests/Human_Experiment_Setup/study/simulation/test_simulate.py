@@ -39,6 +39,7 @@ from tests.Human_Experiment_Setup.study.small_study import (
     small_study,
     write_stimuli,
 )
+from tests.Human_Experiment_Setup.study.test_trial_kinds import PYTHON, installed_slider
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEVELS = {5: 1.0, 1: 0.0}
@@ -100,6 +101,26 @@ def test_a_server_that_does_not_mark_its_sessions_gets_nothing(tmp_path, stimuli
     study.database.close()
 
 
+def test_the_slider_of_the_docs_is_answered(tmp_path, stimuli):
+    with installed_slider(tmp_path / "site"):
+        study = small_study(
+            tmp_path, mark="simulated", stimuli=stimuli, traps=[TRAP], trial={"kind": "slider", "question": "How well?"}
+        )
+        (found,) = sent(study, STEADY)
+        rows = exported(study.database, "study.db", study.keys, ExportOptions("simulated")).rows
+        study.database.close()
+    assert (found.outcome, len(found.saved)) == ("complete", 4)
+    assert {(row["level"], row["rating"]) for row in rows} == {(5, 100), (1, 0)}
+
+
+def test_a_kind_that_does_not_say_how_is_refused_before_anyone_comes(tmp_path):
+    with installed_slider(tmp_path / "site", PYTHON.replace("    simulated=", "    # ")):
+        world = World("http://127.0.0.1:9", protocol(trial={"kind": "slider", "question": "How well?"}), {})
+        said = r"the kind slider does not say how .*expected one that does \(naming, question\)"
+        with pytest.raises(InputError, match=said):
+            send_all(world, [Person(0, 0, STEADY, [])], 1, lambda *_: None)
+
+
 def test_who_sends_everything_twice_has_every_answer_once(tmp_path, stimuli):
     study = small_study(tmp_path, mark="simulated", stimuli=stimuli)
     (found,) = sent(study, Behavior(LEVELS, drop_outs=0, duplicates=1))
@@ -146,9 +167,9 @@ def called(capsys):
     return call
 
 
-def test_the_command_sends_several_at_once_over_http(tmp_path, stimuli, called):
+def test_the_command_sends_several_at_once_over_http(tmp_path, database, stimuli, called):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(PROTOCOL))
-    with serving(small_study(tmp_path, mark="simulated", stimuli=stimuli)) as address:
+    with serving(small_study(tmp_path, database, mark="simulated", stimuli=stimuli)) as address:
         command = ["simulate", tmp_path / "mine.yaml", "--stimuli", stimuli, "--at", f"{address}/"]
         behavior = ["--recognition", "5=1 1=1", "--lapses", 0, "--typos", 0, "--spread", 0, "--drop-outs", 0]
         code, out, err = called(*command, *behavior, "--duplicates", 1, "--at-once", 2, "--participants", 2, "--quiet")
@@ -158,12 +179,7 @@ def test_the_command_sends_several_at_once_over_http(tmp_path, stimuli, called):
         )
         assert (code, " ".join(out.split("\n")[1].split())) == (0, "complete 3 9")
     table = tmp_path / "answers.csv"
-    assert (
-        called("export", tmp_path / "study.db", "--state", tmp_path / "state", "-o", table, "--sessions", "simulated")[
-            0
-        ]
-        == 0
-    )
+    assert called("export", database, "--state", tmp_path / "state", "-o", table, "--sessions", "simulated")[0] == 0
     read = pd.read_csv(table, keep_default_na=False)
     assert (len(read), read["simulated"].all()) == (15, True)
     counts = Counter(read["participant"])
