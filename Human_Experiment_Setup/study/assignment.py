@@ -1,7 +1,7 @@
 """Who sees which picture: balanced places made before the study starts, and the order of a participant's trials.
 
 All functions are pure. A *place* (slot) lists the pictures of one participant: each base picture at most once, so at one
-level; levels and concepts as equally as they divide. Any number of places from the first on is balanced, so a study that
+level; levels (or the protocol's one level of each participant) and concepts as equally as they divide. Any number of places from the first on is balanced, so a study that
 ends early is as well.
 
 Shapes: S places, N pictures.
@@ -46,6 +46,25 @@ def number_of_places(stimuli: Sequence[Stimulus], ratings: int, trials: int) -> 
     """Places that give every picture its ratings: a base picture with L levels needs L · ratings different participants."""
     most = max(Counter(each.clean_image for each in stimuli).values())
     return max(math.ceil(len(stimuli) * ratings / trials), most * ratings)
+
+
+def places_of(protocol: StudyProtocol, stimuli: Sequence[Stimulus]) -> list[list[int]]:
+    """Rows of the pictures of each place: levels mixed, or one level in each, the levels' places in turn.
+
+    Raises:
+        InputError: fewer base pictures than trials, where levels are mixed. Of one level, a place has as many as there are.
+    """
+    ratings, trials = protocol.ratings_per_image, protocol.trials_per_participant
+    if protocol.levels_per_participant == "mixed":
+        return balanced_places(stimuli, ratings, trials, protocol.seed)
+    found: list[tuple[float, list[int]]] = []
+    for level in protocol.levels:
+        rows = [row for row, each in enumerate(stimuli) if each.level == level]
+        mine = [stimuli[row] for row in rows]
+        most = min(trials, len({each.clean_image for each in mine}))
+        places = balanced_places(mine, ratings, most, protocol.seed)
+        found += [((at + 1) / len(places), [rows[each] for each in place]) for at, place in enumerate(places)]
+    return [place for _, place in sorted(found, key=lambda each: each[0])]
 
 
 def balanced_places(stimuli: Sequence[Stimulus], ratings: int, trials: int, seed: int) -> list[list[int]]:

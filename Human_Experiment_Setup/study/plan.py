@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from Human_Experiment_Setup.study.assignment import balanced_places, timeline
+from Human_Experiment_Setup.study.assignment import places_of, timeline
 from Human_Experiment_Setup.study.protocol import StudyProtocol
 from Human_Experiment_Setup.study.stimuli_table import Stimulus
 
@@ -40,7 +40,7 @@ def plan_of(protocol: StudyProtocol, stimuli: Sequence[Stimulus]) -> Plan:
     Raises:
         InputError: the stimuli are too few for the protocol.
     """
-    places = balanced_places(stimuli, protocol.ratings_per_image, protocol.trials_per_participant, protocol.seed)
+    places = places_of(protocol, stimuli)
     trials = max(len(timeline(protocol, stimuli, place, 0)) for place in places)
     counts = Counter(row for place in places for row in place)
     seconds = INSTRUCTIONS_SECONDS + trials * protocol.timing.seconds_per_trial
@@ -67,10 +67,17 @@ def plan_lines(protocol: StudyProtocol, plan: Plan) -> list[str]:
         "",
         f"Pictures        {sum(plan.cells.values()):,} in {len(plan.cells)} cells of concept and level",
         f"Ratings         {low if low == high else f'{low} to {high}'} a picture, "
-        f"{len(plan.places) * protocol.trials_per_participant:,} in all",
-        f"Trials          {plan.trials} a participant: {protocol.trials_per_participant} pictures"
+        f"{sum(map(len, plan.places)):,} in all",
+        f"Trials          {plan.trials} a participant: {_pictures(protocol, plan)}"
         + (f", {', '.join(extra)}" if extra else ""),
         f"Participants    {len(plan.places):,} needed, each in a place of their own"
         + (" (more where some are excluded)" if protocol.exclusions.refill else ""),
         f"Time            about {plan.minutes} minutes a participant",
     ]
+
+
+def _pictures(protocol: StudyProtocol, plan: Plan) -> str:
+    """How many pictures a participant sees."""
+    fewest, most = min(map(len, plan.places)), max(map(len, plan.places))
+    count = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{count} pictures" + (" of one level" if protocol.levels_per_participant == "one" else "")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
@@ -60,6 +60,7 @@ class StudyProtocol(Part):
         levels: of the stimuli, those that are shown; the first is the clean one.
         ratings_per_image: participants that each picture is shown to.
         trials_per_participant: pictures that each participant is shown, beside practice and catch trials.
+        levels_per_participant: mixed, or one: a participant's pictures, practice and catch trials aside, are of one level.
         trial: kind of trial, and its settings.
         practice: trials before the study, with clean pictures; their answers are kept and never exported as data.
         break_every: trials between two breaks; without it, none.
@@ -77,6 +78,7 @@ class StudyProtocol(Part):
     levels: Annotated[list[_Level], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
     ratings_per_image: Count
     trials_per_participant: Annotated[int, Field(ge=1, le=2000)]
+    levels_per_participant: Literal["mixed", "one"] = "mixed"
     trial: dict[str, Any]
     practice: Annotated[int, Field(ge=0, le=20)] = 0
     break_every: Count | None = None

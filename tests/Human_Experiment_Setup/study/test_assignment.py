@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Human_Experiment_Setup.study.assignment import Fill, balanced_places, next_place, number_of_places, timeline
+from Human_Experiment_Setup.study.assignment import (
+    Fill,
+    balanced_places,
+    next_place,
+    number_of_places,
+    places_of,
+    timeline,
+)  # fmt: skip
 from Human_Experiment_Setup.study.stimuli_table import Stimulus
 from tests.Human_Experiment_Setup.study.small_study import TRAP, protocol
 
@@ -50,6 +57,30 @@ def test_ratings_levels_and_concepts_are_equal_to_one_where_they_divide():
         assert max(levels.values()) - min(levels.values()) <= 2
     half = Counter(row for place in places[: len(places) // 2] for row in place)
     assert max(half.values()) <= 4
+
+
+@pytest.mark.parametrize(("levels", "renders"), [((5, 1), 0), ((5, 1, 2), 2), ((5, 1, 2, 4), 3)])
+def test_one_level_for_each_participant_gives_every_picture_its_ratings_and_every_first_places_all_levels(
+    levels, renders
+):
+    stimuli = stimuli_of(3, 8, [level for level in levels if level != 4], renders)
+    chosen = protocol(levels=list(levels), trials_per_participant=12, ratings_per_image=5, levels_per_participant="one")
+    stimuli = [each for each in stimuli if each.level in levels]
+    places = places_of(chosen, stimuli)
+    of_level = [{stimuli[row].level for row in place} for place in places]
+    assert {len(each) for each in of_level} == {1}
+    assert min(Counter(row for place in places for row in place)[row] for row in range(len(stimuli))) >= 5
+    assert all(len({stimuli[row].clean_image for row in place}) == len(place) <= 12 for place in places)
+    needed = Counter(level for each in of_level for level in each)
+    half = Counter(level for each in of_level[: len(places) // 2] for level in each)
+    assert all(abs(half[level] - needed[level] / 2) <= 1 for level in levels)
+
+
+def test_levels_are_mixed_unless_the_protocol_says_otherwise():
+    stimuli = stimuli_of(3, 8, (5, 1, 2))
+    places = places_of(protocol(levels=[5, 1, 2], trials_per_participant=12), stimuli)
+    assert places == balanced_places(stimuli, 2, 12, 0)
+    assert {len({stimuli[row].level for row in place}) for place in places} == {3}
 
 
 def test_the_same_seed_gives_the_same_places_and_another_others():
