@@ -20,6 +20,11 @@ IMPORTED, EXPERIMENT = "imported", "experiment"
 _IMAGE_TAG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 _WHOLE = re.compile(r"(-?[0-9]{1,9})(\.0*)?")
 _TRUTHS = ("cannot_tell", "excluded")
+_TRIAL, _ROW = "(trial)", "(row)"
+_OF_A_ROW = {_TRIAL, _ROW}
+"""What is known of a row beside its answer."""
+_DIFFERS = {"rt_ms", "answered_at"}
+"""What rows of one trial may say differently; the last one counts."""
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{0,20})?")
 _MOST_PROBLEMS = 20
 
@@ -48,10 +53,13 @@ def imported(paths: Sequence[Path], columns: ColumnMap, csv: str | None = None) 
         made, problems = _rows(records, columns)
         if problems:
             raise InputError(problems[:_MOST_PROBLEMS])
-        rows += made
         notes += records.left_out
         if left := len(records.rows) - len(made):
             notes.append(f"{path}: {left:,} of {len(records.rows):,} rows left out, as `keep` says")
+        trials = _trials(made, path) if columns.same_trial else made
+        if len(trials) < len(made):
+            notes.append(f"{path}: {len(made):,} rows are {len(trials):,} trials, as `same_trial` says")
+        rows += [_as_answer({name: value for name, value in row.items() if name not in _OF_A_ROW}) for row in trials]
     if not rows:
         raise InputError(f"{paths[0]}: no row has what `keep` asks for; expected answers")
     return Imported(rows, [*notes, *_repeated(rows, columns)])
@@ -63,6 +71,7 @@ def _rows(records: Records, columns: ColumnMap) -> tuple[list[dict[str, Any]], l
         for name, column in {**columns.required, **columns.optional}.items()
     }
     words_in = [found_column(records, name, "words") for name in columns.words]
+    trial_in = [found_column(records, name, "same_trial") for name in columns.same_trial]
     rows, problems = [], []
     for number, row in chosen(records, columns.kept):
         place = f"{records.source}, row {number}"
@@ -72,8 +81,30 @@ def _rows(records: Records, columns: ColumnMap) -> tuple[list[dict[str, Any]], l
             Problem(str(records.source), f"found {shown(cells[name])}", expected, _named(columns, name), number)
             for name, expected in _wrong(cells)
         ]
-        rows.append(cells | {"words": words, "simulated": columns.simulated, "origin": IMPORTED})
-    return ([] if problems else [_as_answer(row) for row in rows]), problems
+        of_trial = (cells["participant"], *(cell(row, *at, place) for at in trial_in))
+        rows.append(
+            cells | {"words": words, "simulated": columns.simulated, "origin": IMPORTED, _TRIAL: of_trial, _ROW: number}
+        )
+    return rows, problems
+
+
+def _trials(rows: Sequence[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Trials whose words are in rows of their own: the words in the order of the rows, the rest as their last row has it.
+
+    Raises:
+        InputError: rows of a trial show different pictures, or say different things of the participant's.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        before = found.setdefault(row[_TRIAL], row | {"words": []})
+        for name in row.keys() - _DIFFERS - _OF_A_ROW - {"words"}:
+            if row[name] != before[name]:
+                raise InputError(
+                    f"{path}, row {row[_ROW]}: found {name} {shown(row[name])}; expected {shown(before[name])} as in row "
+                    f"{before[_ROW]}, since `same_trial` says that both are of one trial"
+                )
+        before |= {name: row[name] for name in _DIFFERS & row.keys()} | {"words": [*before["words"], *row["words"]]}
+    return list(found.values())
 
 
 def _named(columns: ColumnMap, name: str) -> str:
@@ -144,16 +175,21 @@ def _repeated(rows: Sequence[Mapping[str, Any]], columns: ColumnMap) -> list[str
     """A note on participants who answered a picture more than once.
 
     Raises:
-        InputError: a participant has a trial twice.
+        InputError: a participant has a trial twice; most pictures are in several rows, and nothing says what a row is.
     """
     if columns.trial is not None:
         trials = Counter((row["participant"], row["trial"]) for row in rows)
         who, count = trials.most_common(1)[0]
         if count > 1:
-            raise InputError(f"trial {shown(who[1])} of participant {shown(who[0])}: is there {count} times; expected each answer once")  # fmt: skip
+            raise InputError(f"trial {shown(who[1])} of participant {shown(who[0])}: is there {count} times; expected each answer once (or same_trial: [columns] where each word has a row)")  # fmt: skip
     pairs = Counter((row["participant"], row["image_filename"]) for row in rows if row["trial_category"] == EXPERIMENT)
     twice = [pair for pair, count in pairs.items() if count > 1]
     if not twice:
         return []
     first = ": ".join(map(shown, twice[0]))
+    if columns.trial is None and 2 * len(twice) > len(pairs):
+        raise InputError(
+            f"{len(twice):,} of {len(pairs):,} pictures are in several rows of the same participant ({first}); expected one row "
+            "an answer, or in the column map same_trial: [columns in which the rows of one trial agree] or trial: COLUMN"
+        )
     return [f"{len(twice):,} pictures were answered more than once by the same participant ({first})"]

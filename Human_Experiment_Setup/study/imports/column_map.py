@@ -34,6 +34,7 @@ class ColumnMap:
         participant, image_filename, ground_truth, level: columns; `(file)` is the name of the file.
         words: the columns of the words that were typed; one column may hold them all, separated by commas.
         keep: column → the value, or values, that rows with answers have; other rows are left out.
+        same_trial: columns in which the rows of one trial agree, where a trial has a row for each word.
         others: optional columns of the table of answers, such as trial, rt_ms, excluded, cannot_tell, trial_category.
         simulated: true if no person answered.
     """
@@ -47,6 +48,9 @@ class ColumnMap:
         dict[Column, Value | Annotated[list[Value], Field(min_length=1)]],
         Field(description="column: value, or column: [value, value]"),
     ] = Field(default_factory=dict)
+    same_trial: Annotated[list[Column], Field(max_length=20, description="a list of columns")] = Field(
+        default_factory=list
+    )
     batch: Column | None = None
     trial_category: Column | None = None
     cannot_tell: Column | None = None
@@ -87,6 +91,10 @@ OPTIONAL = (
 )  # fmt: skip
 
 
+_LISTS = ("words", "same_trial")
+"""Keys that may have one column in place of a list."""
+
+
 def _text(value: Any) -> str:
     return str(value).strip().casefold()
 
@@ -98,6 +106,6 @@ def read_column_map(path: str | os.PathLike[str]) -> ColumnMap:
         InputError: no YAML; all unknown and missing keys and wrong values.
     """
     content = read_yaml(path)
-    if isinstance(content, dict) and isinstance(content.get("words"), str):
-        content = content | {"words": [content["words"]]}
+    if isinstance(content, dict):
+        content = content | {key: [content[key]] for key in _LISTS if isinstance(content.get(key), str)}
     return validated(ColumnMap, content, str(path))

@@ -120,6 +120,46 @@ def test_long_tables_of_other_programs(called, tmp_path, text, columns, words, s
     assert said in out
 
 
+TWO_ROWS = (
+    "Participant Private ID;Trial Number;Zone Type;Response;Reaction Time;pic;truth;lvl\n"
+    "77;1;response_text_entry;flame;900;fire_1.png;fire;5\n78;1;response_text_entry;dog;1000;fire_1.png;fire;5\n"
+    "77;1;response_text_entry;light;1500;fire_1.png;fire;5\n78;1;response_text_entry;;2000;fire_1.png;fire;5\n"
+    "77;2;response_text_entry;puppy;800;dog_1.png;dog;1\n77;2;response_text_entry;dog;1200;dog_1.png;dog;1\n"
+)
+OF_GORILLA = LONG | {"participant": "Participant Private ID", "words": "Response", "rt_ms": "Reaction Time"}
+
+
+def test_words_in_rows_of_their_own_are_one_answer_where_the_map_says_so(called, tmp_path):
+    (tmp_path / "long.csv").write_text(TWO_ROWS)
+    code, out, err, table = called("long.csv", columns=OF_GORILLA, same_trial="Trial Number")
+    assert (code, err) == (0, "")
+    assert "note: long.csv: 6 rows are 3 trials, as `same_trial` says" in out
+    assert table["annotation_string"].tolist() == ["FLAME,LIGHT", "DOG", "PUPPY,DOG"]
+    assert table[["participant", "rt_ms"]].values.tolist() == [["77", 1500], ["78", 2000], ["77", 1200]]
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "said"),
+    [
+        (TWO_ROWS, {}, "3 of 3 pictures are in several rows of the same participant ('77': 'fire_1.png'); expected one row"),
+        (TWO_ROWS, {"trial": "Trial Number"}, "trial '1' of participant '77': is there 2 times; expected each answer once"),
+        (
+            TWO_ROWS,
+            {"same_trial": ["Zone Type"]},
+            "long.csv, row 6: found image_filename 'dog_1.png'; expected 'fire_1.png' as in row 2",
+        ),
+        (TWO_ROWS, {"same_trial": "Trail Number"}, "the column is missing (did you mean 'Trial Number'?); expected the column of same_trial"),
+        (TWO_ROWS.replace("light;1500;fire_1.png;fire;5", "light;1500;fire_1.png;fire;1"), {"same_trial": "Trial Number"}, "found level '1'; expected '5'"),
+    ],
+    ids=["unsaid", "a trial's number alone", "too wide", "no such column", "two levels"],
+)  # fmt: skip
+def test_words_in_rows_of_their_own_are_refused_where_the_map_does_not_fit(called, tmp_path, text, changes, said):
+    (tmp_path / "long.csv").write_text(text)
+    code, _, err, _ = called("long.csv", columns=OF_GORILLA, **changes)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert said in err
+
+
 def test_every_optional_column_has_an_effect(called, tmp_path):
     from Human_Experiment_Setup.study.imports.column_map import OPTIONAL
 
