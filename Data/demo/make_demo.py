@@ -3,8 +3,9 @@ SIMULATED, no person rated anything.
 
 Draws pictures, measures every unit of clip-mini's last layer on them and chooses a unit for each concept on one set. From
 another set it makes the stimuli of a study: clean, noise, adversarial against the unit, and renders of what the unit
-prefers. Clean pictures go through untrained copies of the network. FOLDER receives the experiment table, neuron map,
-pictures, renders, stimuli, untrained networks' activations, and a wall of the pictures that activate the chosen units most.
+prefers. Simulated participants take the study at its server, and their words are scored. Clean pictures go through untrained
+copies of the network. FOLDER receives the experiment table, neuron map, pictures, renders, stimuli, answers, untrained
+networks' activations, and a wall of the pictures that activate the chosen units most.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -20,6 +25,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from rich.console import Console
+from scipy.special import expit
 
 from Activation_Extraction import Model, extract_activations, image_set, load_model
 from Activation_Extraction.images.reading import png_bytes
@@ -32,7 +38,7 @@ from InterpScore.baselines.make import make_baseline
 from InterpScore.interventions.layer import LayerInterventions
 from InterpScore.interventions.measurement import Measurement
 from InterpScore.labelling.choice import choose_units
-from InterpScore.sanity.simulation import StudyDesign, simulate_ratings
+from InterpScore.sanity.simulation import StudyDesign
 from InterpScore.tables.effects import EFFECTS, unit_column
 
 SEED = 2026
@@ -93,8 +99,10 @@ def main() -> None:
     say(f"Running clean pictures through {UNTRAINED} untrained copies of {MODEL} into {folder / 'untrained'} …")
     make_baseline(clean_pictures(folder), [LAYER], folder / "untrained", model, seeds=UNTRAINED)
     stimuli = pd.read_csv(folder / "stimuli" / "images.csv", keep_default_na=False)
-    say(f"Measuring {len(neuron_map)} units on {len(stimuli)} stimuli; simulating participants …")
-    table = rated(stimuli, neuron_map, model, folder / "stimuli")
+    say(f"Sending {DESIGN.participants} simulated participants through a study of {len(stimuli)} stimuli …")
+    answers = answered(folder / "stimuli", folder / "study")
+    say(f"Measuring {len(neuron_map)} units on the stimuli …")
+    table = rated(answers, stimuli, neuron_map, model, folder / "stimuli")
     table.to_csv(folder / "demo_experiment.csv", index=False, lineterminator="\n")
     named = {str(unit): concept for unit, concept in neuron_map.items()}
     (folder / "demo_neuron_map.json").write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
@@ -141,15 +149,43 @@ def controls(activations: np.ndarray, chosen: Mapping[str, int]) -> dict[int, st
     return dict(zip(rng.sample(free, CONTROLS), rng.sample(sorted(chosen), CONTROLS), strict=True))
 
 
-def rated(images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, folder: Path) -> pd.DataFrame:
-    """The experiment table: one row per simulated rating, with the measured activations and effects of its image."""
-    generator = np.random.default_rng(SEED)
+def answered(stimuli: Path, folder: Path) -> pd.DataFrame:
+    """What simulated participants answered to the stimuli at the study's server, scored: one row an answer.
+
+    One comes after the other, so that the same ones see the same pictures in every run. Without typing errors nothing is
+    left for people to decide.
+    """
+    folder.mkdir(exist_ok=True)
+    study, pictures = HERE / "study.yaml", ["--stimuli", stimuli]
+    shares = " ".join(f"{level}={expit(ease):.2f}" for level, ease in DESIGN.ease.items())
+    with tempfile.TemporaryDirectory() as temporary:
+        database = Path(temporary) / "study.db"
+        serve = _study("serve", study, *pictures, "--database", database, "--port", 0, "--mark", "simulated")
+        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                lines = iter(server.stdout or [])
+                address = next(found[0] for line in lines if (found := re.search(r"http://[\d.:]+", line)))
+                behavior = ["--recognition", shares, "--typos", 0, "--drop-outs", 0, "--at-once", 1, "--seed", SEED]
+                subprocess.run(_study("simulate", study, *pictures, "--at", address, *behavior, "--quiet"), check=True)
+            finally:
+                server.terminate()
+        export = ["--sessions", "simulated", "--identities", "-o", folder / "answers.csv", "--quiet"]
+        subprocess.run(_study("export", database, *export), check=True)
+    subprocess.run(_study("score", folder / "answers.csv", "-o", folder / "scored.csv", "--quiet"), check=True)
+    return pd.read_csv(folder / "scored.csv")
+
+
+def _study(*arguments: object) -> list[str]:
+    """`interpscore study` of this Python."""
+    start = "from Activation_Extraction.base.start import main; main()"
+    return [sys.executable, "-c", start, "study", *map(str, arguments)]
+
+
+def rated(
+    answers: pd.DataFrame, images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, folder: Path
+) -> pd.DataFrame:
+    """The experiment table: one row per simulated answer, with the measured activations and effects of its image."""
     activation_IU = read_units(images["image"], folder)
-    concept_I = np.array([DESIGN.concepts.index(concept) for concept in images["concept"]])
-    first = images["clean_image"].where(images["clean_image"] != "", images["image"])
-    easy_of = {name: generator.standard_normal() for name in dict.fromkeys(first)}
-    easy_I = np.array([easy_of[name] for name in first])
-    image_R, participant_R, score_R = simulate_ratings(DESIGN, concept_I, images["level"].to_numpy(), easy_I, generator)
     columns = {
         "trial_category": "experiment",
         "ground_truth": images["concept"],
@@ -166,10 +202,20 @@ def rated(images: pd.DataFrame, neuron_map: Mapping[int, str], model: Model, fol
     effect_IKU[clean] = [one.effect_KU for one in measurement.of(range(clean.sum()))]
     for u, unit in enumerate(neuron_map):
         columns |= {unit_column(kind, unit): effect_IKU[:, k, u].round(5) for k, kind in enumerate(EFFECTS)}
-    table = pd.DataFrame(columns).iloc[image_R].reset_index(drop=True)
-    table.insert(5, "participant", [f"simulated-{p:03d}" for p in participant_R])
+    return with_answers(pd.DataFrame(columns), answers)
+
+
+def with_answers(images: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """Rows of images, each as often as it was answered, with participant and score."""
+    row_of = {name: row for row, name in enumerate(images["image_filename"])}
+    number = answers["participant"].str.rpartition("-")[2].astype(int)
+    given = pd.DataFrame(
+        {"image": answers["image_basename"].map(row_of), "number": number, "soft_correct": answers["soft_correct"]}
+    ).sort_values(["image", "number"])
+    table = images.iloc[given["image"]].reset_index(drop=True)
+    table.insert(5, "participant", [f"simulated-{number:03d}" for number in given["number"]])
     table.insert(6, "simulated", True)
-    table.insert(7, "soft_correct", score_R.astype(bool))
+    table.insert(7, "soft_correct", given["soft_correct"].to_numpy(bool))
     return table
 
 

@@ -100,7 +100,7 @@ class Person:
         Args:
             settings: of the trial: how many words are required.
         """
-        random = self._random(picture.sha256)
+        random = self._random(picture.image)
         if random.random() < self._behavior.lapses:
             sees = None
         elif random.random() < self.recognizes(picture):
@@ -118,7 +118,8 @@ class Person:
     def recognizes(self, picture: Stimulus) -> float:
         """The probability that they recognize a picture."""
         share = min(max(self._behavior.recognition[picture.level], 1e-6), 1 - 1e-6)
-        ease = Random(f"{self.seed} ease {picture.sha256}").gauss(0, self._behavior.spread)
+        base = picture.clean_image or picture.image  # what is easy to name is so at every level
+        ease = Random(f"{self.seed} ease {base}").gauss(0, self._behavior.spread)
         return 1 / (1 + math.exp(-(math.log(share / (1 - share)) + self._skill + ease)))
 
     def answers_question(self, question: str) -> dict[str, Any]:
