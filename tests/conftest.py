@@ -26,3 +26,13 @@ def _cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def decoding_here(request, monkeypatch):
+    """Images are decoded in this process, except in tests marked `decoding_processes`."""
+    if "decoding_processes" not in request.keywords:
+        from Activation_Extraction.decoding import decoders
+        from tests.decoding_here import DecodingHere
+
+        monkeypatch.setattr(decoders, "DecodingProcess", DecodingHere)

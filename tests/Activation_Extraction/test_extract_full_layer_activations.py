@@ -24,6 +24,7 @@ from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.models.adapters import from_module
 from Activation_Extraction.store.reader import ActivationStore
 
+pytestmark = pytest.mark.usefixtures("decoding_here")
 SIDE = 12
 COUNT = 23
 BROKEN = {"cut.png": b"\x89PNG\r\n\x1a\n", "empty.png": b"", "text.png": b"not an image at all"}
@@ -88,6 +89,7 @@ def same_bytes(one: Path, other: Path) -> bool:
     return files(one) == files(other) and all(filecmp.cmp(one / p, other / p, shallow=False) for p in files(one))
 
 
+@pytest.mark.decoding_processes
 @settings(max_examples=3)
 @given(data=st.data())
 def test_rows_match_in_any_order_with_duplicates_broken_images_and_any_batches_and_shards(
@@ -263,6 +265,7 @@ def test_only_broken_images_are_an_error(tmp_path):
         extract(tmp_path, tmp_path / "a.zarr")
 
 
+@pytest.mark.decoding_processes
 def test_a_folder_that_goes_away_stops_the_run_and_the_store_goes_on_when_it_is_back(folder, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(folder, images)

@@ -19,6 +19,7 @@ from Activation_Extraction.models.surgery.rewrite import FusedConvReLU
 from Activation_Extraction.store.reader import ActivationStore
 from tests.bfloat16 import needs_bfloat16
 
+pytestmark = pytest.mark.usefixtures("decoding_here")
 PICTURES = 6
 
 
@@ -167,6 +168,7 @@ def test_bf16_that_the_processor_has_not_is_one_line(folder, extract, tmp_path, 
     assert not (tmp_path / "a.zarr").exists()
 
 
+@pytest.mark.decoding_processes
 def test_threads_workers_and_devices_are_used(folder, extract, tmp_path):
     assert (
         extract(folder, "-o", tmp_path / "a.zarr", "--threads", "1", "--workers", "1", "--devices", "cpu,cpu")[0] == 0

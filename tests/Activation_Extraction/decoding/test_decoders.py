@@ -147,6 +147,7 @@ def test_rows_match_for_any_order_duplicates_batches_and_broken_images(tmp_path_
             assert (sha256, error[:27], pixels.any()) == (None, "missing.png: no such file; ", False)
 
 
+@pytest.mark.usefixtures("decoding_here")
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_networks_own_transform_gets_the_image_and_its_floats_pass_through(photos, layout):
     def transform(image):
@@ -161,6 +162,7 @@ def test_networks_own_transform_gets_the_image_and_its_floats_pass_through(photo
         check_row(row, FILES[name], name, own)
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_own_transform_of_another_shape_breaks_rows_and_one_that_fails_the_run(photos):
     images = image_set(photos)
     wrong = ImageInput(5, preset="own", transform=lambda image: torch.zeros(3, 4, 4))
@@ -279,6 +281,7 @@ def test_permission_denied_is_a_broken_row(photos, monkeypatch):
         assert decoded(images)[0][1:] == (None, f"0.png: cannot be read (no); expected {AN_IMAGE}")
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_error_of_the_image_set_reaches_the_reader(photos):
     def fails(row):
         raise InputError("the dataset is gone")
@@ -424,6 +427,7 @@ def test_iteration_that_is_given_up_leaves_the_decoders_ready_for_the_next(photo
         check_row(row, data, "")
 
 
+@pytest.mark.usefixtures("decoding_here")
 @pytest.mark.parametrize("ahead", [0, 3])
 def test_no_more_is_read_ahead_than_was_asked_for(photos, ahead):
     asked = []

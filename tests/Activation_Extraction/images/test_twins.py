@@ -164,7 +164,7 @@ def test_pictures_of_a_phone_are_read(photos):
     assert np.abs(np.asarray(read_image(images.source(3)).convert("RGB"), dtype=float) - taken).mean() < 3
 
 
-@pytest.mark.usefixtures("without_heif")
+@pytest.mark.usefixtures("without_heif", "decoding_here")
 def test_extraction_says_how_many_pictures_are_not_independent(photos):
     (photos / "z.png").write_bytes((photos / "0.png").read_bytes())
     (photos / "a.heic").write_bytes(b"x")

@@ -19,6 +19,7 @@ from Activation_Extraction.models.registry import find_spec
 from InterpScore.benchmark import run_interpretability_benchmark
 from InterpScore.errors import TableWarning
 
+pytestmark = pytest.mark.usefixtures("decoding_here")
 HEAD = """
 from torch import nn
 import torch

@@ -155,6 +155,7 @@ def extract(images, output, **options):
     return extract_full_layer_activations(images, "layer1", output, "clip-mini", **options)
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_pictures_are_added_to_a_finished_store(tmp_path, photos):
     (photos / "c0" / "9.png").rename(tmp_path / "9.png")
     (photos / "c1" / "1.png").rename(tmp_path / "1.png")

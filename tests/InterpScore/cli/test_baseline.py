@@ -35,7 +35,7 @@ MODEL = ("--model", "net.py:load", "--layer", "relu")
 
 
 @pytest.fixture(autouse=True)
-def one_decoder_and_no_openvino(monkeypatch):
+def one_decoder_and_no_openvino(monkeypatch, decoding_here):
     def absent():
         raise InputError("openvino is not installed")
 
