@@ -10,7 +10,6 @@ import struct
 import time
 import typing
 import warnings
-from functools import cache
 from inspect import unwrap
 
 import numpy as np
@@ -20,7 +19,6 @@ import typer
 from PIL import Image
 from torch import nn
 
-from Activation_Extraction.base import commands
 from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.clip_helpers import ImageInput
 from Activation_Extraction.models import registry
@@ -30,7 +28,6 @@ from InterpScore.benchmark import run_interpretability_benchmark
 from tests.Activation_Extraction import small_stores
 from tests.hostile import JSON, NOT_TEXT, YAML, harmed
 
-ROOMS = cache(commands._rooms)
 SIDE, LONGEST_LINE, MOST_SECONDS = 16, 1500, 3
 
 TABLE = {
@@ -256,12 +253,6 @@ def toy(monkeypatch):
     monkeypatch.setitem(
         registry._registered, "toy", ModelSpec("toy", "a test", lambda file, sha256: model, embedded=True)
     )
-
-
-@pytest.fixture(autouse=True)
-def found_once(monkeypatch):
-    """The packages on this machine are searched for commands once."""
-    monkeypatch.setattr(commands, "_rooms", ROOMS)
 
 
 # Every command --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 from io import TextIOWrapper
 from pathlib import Path
@@ -53,23 +54,30 @@ class RoomCommands(TyperGroup):
             return None
         try:
             with naming_extras():
-                command = typer.main.get_command(found.load())
+                command = built(found.load())
         except MissingPackageError as error:
             return _Unavailable(cmd_name, error)
         except Exception as error:  # any error of another package's code
             why = InputError(f"command {cmd_name} ({found.value}): cannot be loaded: {first_line(error)}")
             return _Unavailable(cmd_name, why)
-        reflow_help(command)
         command.name = cmd_name  # groups have no name, so their line in the help would be blank
         return command
 
 
-def reflow_help(command: Any) -> None:
+@cache
+def built(program: typer.Typer) -> Any:
+    """The command of a program, built once; lines in paragraphs of its help are joined."""
+    command = typer.main.get_command(program)
+    _reflow_help(command)
+    return command
+
+
+def _reflow_help(command: Any) -> None:
     """Join the lines of each paragraph in the help of a command and those below it, for terminals of any width."""
     if command.help:
         command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
     for below in getattr(command, "commands", {}).values():
-        reflow_help(below)
+        _reflow_help(below)
 
 
 class _Unavailable(TyperCommand):
@@ -84,6 +92,12 @@ class _Unavailable(TyperCommand):
 
 
 def _rooms() -> dict[str, EntryPoint]:
+    return _rooms_on(tuple(sys.path))
+
+
+@cache
+def _rooms_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The search takes 10 ms, and the help asks for every command."""
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -128,8 +142,7 @@ def run(program: typer.Typer, arguments: list[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != DEBUG]
     try:
         with _sigterm_interrupts(), naming_extras():
-            command = typer.main.get_command(program)
-            reflow_help(command)
+            command = built(program)
             with command.make_context(Path(sys.argv[0]).name, arguments) as context:
                 code = command.invoke(context)
             sys.stdout.flush()

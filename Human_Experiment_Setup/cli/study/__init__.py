@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from Activation_Extraction.base.commands import reflow_help
+from Activation_Extraction.base.commands import built
 
 
 class StudyCommands(TyperGroup):
@@ -24,8 +24,7 @@ class StudyCommands(TyperGroup):
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"{__package__}.{cmd_name}{'_' if iskeyword(cmd_name) else ''}")
-        command = typer.main.get_command(getattr(module, f"{cmd_name}_app"))
-        reflow_help(command)
+        command = built(getattr(module, f"{cmd_name}_app"))
         command.name = cmd_name
         return command
 
