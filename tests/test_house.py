@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +33,12 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "InterpScore").rglob("*.py")
 )
+
+
+@cache
+def nodes(path):
+    """A file's syntax tree, node by node from its module; parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def run(*command, cwd=ROOT):
@@ -83,7 +90,7 @@ def test_no_folder_of_a_room_has_more_than_fifteen_files(room):
 def test_every_file_and_package_says_what_it_is_for():
     for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
-            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+            assert ast.get_docstring(nodes(path)[0]), path
 
 
 def test_every_option_is_documented_with_its_default():
@@ -109,7 +116,7 @@ METHODS = PRINTS - {"print"}  # `print` is also a method of our console
 
 def ways_around(path):
     """Lines of a file that print without `base.text`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         match node:
             case ast.alias(name=name) if name in PRINTS:
                 yield node.lineno
@@ -134,7 +141,7 @@ def test_everything_printed_is_made_printable_first():
 
 def only_for_types(path):
     """Lines of a file's imports that type checkers alone read."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             yield from (alias.lineno for each in node.body for alias in getattr(each, "names", ()))
 
@@ -159,7 +166,7 @@ READING = {"base/files.py", "base/extras.py", "store/shards.py", "decoding/worke
 
 def reads_around(path):
     """Lines of a file that open a file for reading, or read one, without `base.files`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         match node:
             case ast.Call(func=ast.Name(id="open"), args=[_, *mode]) if not mode or "r" in ast.unparse(mode[0]):
                 yield node.lineno
