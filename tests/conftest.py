@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does; nothing timed is asserted here.
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("quick", deadline=None, max_examples=12)
 settings.register_profile("thorough", deadline=None, max_examples=200)  # what `make test-all` asks for
 settings.load_profile("quick")
 
@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_collection_modifyitems(items):
     """The file that takes longest first, so that no process is left with it at the end."""
-    items.sort(key=lambda item: "test_sanity" not in item.nodeid)
+    items.sort(key=lambda item: "sanity/test_checks" not in item.nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)

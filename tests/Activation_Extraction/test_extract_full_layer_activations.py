@@ -81,6 +81,12 @@ def extract(images, output, layers=("second",), **options):
     return extract_full_layer_activations(images, list(layers), output, whole(), **options)
 
 
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    """A store of the folder, which no test changes."""
+    return extract(folder, tmp_path_factory.mktemp("finished") / "a.zarr").store
+
+
 def same_bytes(one: Path, other: Path) -> bool:
     def files(root):
         found = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
@@ -170,10 +176,9 @@ def test_a_complete_store_is_left_as_it_is(folder, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in first.store.path.rglob("*")} == before
 
 
-def test_goes_on_after_an_error_in_the_middle_to_the_same_bytes(folder, tmp_path, monkeypatch):
+def test_goes_on_after_an_error_in_the_middle_to_the_same_bytes(folder, finished, tmp_path, monkeypatch):
     from Activation_Extraction.store.writer import StoreWriter
 
-    whole = extract(folder, tmp_path / "whole.zarr").store.path
     commit, calls = StoreWriter.commit, []
 
     def failing(self, *arguments):
@@ -189,7 +194,7 @@ def test_goes_on_after_an_error_in_the_middle_to_the_same_bytes(folder, tmp_path
     assert ActivationStore.open(tmp_path / "broken.zarr").missing_shards()
     report = extract(folder, tmp_path / "broken.zarr")
     assert report.computed < COUNT + len(BROKEN)
-    assert same_bytes(whole, tmp_path / "broken.zarr")
+    assert same_bytes(finished.path, tmp_path / "broken.zarr")
 
 
 def test_goes_on_with_the_batch_size_the_store_was_begun_with(folder, tmp_path, monkeypatch):
@@ -214,26 +219,23 @@ def test_goes_on_with_the_batch_size_the_store_was_begun_with(folder, tmp_path, 
         ({"top_k": 7}, "holds top_k '100'; asked for '7'"),
     ],
 )
-def test_a_store_of_something_else_is_refused_with_the_difference(folder, tmp_path, changed, line):
-    extract(folder, tmp_path / "a.zarr")
+def test_a_store_of_something_else_is_refused_with_the_difference(folder, finished, changed, line):
     with pytest.raises(InputError) as refused:
-        extract(folder, tmp_path / "a.zarr", **changed)
-    assert refused.value.problems[0] == f"{tmp_path / 'a.zarr'}: {line}"
+        extract(folder, finished.path, **changed)
+    assert refused.value.problems[0] == f"{finished.path}: {line}"
 
 
-def test_a_store_of_other_images_is_refused(folder, tmp_path):
-    extract(folder, tmp_path / "a.zarr")
+def test_a_store_of_other_images_is_refused(folder, finished):
     with pytest.raises(InputError, match=r"25 of the images are gone: .01.png., "):
-        extract([folder / "00.png"], tmp_path / "a.zarr")
+        extract([folder / "00.png"], finished.path)
 
 
-def test_a_store_of_another_network_is_refused(folder, tmp_path):
-    extract(folder, tmp_path / "a.zarr")
+def test_a_store_of_another_network_is_refused(folder, finished):
     other = from_module(Whole(), whole().image_input, name="whole")
     other.module.first.weight.data += 1
     other = from_module(other.module, whole().image_input, name="whole")
     with pytest.raises(InputError, match=r"holds provenance\.state_sha256"):
-        extract_full_layer_activations(folder, "second", tmp_path / "a.zarr", other, batch_size=4, progress=False)
+        extract_full_layer_activations(folder, "second", finished.path, other, batch_size=4, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -244,13 +246,12 @@ def test_a_store_of_another_network_is_refused(folder, tmp_path):
         {"version": "2", "layer": "last", "images": "others", "pooling": "max", "unit": "kg"},
     ],
 )
-def test_what_a_model_says_of_its_origin_replaces_nothing_that_a_store_says(folder, tmp_path, provenance):
-    plain = extract(folder, tmp_path / "plain.zarr").store
+def test_what_a_model_says_of_its_origin_replaces_nothing_that_a_store_says(folder, finished, tmp_path, provenance):
     model = from_module(Whole(), whole().image_input, name="whole", provenance=provenance)
     options = {"backend": "eager", "batch_size": 4, "shard_rows": 8, "workers": 1, "progress": False}
     store = extract_full_layer_activations(folder, ["second"], tmp_path / "a.zarr", model, **options).store
     assert provenance.items() <= store.identity["provenance"].items()
-    assert {**store.identity, "provenance": 0} == {**plain.identity, "provenance": 0}
+    assert {**store.identity, "provenance": 0} == {**finished.identity, "provenance": 0}
     attributes = store.dataset("second").attrs
     assert {f"model_{name}": value for name, value in provenance.items()}.items() <= attributes.items()
     assert (attributes["model"], attributes["layer"]) == ("whole", "second")

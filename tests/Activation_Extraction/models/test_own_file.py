@@ -261,17 +261,17 @@ def scored(place, called):
     )
 
 
-@pytest.mark.parametrize("forged", ["mine.py:load", "{place}/mine.py:load", "mine.PY:load", "mine.py"])
-def test_a_file_that_a_store_names_is_never_run(scored, place, called, forged):
+def test_a_file_that_a_store_names_is_never_run(scored, place, called):
     about = json.loads(Path("acts.zarr/provenance.json").read_text())
-    about["identity"]["model"] = forged.format(place=place)
-    Path("acts.zarr/provenance.json").write_bytes(as_json(about))
-    status, _, err = called(*scored)
-    assert (status, has_run()) == (2, False)
-    assert "a file that a store names is never run" in err
-    called("extract", "-o", "acts.zarr", "--verify")
-    assert called("extract", "photos", "--layer", "1", "-o", "acts.zarr", "--model", "clip-mini")[0] == 2
-    assert not has_run()
+    for forged in ("mine.py:load", f"{place}/mine.py:load", "mine.PY:load", "mine.py"):
+        about["identity"]["model"] = forged
+        Path("acts.zarr/provenance.json").write_bytes(as_json(about))
+        status, _, err = called(*scored)
+        assert (status, has_run()) == (2, False), forged
+        assert "a file that a store names is never run" in err, forged
+        called("extract", "-o", "acts.zarr", "--verify")
+        assert called("extract", "photos", "--layer", "1", "-o", "acts.zarr", "--model", "clip-mini")[0] == 2, forged
+        assert not has_run(), forged
 
 
 @pytest.mark.filterwarnings("ignore::InterpScore.errors.TableWarning")

@@ -29,15 +29,30 @@ def first(a, count):
     return {layer: values[:count] for layer, values in a.items()}
 
 
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory):
+    """Images of a shard → the store that was written at once."""
+    made = {}
+
+    def of(shard_rows):
+        if shard_rows not in made:
+            made[shard_rows] = tmp_path_factory.mktemp("at once") / "s"
+            a = activations(EVERY, broken=(2, 35))
+            write(made[shard_rows], a, broken=(2, 35), images=images_of(EVERY), shard_rows=shard_rows)
+        return made[shard_rows]
+
+    return of
+
+
 @pytest.mark.parametrize(("before", "shard_rows"), [(39, 16), (32, 16), (1, 16), (20, 100), (3, 1)])
-def test_a_store_that_grew_is_the_one_written_at_once(tmp_path, before, shard_rows):
+def test_a_store_that_grew_is_the_one_written_at_once(tmp_path, at_once, before, shard_rows):
     a, broken, options = activations(EVERY, broken=(2, 35)), (2, 35), {"shard_rows": shard_rows}
-    write(tmp_path / "at once", a, broken=broken, images=images_of(EVERY), **options)
     write(tmp_path / "grown", first(a, before), broken=broken, images=images_of(before), **options)
     write(tmp_path / "grown", a, broken=broken, images=images_of(EVERY), grows=True, **options)
-    assert same_bytes(tmp_path / "grown", tmp_path / "at once")
+    assert same_bytes(tmp_path / "grown", at_once(shard_rows))
     assert verify(tmp_path / "grown") == []
-    found, expected = (ActivationStore.open(tmp_path / name).statistics("layer4") for name in ("grown", "at once"))
+    stores = tmp_path / "grown", at_once(shard_rows)
+    found, expected = (ActivationStore.open(store).statistics("layer4") for store in stores)
     for name, values in expected.arrays().items():
         np.testing.assert_array_equal(found.arrays()[name], values)
 
