@@ -285,6 +285,18 @@ class RunFolder:
                 found[path.stem] = read_json(path, self.path) or {}
         return found
 
+    def remove(self, part: str) -> None:
+        """Remove a part that others were made from, with its files; nothing where there is none."""
+        try:
+            stated = (read_json(self._records / f"{part}.json", self.path) or {}).get("files", {})
+        except InputError:
+            stated = {}
+        with self.writing():
+            (self._records / f"{part}.json").unlink(missing_ok=True)
+            for name in stated:
+                check_no_link(self.path / name, self.path)
+                (self.path / name).unlink(missing_ok=True)
+
     def missing(self, parts: Iterable[P], name_of: Callable[[P], str]) -> list[P]:
         """The parts that are not done."""
         return [part for part in parts if self.recorded(name_of(part)) is None]

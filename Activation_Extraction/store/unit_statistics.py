@@ -137,7 +137,7 @@ def _top(a_NU: NDArray[np.float32], first_row: int, k: int) -> tuple[NDArray[np.
     for start in range(0, U, _UNITS_AT_ONCE):
         a_un = np.ascontiguousarray(a_NU[:, start : start + _UNITS_AT_ONCE].T)
         # One integer orders by activation, then by row: no two are equal, so the partition is unique.
-        key_un = (_ordered(a_un).astype(np.uint64) << np.uint64(32)) | backwards_N
+        key_un = (order_keys(a_un).astype(np.uint64) << np.uint64(32)) | backwards_N
         best_uk = np.sort(np.partition(key_un, N - kept, axis=1)[:, N - kept :], axis=1)[:, ::-1]
         row_uk = N - 1 - (best_uk & np.uint64(0xFFFFFFFF)).astype(np.int64)
         value_uk = np.take_along_axis(a_un, row_uk, 1)
@@ -146,8 +146,8 @@ def _top(a_NU: NDArray[np.float32], first_row: int, k: int) -> tuple[NDArray[np.
     return activation_UK, image_UK
 
 
-def _ordered(a: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Integers in the order of the values, NaN lowest."""
+def order_keys(a: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Whole numbers in the order of the values, NaN lowest; equal values have equal ones."""
     bits = a.view(np.uint32)
     order = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
     return np.where(np.isnan(a), np.uint32(0), order).astype(np.uint32)

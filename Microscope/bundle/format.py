@@ -11,18 +11,18 @@
     downloads/<name>.<hash>.<ending>     tables that pages offer for download
 
 `<layer>` is the layer's `key`. `<hash>` is the first 12 hexadecimal digits of the file's SHA-256, so whatever has one may be
-cached for ever; `bundle.json` and `layer.json` may not. Nothing else is in a bundle; `.records` and `.lock` are of the job
+cached for ever; `bundle.json` and `layer.json` may not. Nothing else is in a bundle; names that start with a dot are of the job
 that builds it and are not served. Numbers are rounded to 5 significant digits; what is not a finite number is null.
 **None is "not measured"**, and `Layer.not_measured` says why, by the name of the field.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT = "interpscore-microscope/1"
+FORMAT: Final = "interpscore-microscope/1"
 
 
 class _Part(BaseModel):
@@ -160,8 +160,9 @@ class Index(_Part):
 
     unit_file: list[str]
     """`units/89.0f3a….json`, below the layer's folder; so are the next two."""
-    sprite_file: list[str]
-    thumb_file: list[str]
+    sprite_file: list[str | None]
+    thumb_file: list[str | None]
+    """None: no picture of the unit was found."""
     label: list[str | None]
     """The label, or the concept of the neuron map; None: none is better than chance, or not measured."""
     concepts: list[list[str]]

@@ -1,0 +1,1 @@
+"""The command `interpscore microscope`: a file for each of its commands."""
