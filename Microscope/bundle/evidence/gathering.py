@@ -1,12 +1,24 @@
-"""All files about units, read, checked against the stores, and gathered by layer."""
+"""All files about units, read, checked against the stores, and gathered by layer; and why the rest is not measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from Microscope.bundle.evidence.effects import add_effects
 from Microscope.bundle.evidence.known import Known
+from Microscope.bundle.evidence.labels import add_labels, add_neuron_map
+from Microscope.bundle.evidence.profiles import add_profile
+from Microscope.bundle.evidence.renders import add_renders
+from Microscope.bundle.evidence.scores import add_published, add_results
 from Microscope.bundle.layers import SourceLayer
 from Microscope.bundle.options import Files, Options
+
+_OF = {
+    "labels": "label", "results": "scores", "profile": "profile", "effects": "dose", "renders": "renders",
+    "published": "published", "embedding": "clusters", "words": "words",
+}  # fmt: skip
+"""Option → the field that it gives."""
 
 
 def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> dict[str, Known]:
@@ -15,4 +27,36 @@ def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> d
     Raises:
         InputError: a file that cannot be read, or is of other stores or units than these.
     """
-    return {layer.key: Known(layer.units) for layer in layers}
+    known = {layer.key: Known(layer.units) for layer in layers}
+    for path in map(Path, files.labels):
+        add_labels(layers, known, path)
+    if files.neuron_map is not None:
+        add_neuron_map(layers, known, Path(files.neuron_map))
+    for path in map(Path, files.results):
+        add_results(layers, known, path)
+    for path in map(Path, files.profile):
+        add_profile(layers, known, path)
+    for path in map(Path, files.effects):
+        add_effects(layers, known, path, options.seed)
+    for path in map(Path, files.renders):
+        add_renders(layers, known, path, options.tile)
+    if files.published is not None:
+        add_published(layers, known, Path(files.published))
+    for layer in layers:
+        _say_why(known[layer.key], files)
+    return known
+
+
+def _say_why(known: Known, files: Files) -> None:
+    """Why no unit of a layer has what it lacks."""
+    has = {
+        "labels": bool(known.labels), "results": any("InterpScore" in scores for scores in known.scores.values()),
+        "profile": "kurtosis" in known.values, "effects": bool(known.dose), "renders": bool(known.renders),
+        "published": any(name.startswith("published_") for name in known.columns),
+        "embedding": files.embedding is not None, "words": files.words is not None,
+    }  # fmt: skip
+    for option, field in _OF.items():
+        if not has[option]:
+            given = bool(getattr(files, option))
+            known.not_measured[field] = f"--{option} has nothing of this layer" if given else f"was not given (--{option})"  # fmt: skip
+    known.not_measured["heat"] = "the store keeps no maps of the positions of these pictures"
