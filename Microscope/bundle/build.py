@@ -100,7 +100,7 @@ def build_bundle(
     with RunFolder(folder, _made_with()) as run:
         refuse_other(folder, read_json(folder / IDENTITY, folder), asked, "another folder (-o)")
         run.write(IDENTITY, as_json(asked))
-        job = _Build(run, layers, known, images, options, processes, progress)
+        job = _Build(run, layers, known, images, files, options, processes, progress)
         return job.run()
 
 
@@ -150,6 +150,7 @@ class _Build:
     layers: Sequence[SourceLayer]
     known: Mapping[str, Known]
     images: ImageSet | None
+    files: Files
     options: Options
     processes: int | None
     progress: bool
@@ -184,15 +185,14 @@ class _Build:
         statistics = layer.store.statistics(layer.layer)
         blocks = _blocks(layer)
         compute = _Distributing(layer, statistics.top_image_UK[:, : self.options.top], self.options)
-        name = lambda units: f"{layer.key}.distribution.{units.start:06d}"  # noqa: E731
 
-        def keep(units: range, found: Distributions) -> None:
-            self.folder.keep(name(units), {_work(name(units)): _npz(found.arrays())})
+        def name(units: range) -> str:
+            return f"{layer.key}.distribution.{units.start:06d}"
 
         missing = self.folder.missing(blocks, name)
         with self._showing("Sorting activations", layer.units, missing) as advance:
             for units, found in in_processes(compute, missing, self._processes(missing)):
-                keep(units, found)
+                self.folder.keep(name(units), {_work(name(units)): _npz(found.arrays())})
                 advance(len(units))
         return joined([Distributions(**self._read(name(units))) for units in blocks])
 
@@ -246,8 +246,9 @@ class _Build:
             known.not_measured["tiles"] = "no pictures were given (--images)"
         with self._showing("Comparing units", 1, [range(1)]) as advance:
             facts = measure(
-                layer, d, known, self.options, self.arrays, self.folder.path / WORK / f"{layer.key}.permuted"
-            )
+                layer, d, known, self.files, self.options, self.images, self.arrays,
+                self.folder.path / WORK / f"{layer.key}.permuted",
+            )  # fmt: skip
             advance(1)
         measured = Measured(
             facts.nulls, facts.place_U2, facts.redundant, facts.nearest_U, int((place_N[rows] >= 0).sum()), len(rows)
@@ -370,5 +371,5 @@ def _work(part: str) -> str:
 
 def _npz(arrays: Arrays) -> bytes:
     content = BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, **arrays)  # type: ignore[arg-type]
     return content.getvalue()

@@ -81,15 +81,11 @@ def distributions_of(
         seed: pictures are drawn by it and the unit's number. Images of equal activation are ordered at random, by a
             permutation that all units share, since rows are often sorted by concept.
     """
-    (N, U), (S, T), K = a_NU.shape, strata, top_row_UK.shape[1]
+    (N, U), (S, T) = a_NU.shape, strata
     row_of_place_N = np.random.default_rng(seed).permutation(N)
     place_N = np.empty(N, np.uint64)
     place_N[row_of_place_N] = np.arange(N, dtype=np.uint64)
-    found = Distributions(
-        np.zeros(U, np.int64), np.zeros(U, np.int64), *np.full((4, U), np.nan), np.zeros((U, BINS), np.int64),
-        np.asarray(top_row_UK, np.int64), *np.full((2, U, K), np.nan),
-        np.full((U, S, T), -1, np.int64), *np.full((2, U, S, T), np.nan), np.full((U, S, 2), np.nan),
-    )  # fmt: skip
+    found = _empty(np.asarray(top_row_UK, np.int64), S, T)
     for u in range(U):
         a_N = np.ascontiguousarray(a_NU[:, u]) + np.float32(0)  # -0 becomes 0
         key_N = np.sort((order_keys(a_N).astype(np.uint64) << np.uint64(32)) | place_N)
@@ -119,6 +115,20 @@ def distributions_of(
             found.stratum_percentile_UST[u, s, t] = percentiles(sorted_n, sorted_n[rank_t])
             found.stratum_end_USE[u, s] = sorted_n[low], sorted_n[high - 1]
     return found
+
+
+def _empty(top_row_UK: Ints, S: int, T: int) -> Distributions:
+    """Nothing but the top images."""
+    U, K = top_row_UK.shape
+
+    def missing(*shape: int) -> Floats:
+        return np.full((U, *shape), np.nan)
+
+    return Distributions(
+        np.zeros(U, np.int64), np.zeros(U, np.int64), missing(), missing(), missing(), missing(),
+        np.zeros((U, BINS), np.int64), top_row_UK, missing(K), missing(K),
+        np.full((U, S, T), -1, np.int64), missing(S, T), missing(S, T), missing(S, 2),
+    )  # fmt: skip
 
 
 def histogram(a_n: Floats) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,8 @@ class SourceLayer:
         pairs = list(zip(self._column("source"), self._column("licence"), strict=True))
         known = dict.fromkeys(pair for pair in pairs if pair != (None, None))
         place = {pair: at for at, pair in enumerate(known)}
-        rights = [Rights(source=a, licence=b, images=pairs.count((a, b))) for a, b in known]
+        count = Counter(pairs)
+        rights = [Rights(source=a, licence=b, images=count[a, b]) for a, b in known]
         return rights, [place.get(pair) for pair in pairs]
 
     def _column(self, name: str) -> list[str | None]:

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import spatial_mean
-from Microscope.bundle import similarity
+from Microscope.bundle import columns, similarity
 from Microscope.bundle.atlas import atlas
 from Microscope.bundle.distributions import Distributions, Floats
+from Microscope.bundle.evidence.concepts import concepts_of, has_concepts, ranked_units
+from Microscope.bundle.evidence.embeddings import HOW, Embeddings, as_words, described, embedded_tops, words_of
 from Microscope.bundle.evidence.known import Known
-from Microscope.bundle.format import Null
+from Microscope.bundle.evidence.network import incoming_weights, mean_changes, network_of
+from Microscope.bundle.format import Concepts, Null, Source
 from Microscope.bundle.layers import SourceLayer
-from Microscope.bundle.options import Options
+from Microscope.bundle.options import Files, Options
 
 Arrays = Mapping[str, NDArray[Any]]
 Cache = Callable[[str, Callable[[], Arrays]], Arrays]
@@ -47,11 +53,19 @@ class Facts:
     nearest_U: Floats
 
 
-def measure(layer: SourceLayer, d: Distributions, known: Known, options: Options, cached: Cache, work: Path) -> Facts:
-    """Measure what is not measured yet.
+def measure(
+    layer: SourceLayer, d: Distributions, known: Known, files: Files, options: Options, images: ImageSet | None,
+    cached: Cache, work: Path,
+) -> Facts:  # fmt: skip
+    """Measure what is not measured yet; concepts, clusters and words are noted in `known`.
 
     Args:
+        images: the pictures, for effects.
+        cached: computes arrays once.
         work: a file for what does not fit into memory.
+
+    Raises:
+        InputError: a model or embeddings of another network, or of other images.
     """
     found = cached(f"{layer.key}.correlation", lambda: _correlation(layer, d, options.seed, work))
     neighbours: dict[str, tuple[Any, Any]] = {CORRELATION: (found["unit_UK"], found["value_UK"])}
@@ -61,8 +75,14 @@ def measure(layer: SourceLayer, d: Distributions, known: Known, options: Options
     start_U = np.append(0, np.cumsum(found["edges_U"]))
     edges = [
         [(int(a), int(b), float(r)) for (a, b), r in zip(found["edge_E2"][s:e], found["edge_E"][s:e], strict=True)]
-        for s, e in zip(start_U, start_U[1:], strict=False)
+        for s, e in pairwise(start_U)
     ]
+    if files.model is None:
+        known.not_measured |= dict.fromkeys(("weights", "effect"), "no network was given (--model)")
+    else:
+        for kind, compute in ((WEIGHTS, _weights), (EFFECT, _effect)):
+            _add_vectors(layer, known, kind, neighbours, nulls, cached(f"{layer.key}.{kind}", lambda c=compute: c(layer, files, options, images)))  # type: ignore[misc]  # fmt: skip
+    _add_concepts(layer, d, known, files, options, cached)
     value_U = found["value_UK"][:, 0]
     pairs = [(int(a), int(b)) for a, b in found["redundant_P2"]]
     return Facts(neighbours, nulls, edges, pairs, found["place_U2"], value_U)
@@ -91,3 +111,93 @@ def _correlation(layer: SourceLayer, d: Distributions, seed: int, work: Path) ->
         "edge_E": np.array([edge[2] for edge in flat]),
         "redundant_P2": np.array(similarity.redundant_pairs(similar_UU), np.int64).reshape(-1, 2),
     }  # fmt: skip
+
+
+# The network ----------------------------------------------------------------------------------------------------------
+
+
+def _weights(layer: SourceLayer, files: Files, options: Options, images: ImageSet | None) -> Arrays:
+    try:
+        w_UD, name = incoming_weights(network_of(layer, str(files.model), files.weights), layer)
+    except InputError as error:
+        return _without(error)
+    how = f"each unit's weights permuted, each by a permutation of its own; weights of {name}, its shortcut left out"
+    return _compared(w_UD, options.seed, how)
+
+
+def _effect(layer: SourceLayer, files: Files, options: Options, images: ImageSet | None) -> Arrays:
+    model = network_of(layer, str(files.model), files.weights)
+    try:
+        if images is None:
+            raise InputError("no pictures were given (--images)")
+        change_UE = mean_changes(model, layer, images, options.effect_images, options.seed)
+    except InputError as error:
+        return _without(error)
+    count = min(options.effect_images, sum(map(bool, layer.hashes)))
+    how = f"each unit's mean change permuted over dimensions of the embedding; changes are means over {count} images"
+    return _compared(change_UE, options.seed, how)
+
+
+def _without(error: InputError) -> Arrays:
+    """Nothing, with the reason."""
+    if "weights have hash" in str(error):
+        raise error
+    return {"reason": np.array("; ".join(error.problems))}
+
+
+def _compared(x_UD: NDArray[Any], seed: int, how: str) -> Arrays:
+    chance = similarity.chance(similarity.cosines(similarity.permuted_vectors(x_UD, seed)))
+    unit_UK, value_UK = similarity.nearest(similarity.cosines(x_UD))
+    return {"unit_UK": unit_UK, "value_UK": value_UK, "chance": np.array(chance), "how": np.array(how)}
+
+
+def _add_vectors(
+    layer: SourceLayer, known: Known, kind: str, neighbours: dict[str, tuple[Any, Any]], nulls: dict[str, Null], found: Arrays
+) -> None:  # fmt: skip
+    if "reason" in found:
+        known.not_measured[kind] = str(found["reason"])
+        return
+    how = str(found["how"])
+    neighbours[kind] = found["unit_UK"], found["value_UK"]
+    _add_null(nulls, kind, found["chance"], how)
+    meaning = {
+        WEIGHTS: "cosine of the incoming weights of two units, BatchNorm folded, -1 to 1",
+        EFFECT: "cosine of the mean changes of the embedding when each of two units is ablated, -1 to 1",
+    }[kind]
+    known.columns[f"similar_{kind}"] = columns.of_metric(kind, kind.capitalize(), f"{meaning} ({how.partition('; ')[2]})", layer.model)  # fmt: skip
+
+
+# Concepts, clusters, words --------------------------------------------------------------------------------------------
+
+
+def _add_concepts(
+    layer: SourceLayer, d: Distributions, known: Known, files: Files, options: Options, cached: Cache
+) -> None:
+    if has_concepts(layer):
+        found = cached(f"{layer.key}.concepts", lambda: ranked_units(layer, options.seed))
+        known.concepts = concepts_of(layer, known, found, options.seed)
+    else:
+        known.not_measured["concepts"] = "the images have no concepts: no column 'concept' in the store's image table"
+    if files.embedding is None:
+        return
+    embeddings = Embeddings(layer, Path(files.embedding))
+    tops = cached(f"{layer.key}.embedding", lambda: embedded_tops(embeddings, d.top_row_UK))
+    for unit, (row_K, of_K) in enumerate(zip(d.top_row_UK, tops["cluster_UK"], strict=True)):
+        has = of_K >= 0
+        if has.any():
+            known.clusters[unit] = described(layer, row_K[has].tolist(), of_K[has])
+            known.column("clusters")[unit] = len(known.clusters[unit][0])
+    name = embeddings.of.store.path.name
+    known.columns["clusters"] = columns.of_metric("clusters", "Clusters of top pictures", HOW, name, f"{options.top} top pictures")  # fmt: skip
+    about: dict[str, str | int | float | bool | None] = {"model": embeddings.of.network, "layer": embeddings.of.layer}
+    known.sources.append(Source(kind="embedding", name=name, sha256=embeddings.of.about["sha256"], about=about))
+    if files.words is None:
+        return
+    path = Path(files.words)
+    try:
+        words = cached(f"{layer.key}.words", lambda: words_of(embeddings, tops["mean_UD"], path, options.template))
+    except InputError as error:
+        known.not_measured["words"] = "; ".join(error.problems)
+        return
+    known.concepts = known.concepts or Concepts(ranked_by="not ranked: the images have no concepts", concepts=[])
+    known.concepts = known.concepts.model_copy(update={"words": as_words(embeddings, words, path, options.template)})

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from Activation_Extraction.base.errors import InterpScoreError
 
@@ -62,7 +62,7 @@ def in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-_function: Callable[..., object] | None = None
+_function: Callable[..., Any] | None = None
 
 
 def _begin(function: Callable[..., object]) -> None:
@@ -80,6 +80,6 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _compute(part: object) -> object:
+def _compute(part: Any) -> Any:
     assert _function is not None
     return _function(part)

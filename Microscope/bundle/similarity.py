@@ -96,7 +96,8 @@ def cosines(x_UD: NDArray[Any]) -> Matrix:
     """Cosines of all pairs of vectors; NaN with those that are zero or not numbers."""
     with np.errstate(invalid="ignore", divide="ignore"):
         unit_UD = (x_UD / np.linalg.norm(x_UD, axis=1, keepdims=True)).astype(np.float32)
-    return np.clip(unit_UD @ unit_UD.T, -1, 1)
+    similar_UU: Matrix = np.clip(unit_UD @ unit_UD.T, -1, 1)
+    return similar_UU
 
 
 def permuted_vectors(x_UD: NDArray[Any], seed: int) -> NDArray[Any]:

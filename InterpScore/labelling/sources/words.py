@@ -104,12 +104,12 @@ def words_presence(
     if options.embedding is not None:
         refuse_different_images([store, source])
     model = _model(source, options)
-    text_CE = _texts(model, [options.template.replace("{word}", word) for word in words])
+    text_CE = embedded_texts(model, [options.template.replace("{word}", word) for word in words])
     scale = _scale(model) if options.scale is None else options.scale
-    layer = _embedding_layer(source, text_CE.shape[1], required=options.embedding is not None)
+    layer = embedding_layer(source, text_CE.shape[1], required=options.embedding is not None)
     if layer is None:
         source, layer = _computed(store, model, output, options, quiet), EMBEDDING
-    _refuse_other_network(source, model)
+    refuse_other_network(source, model)
     cosine_CN = np.empty((len(words), len(store)), dtype=np.float32)
     for start in range(0, len(store), _IMAGES_AT_ONCE):
         rows = list(range(start, min(start + _IMAGES_AT_ONCE, len(store))))
@@ -161,7 +161,7 @@ def _model(source: ActivationStore, options: WordOptions) -> Model:
     return load_model(name, weights=options.weights, device=options.device)
 
 
-def _texts(model: Model, texts: list[str]) -> NDArray[np.float32]:
+def embedded_texts(model: Model, texts: list[str]) -> NDArray[np.float32]:
     """Embeddings of texts, of length 1, `(C, E)`."""
     from Activation_Extraction.backends.plain_network import running
 
@@ -180,7 +180,7 @@ def _scale(model: Model) -> float:
     return float(logit_scale.exp())
 
 
-def _embedding_layer(source: ActivationStore, width: int, required: bool) -> str | None:
+def embedding_layer(source: ActivationStore, width: int, required: bool) -> str | None:
     """The layer of a store that is the embedding; None where it has none.
 
     Raises:
@@ -220,7 +220,7 @@ def _computed(store: ActivationStore, model: Model, output: Path, options: WordO
     return report.store
 
 
-def _refuse_other_network(source: ActivationStore, model: Model) -> None:
+def refuse_other_network(source: ActivationStore, model: Model) -> None:
     """Refuse texts of another network than that of the embeddings, as far as hashes tell."""
     ours, theirs = source.identity.get("provenance") or {}, model.identity["provenance"]
     hashes = [name for name in ("weights_sha256", "file_sha256", "state_sha256") if name in ours and name in theirs]

@@ -58,5 +58,5 @@ def _say_why(known: Known, files: Files) -> None:
     for option, field in _OF.items():
         if not has[option]:
             given = bool(getattr(files, option))
-            known.not_measured[field] = f"--{option} has nothing of this layer" if given else f"was not given (--{option})"  # fmt: skip
+            known.not_measured.setdefault(field, f"--{option} has nothing of this layer" if given else f"was not given (--{option})")  # fmt: skip
     known.not_measured["heat"] = "the store keeps no maps of the positions of these pictures"

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from InterpScore.metric import components
 from Microscope.bundle.distributions import Floats
 from Microscope.bundle.format import Cluster, Column, Concepts, Dose, Interval, Label, Notable, Render, Source
+
+WITH_ENDS = frozenset({"InterpScore", "Rank", *(metric.name for metric in components())})
 
 
 @dataclass
@@ -44,9 +47,10 @@ class Known:
     simulated: bool = False
 
     def score(self, unit: int, name: str, value: Interval) -> None:
-        """Note a score of a unit, also for the index."""
+        """Note a score of a unit; for the index its value, and of `WITH_ENDS` the ends of its interval too."""
         self.scores.setdefault(unit, {})[name] = value
-        for ending, number in (("", value.value), ("_low", value.low), ("_high", value.high)):
+        ends = (("_low", value.low), ("_high", value.high)) if name in WITH_ENDS else ()
+        for ending, number in (("", value.value), *ends):
             if number is not None:
                 self.column(name + ending)[unit] = number
 

@@ -89,7 +89,9 @@ def source_of(known: Known, kind: Any, path: Path, about: Mapping[str, Any], dow
         content = read_bytes(path)
         name = hashed(_ascii(path.stem), path.suffix.lstrip(".").lower(), content)
         known.downloads[name] = content
-    told = {key: value for key, value in about.items() if isinstance(value, str | int | float | bool)}
+    told: dict[str, str | int | float | bool | None] = {
+        key: value for key, value in about.items() if isinstance(value, str | int | float | bool)
+    }
     source = Source(
         kind=kind, name=path.name, sha256=sha256_of(path), about=told,
         download=None if name is None else f"{DOWNLOADS}/{name}",

@@ -84,14 +84,18 @@ def _layer_of(
     if not any(told):
         told = [one.get("layer") for one in measured]
     layer = the_layer(layers, told, path)
-    refuse_other_store(layer, [one for one in signature.get("stores", ()) if layer.layer in one.get("layers", ())], path)
+    refuse_other_store(
+        layer, [one for one in signature.get("stores", ()) if layer.layer in one.get("layers", ())], path
+    )
     for one in measured:
         if layer.answers_to(one.get("layer")):
             refuse_other_weights(layer, one.get("provenance"), path)
     return layer
 
 
-def _add_row(known: Known, unit: int, row: Mapping[str, Any], meanings: Mapping[str, str], paths: Sequence[str]) -> None:
+def _add_row(
+    known: Known, unit: int, row: Mapping[str, Any], meanings: Mapping[str, str], paths: Sequence[str]
+) -> None:
     notes = without_folders(str(row.get("Notes") or ""), paths)
     for name in _scores_of(row):
         value, excess = number(row[name]), number(row.get(f"{name}_excess"))
@@ -173,12 +177,11 @@ def add_published(layers: Sequence[SourceLayer], known: Mapping[str, Known], pat
                 for name in scores:
                     value = pd.to_numeric(row[name], errors="coerce")
                     of.column(f"published_{name}")[unit] = value
-        for name in scores:
+        if not found:
+            of.not_measured["published"] = f"none of the {len(table):,} rows of {path.name} is of a unit and concept of this layer"  # fmt: skip
+        for name in scores if found else ():
             meaning = f"{name} that was published of the same unit or concept; not recomputed"
-            if found:
-                of.columns[f"published_{name}"] = columns.of_metric(name, f"{name}, published", meaning, source.name)
-            else:
-                of.not_measured[f"published_{name}"] = f"none of the {len(table):,} rows of {path.name} is of a unit and concept of this layer"  # fmt: skip
+            of.columns[f"published_{name}"] = columns.of_metric(name, f"{name}, published", meaning, source.name)
 
 
 def _units_of(row: Mapping[str, str], known: Known, layer: SourceLayer) -> list[int]:
