@@ -208,7 +208,7 @@ class _Build:
         if self.images is None:
             return [False] * len(wanted)
         parts = _shares(len(wanted), AT_ONCE)
-        job = TilesJob(self.images, wanted, candidates, self.options.tile)
+        job = TilesJob(self.images, wanted, candidates, self.options.tile, self.processes)
         missing = self.folder.missing(parts, _tiles_part)
 
         def keep(part: range, result: tuple[bytes, list[bool]]) -> None:

@@ -54,6 +54,8 @@ class TilesJob:
     candidates: Sequence[Sequence[int]]
     """Of each picture: rows of the image set that have its name, the likeliest first."""
     tile: int
+    processes: int | None = None
+    """That decode; None takes one a processor."""
 
     def compute(self, parts: Iterator[range], advance: Advance) -> Generator[tuple[range, tuple[bytes, list[bool]]]]:
         """Decode pictures in the processes of `decoding`, which a damaged file cannot harm."""
@@ -68,7 +70,8 @@ class TilesJob:
             yield from ((span, self._of(span, {}, advance)) for span in spans)
             return
         chosen = self.images.chosen([self.candidates[i][0] for i in there])
-        with Decoders(chosen, ImageInput(self.tile), _PRESET, batch_size=_BATCH) as decoders:
+        workers = 1 if len(there) <= _BATCH else self.processes
+        with Decoders(chosen, ImageInput(self.tile), _PRESET, batch_size=_BATCH, workers=workers) as decoders:
             decoded = decoders.batches(batches)
             ahead: dict[int, NDArray[np.uint8]] = {}
             through = 0
