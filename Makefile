@@ -54,6 +54,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/profile.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/dream.py
+	$(BIN)/python benchmarks/microscope.py build
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/labelling.py
 	$(BIN)/python benchmarks/labelling_rates.py

@@ -257,6 +257,7 @@ def toy(monkeypatch):
 
 # Every command --------------------------------------------------------------------------------------------------------
 
+MICROSCOPE = lambda good: ["microscope", "build", good / "acts.zarr"]  # noqa: E731
 TOY = ("--model", "toy", "--layer", "conv")
 IMAGES = file_of(TABLES, "images.parquet")
 RULES = {"large", "size of a planet", "steps for ever"}
@@ -315,6 +316,31 @@ CASES = {
         lambda f, g, out: [
             "label", g / "acts.zarr", "--concepts", g / "words.txt", "--embedding", f, "-o", out / "l.parquet"
         ],
+    ),
+    "microscope build stores": (every(6, STORES, 1), lambda f, g, out: ["microscope", "build", f, "-o", out / "b"]),
+    "microscope build images": (every(6, IMAGES, 1), lambda f, g, out: [*MICROSCOPE(g), "--images", f, "-o", out / "b"]),
+    "microscope build labels": (
+        every(2, file_of(harmed(parquet()), "l.parquet")), lambda f, g, out: [*MICROSCOPE(g), "--labels", f, "-o", out / "b"],
+    ),
+    "microscope build profile": (
+        every(2, file_of(JSON, "p.json"), 1), lambda f, g, out: [*MICROSCOPE(g), "--profile", f, "-o", out / "b"],
+    ),
+    "microscope build results": (
+        every(2, file_of(JSON, "r.json")), lambda f, g, out: [*MICROSCOPE(g), "--results", f, "-o", out / "b"],
+    ),
+    "microscope build effects": (
+        every(2, file_of(EFFECTS, "e.parquet")), lambda f, g, out: [*MICROSCOPE(g), "--effects", f, "-o", out / "b"],
+    ),
+    "microscope build renders": (
+        every(2, folder_of(MANIFESTS, "manifest.json")), lambda f, g, out: [*MICROSCOPE(g), "--renders", f, "-o", out / "b"],
+    ),
+    "microscope build published": (
+        file_of({"no text": NOT_TEXT, "empty": b"", "zeros": bytes(9), "other": b"a,b\n1,2\n"}, "p.csv"),
+        lambda f, g, out: [*MICROSCOPE(g), "--published", f, "-o", out / "b"],
+    ),
+    "microscope build words": (
+        file_of(WORDS, "words.txt"),
+        lambda f, g, out: [*MICROSCOPE(g), "--embedding", g / "acts.zarr", "--words", f, "-o", out / "b"],
     ),
     "models layers weights": (
         file_of(harmed(b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder" * 20), "graph.pb"),
@@ -437,6 +463,9 @@ CASES = {
 }  # fmt: skip
 
 THE_SAME = {
+    "microscope build embedding": "profile embedding",
+    "microscope build neuron_map": "top neuron_map",
+    "microscope build weights": "causality weights",
     "baseline images_root": "extract images",
     "compare b": "compare a",
     "compare store_b": "compare store_a",
@@ -476,7 +505,7 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export",
+    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export", "microscope build output",
     "models download to", "sanity output", "score results",
     "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
@@ -485,8 +514,8 @@ WRITTEN = {
 
 NO_FILES = {
     "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
-    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "selectivity", "words", "pictures", "raters", "models layers name",
-    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "profile",
+    "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "selectivity", "study score words", "pictures", "raters", "models layers name",
+    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "data download profile", "figures profile", "microscope build strata", "microscope build title",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 

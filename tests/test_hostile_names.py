@@ -231,6 +231,23 @@ def top_of_concepts(called, pictures, out):
     assert "not found" in err
 
 
+def microscope_of_names(called, pictures, out):
+    """Names of images, concepts and layers stay what they are in files whose names are ours; labels and results with them."""
+    folder, store = out.parent, out.parent / "a.zarr"
+    options = ("--model", "toy", "--layer", LAYER, "-o", store, "--workers", 1, "--threads", 1)
+    called("extract", pictures / "odd", pictures / "four.parquet", *options)
+    (folder / "map.json").write_text(json.dumps({"0": NAMES[0].strip() or "x", "1": "<b>=1+1"}))
+    images = ("--images", pictures / "odd", "--images", pictures / "four.parquet")
+    called("microscope", "build", store, *images, "--neuron-map", folder / "map.json", "-o", out)
+    (layer,) = json.loads((out / "bundle.json").read_text())["layers"]
+    assert layer["layer"] == LAYER
+    said = json.loads((out / layer["key"] / "layer.json").read_text())
+    concepts = json.loads((out / layer["key"] / said["concepts"]).read_text())["concepts"]
+    assert {one["name"] for one in concepts} >= {name for name in NAMES if name}
+    _, err = called("microscope", "build", store, "--images", pictures / "odd", "-o", folder / "c", codes=[1])
+    assert "not found" in err
+
+
 def profile_of_layers(called, pictures, out):
     small_stores.write(out, small_stores.activations(4, {LAYER: (3,)}), identity={"model": NAMES[-4]})
     printed, _ = called("profile", out, "--embedding", out, "--same-network", "-o", out.with_suffix(".csv"))
@@ -337,6 +354,7 @@ CASES = {
     "baseline": baseline_of_images,
     "table": table_of_concepts,
     "label": label_of_concepts,
+    "microscope build": microscope_of_names,
     "top": top_of_concepts,
     "profile": profile_of_layers,
     "score": score_of_concepts,

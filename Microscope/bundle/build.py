@@ -92,7 +92,7 @@ def build_bundle(
     """
     folder = Path(output)
     layers = source_layers(stores, options.layers)
-    _check_top(layers, options)
+    _check(layers, options)
     images = image_set(files.images) if files.images else None
     known = gathered(layers, files, options)
     check_folder(folder)
@@ -114,8 +114,11 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: has other files in it; expected a new or empty folder, or a bundle")
 
 
-def _check_top(layers: Sequence[SourceLayer], options: Options) -> None:
+def _check(layers: Sequence[SourceLayer], options: Options) -> None:
+    """Refuse stores that are damaged, or keep too few top images, before anything is written."""
     for layer in layers:
+        layer.store.statistics(layer.layer)
+        assert len(layer.hashes) == len(layer.store)
         kept = int(layer.store.identity["top_k"])
         if options.top > kept and kept < len(layer.store):
             raise InputError(f"--top: found {options.top}; {layer.store.path} keeps {kept} images for each unit (extract with --top-k {options.top})")  # fmt: skip

@@ -20,6 +20,8 @@ from InterpScore.tables.from_stores import neurons_in_stores
 from Microscope.bundle.format import Rights, Source
 from Microscope.bundle.options import Path
 
+MOST_UNITS = 10_000
+
 
 @dataclass(frozen=True, eq=False)
 class SourceLayer:
@@ -133,4 +135,8 @@ def source_layers(stores: Sequence[Path], layers: Sequence[str]) -> list[SourceL
         raise InputError("STORE: none given; expected activation stores")
     found = neurons_in_stores(stores, layers, {}).layers
     keys = file_names({at: one.label.replace("/", ".") for at, one in enumerate(found)})
-    return [SourceLayer(keys[at], one.label, one.store, one.layer) for at, one in enumerate(found)]
+    layers_found = [SourceLayer(keys[at], one.label, one.store, one.layer) for at, one in enumerate(found)]
+    for layer in layers_found:
+        if layer.units > MOST_UNITS:
+            raise InputError(f"{layer.store.path}: {layer.units:,} units in {layer.label}; expected up to {MOST_UNITS:,}, whose correlations fit into memory")  # fmt: skip
+    return layers_found

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from Activation_Extraction.base.errors import InputError
 from InterpScore.helpers import Floats
-from InterpScore.tables.effects import ABLATION, read_effects, strength_of, unit_column
+from InterpScore.tables.effects import ABLATION, IMAGE_COLUMNS, read_effects, strength_of, unit_column
 from Microscope.bundle import columns
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.evidence.matching import refuse_other_weights, source_of, the_layer
@@ -33,6 +35,11 @@ def add_effects(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
     refuse_other_weights(layer, effects.about.get("provenance"), path)
     of, frame = known[layer.key], effects.frame
     kinds = {kind: strength for kind in _kinds(map(str, frame.columns)) if (strength := strength_of(kind)) is not None}
+    image = next((name for name in IMAGE_COLUMNS if name in frame), None)
+    if not any(unit_column(kind, u) in frame for kind in kinds for u in range(layer.units)):
+        raise InputError(f"{path}: no effects of units of {layer.label}; expected columns such as ablation_effect_0")
+    if image is None or frame[image].duplicated().any():
+        raise InputError(f"{path}: an image that has no name or appears twice; expected a row for each image")
     source = source_of(of, "effects", path, effects.about)
     n = f"{len(frame):,} images"
     meaning = "‖E' - E‖ / ‖E‖ where the unit is multiplied by λ, mean over images"
@@ -42,13 +49,24 @@ def add_effects(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
         units = [u for u in range(layer.units) if unit_column(kind, u) in frame]
         for at in range(0, len(units), _UNITS_AT_ONCE):
             chosen = units[at : at + _UNITS_AT_ONCE]
-            effect_MU = frame[[unit_column(kind, u) for u in chosen]].to_numpy(dtype=float)
+            effect_MU = _numbers(frame[[unit_column(kind, u) for u in chosen]], path)
             for unit, interval in zip(chosen, intervals(effect_MU, weights_BM), strict=True):
                 of.dose.setdefault(unit, []).append(Dose(strength=strength, effect=interval))
                 if kind == ABLATION and interval.value is not None:
                     of.column("ablation")[unit] = interval.value
     if "ablation" in of.values:
         of.columns["ablation"] = columns.of_metric("C", "Effect of ablation", "‖E' - E‖ / ‖E‖ without the unit, mean over images", source.name, n)  # fmt: skip
+
+
+def _numbers(frame: pd.DataFrame, path: Path) -> Floats:
+    """Effects as numbers from 0 up."""
+    try:
+        effect_MU: Floats = frame.to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        effect_MU = np.full((1, 1), -1.0)
+    if (effect_MU < 0).any():
+        raise InputError(f"{path}: effects that are no numbers from 0 up; expected those of `interpscore causality`")
+    return effect_MU
 
 
 def _kinds(names: Sequence[str] | map[str]) -> list[str]:

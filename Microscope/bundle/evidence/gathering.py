@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from Activation_Extraction.base.errors import InputError
+from InterpScore.labelling.sources.words import read_words
 from Microscope.bundle.evidence.effects import add_effects
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.evidence.labels import add_labels, add_neuron_map
@@ -40,6 +42,12 @@ def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> d
         add_effects(layers, known, path, options.seed)
     for path in map(Path, files.renders):
         add_renders(layers, known, path, options.tile)
+    if files.words is not None:
+        if files.embedding is None:
+            raise InputError(
+                "--words: no --embedding given; expected a store of embeddings by a network with a text tower"
+            )
+        read_words(Path(files.words))
     if files.published is not None:
         add_published(layers, known, Path(files.published))
     for layer in layers:

@@ -202,6 +202,7 @@ COMMANDS = {
     "study": ["score", "{answers}", "-o", "scored.csv"],
     "table": ["--images", "{photos}", "--store", "acts.zarr", "-o", "table.csv"],
     "label": ["acts.zarr", "-o", "labels.parquet"],
+    "microscope": ["build", "acts.zarr", "-o", "bundle"],
     "profile": ["acts.zarr", "--embedding", "embedding.zarr", "-o", "profile.parquet"],
     "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
