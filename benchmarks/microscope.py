@@ -53,7 +53,9 @@ def measure_build(arguments: argparse.Namespace) -> None:
         photos, store, bundle = folder / "photos", folder / "acts.zarr", folder / "bundle"
         write_inputs(photos, store, arguments.units, arguments.images)
         begun = perf_counter(), processor_time()
-        memory = peak([*COMMAND, str(store), "--images", str(photos), "--tile", str(TILE), "-o", str(bundle), "--quiet"])
+        memory = peak(
+            [*COMMAND, str(store), "--images", str(photos), "--tile", str(TILE), "-o", str(bundle), "--quiet"]
+        )
         building = perf_counter() - begun[0], processor_time() - begun[1]
         shown = len(image_set(photos))
         begun = perf_counter(), processor_time()

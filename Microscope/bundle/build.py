@@ -118,6 +118,7 @@ def _check(layers: Sequence[SourceLayer], options: Options) -> None:
     """Refuse stores that are damaged, or keep too few top images, before anything is written."""
     for layer in layers:
         layer.store.statistics(layer.layer)
+        layer.store.rows(layer.layer, [shard.rows.start for shard in layer.store.shards()])
         assert len(layer.hashes) == len(layer.store)
         kept = int(layer.store.identity["top_k"])
         if options.top > kept and kept < len(layer.store):
