@@ -16,7 +16,7 @@ from Microscope.bundle.distributions import Floats
 MOST = 4000
 """Units that t-SNE takes; with more, the map is the first two principal coordinates."""
 PERPLEXITY = 20
-_STEPS, _EARLY, _EXAGGERATED = 500, 120, 12.0
+_STEPS, _EARLY, _EXAGGERATED = 300, 100, 12.0
 _DECIMALS = 4
 """Of correlations: rounding errors of other processors are not to move the map."""
 
