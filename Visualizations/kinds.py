@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from Visualizations.styles import Style
 
 ENTRY_POINT_GROUP = "interpscore.figures"
-BUILT_IN = ("ranking",)
+BUILT_IN = (
+    "ranking",
+    *(f"responses.{name}" for name in ("heatmap", "selectivity", "robustness", "alignment", "dose")),
+    *(f"comparisons.{name}" for name in ("untrained", "published", "layers", "labels", "label_tests", "sanity")),
+)
 """Modules of `Visualizations.figures` that hold a `FIGURE`, in the order of the gallery."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -66,7 +70,16 @@ class FigureKind:
 
     def missing(self, run: Run) -> list[str]:
         """Why it cannot be drawn from a run; empty where it can."""
-        return [why for need in self.needs if (why := need.missing(run))]
+        missing: dict[Need, str] = {}
+        for need in self.needs:
+            if not set(need.after) & set(missing) and (why := need.missing(run)):
+                missing[need] = why
+        return list(missing.values())
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of this package: an error in another's code is that package's."""
+        return getattr(self.draw, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
 
 
 def figure_kinds() -> tuple[FigureKind, ...]:

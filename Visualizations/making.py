@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.files import as_json, check_creatable, sha256_of, write_together
 from Activation_Extraction.base.progress import StageProgress, in_stage
 from Activation_Extraction.base.text import as_csv
+from Activation_Extraction.base.user_code import lines_in
 from Visualizations.kinds import Drawing, FigureKind, chosen_kinds
 from Visualizations.run import Run
 from Visualizations.styles import Style
@@ -19,6 +21,8 @@ from Visualizations.styles import Style
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 INDEX = "index.json"
+NO_GLYPH = r"characters that no font here has, or that cannot be seen, are shown as escapes such as \u9577"
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _NO_DATES: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -28,13 +32,14 @@ _NO_DATES: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one kind of figure: the files, or why there are none."""
+    """What became of one kind of figure: the files, or why there are none; `failed` where another package's code did."""
 
     kind: FigureKind
     files: tuple[str, ...] = ()
     caption: str = ""
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    failed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For the index."""
@@ -63,10 +68,11 @@ def make_figures(
         them with the reason; the others are made.
 
     Raises:
-        InputError: no such figure.
+        InputError: no such figure; a file of the run is damaged, or of another run.
         OutputError: the folder cannot be written.
     """
     kinds = chosen_kinds(list(names))
+    run.check()
     check_creatable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     advance = in_stage(progress, "figures", len(kinds))
@@ -79,19 +85,36 @@ def make_figures(
 
 
 def _made(run: Run, kind: FigureKind, folder: Path, style: Style, formats: Sequence[Format]) -> Made:
-    if missing := kind.missing(run):
-        return Made(kind, missing=tuple(missing))
     try:
-        with style.applied():
-            drawing = kind.draw(run, style)
-            contents: dict[Path, str | bytes] = {
-                folder / f"{kind.name}.{suffix}": _saved(drawing, suffix) for suffix in formats
-            }
+        if missing := kind.missing(run):
+            return Made(kind, missing=tuple(missing))
+        drawing, images = _drawn(run, kind, style, formats)
     except InputError as error:  # a file that is damaged or of another run
         return Made(kind, missing=tuple(map(str, error.problems)))
+    except (Exception, SystemExit) as error:  # any error of another package's code
+        if kind.is_ours:
+            raise
+        file = getattr(getattr(kind.draw, "__code__", None), "co_filename", "")
+        return Made(kind, missing=tuple(lines_in(error, file)), failed=True)
+    contents: dict[Path, str | bytes] = {folder / f"{kind.name}.{suffix}": image for suffix, image in images.items()}
     contents[folder / f"{kind.name}.csv"] = as_csv(drawing.values, index=False)
     write_together(contents)
     return Made(kind, tuple(path.name for path in contents), drawing.caption, drawing.notes)
+
+
+def _drawn(run: Run, kind: FigureKind, style: Style, formats: Sequence[Format]) -> tuple[Drawing, dict[Format, bytes]]:
+    """A drawing, with a note where its font lacks characters, and the figure in each format."""
+    from matplotlib.text import Text
+
+    with style.applied():
+        drawing = kind.draw(run, style)
+        if not isinstance(drawing, Drawing):
+            raise TypeError(f"draw gave {type(drawing).__name__}; expected a Drawing")
+        drawing.figure.draw_without_rendering()  # arranges it, once for all formats
+        drawing.figure.set_layout_engine("none")
+        if any(_ESCAPED.search(text.get_text()) for text in drawing.figure.findobj(Text)):  # type: ignore[attr-defined]
+            drawing = replace(drawing, notes=(*drawing.notes, NO_GLYPH))
+        return drawing, {suffix: _saved(drawing, suffix) for suffix in formats}
 
 
 def _saved(drawing: Drawing, suffix: Format) -> bytes:

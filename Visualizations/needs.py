@@ -17,10 +17,12 @@ class Need:
     Attributes:
         name: for listings: "the draws".
         missing: why a run does not have it, in a few words; "" where it does.
+        after: needs without which there is no telling.
     """
 
     name: str
     missing: Callable[[Run], str]
+    after: tuple[Need, ...] = ()
 
 
 def several(count: int) -> Need:
@@ -76,7 +78,9 @@ LABELS = Need(
 )
 SANITY = Need(
     "checks",
-    lambda run: "" if run.sources.sanity else "no checks were given; add --sanity, the JSON of `interpscore sanity`",
+    lambda run: (
+        "" if run.sources.sanity else "no checks were given; add --sanity, the CSV of `interpscore sanity --output`"
+    ),
 )
 PUBLISHED = Need(
     "published scores", lambda run: "" if run.sources.published else "no published scores were given; add --published"

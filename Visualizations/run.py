@@ -9,20 +9,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.tables.dialects.options import csv_options
+from Activation_Extraction.tables.files import read_table
 from InterpScore.metric import components
 from InterpScore.scoring.draws import LARGEST_RESULTS, Draws, draws_path, read_draws
+from Visualizations.beside import read_checks, read_labels, read_published
 
 if TYPE_CHECKING:
     from InterpScore.options import ScoringOptions
     from InterpScore.tables.experiment_table import ExperimentTable
 
 _RESULTS = "the results of `interpscore score`"
+_TEXTS = ("Neuron", "Layer", "Concept", "Notes")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Sources:
         effects: files of `interpscore causality`, with the doses that were measured.
         labels: the table of `interpscore label`.
         profile: the table of `interpscore profile`.
-        sanity: the JSON of `interpscore sanity`.
+        sanity: the CSV of `interpscore sanity --output`.
         published: scores that someone published of the same neurons, a CSV with the columns concept or neuron, S, C, R, H, InterpScore.
     """
 
@@ -69,24 +73,35 @@ class Run:
             self.meaning: dict[str, str] = content["columns"]
             records: list[dict[str, Any]] = content["neurons"]
             self.layers = pd.DataFrame(content["layers"]) if "layers" in content else None
-            self.all_rows = pd.DataFrame(records)
-            self._options: dict[str, Any] = self.signature["options"]
-            for column in ("Neuron", "Concept"):
-                self.all_rows[column] = self.all_rows[column].astype(str)
+            rows = pd.DataFrame(records)
+            self.all_rows = pd.DataFrame({column: _typed(str(column), rows[column]) for column in rows})
+            self._options: dict[str, Any] = dict(self.signature["options"])
+            self.all_rows[["Neuron", "Concept", "InterpScore"]]  # a KeyError where one is missing
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(f"{self.path}: damaged; expected {_RESULTS}") from None
         self._refuse_another_csv()
 
     def _refuse_another_csv(self) -> None:
         """The CSV beside the JSON must be of the same run: figures show numbers that readers look up in it."""
-        table = self.path.with_suffix(".csv")
-        if table.is_file():
-            shown = pd.read_csv(table, usecols=["Neuron", "InterpScore"], dtype={"Neuron": str})
-            same = len(shown) == len(self.all_rows) and shown["InterpScore"].round(9).equals(
-                self.all_rows["InterpScore"].astype(float).round(9)
+        path = self.path.with_suffix(".csv")
+        if not path.is_file():
+            return
+        wanted = ("Neuron", "InterpScore")
+        shown = read_table(path, wanted.__contains__, {"InterpScore"}.__contains__).frame
+        same = (
+            set(wanted) <= set(shown)
+            and len(shown) == len(self.all_rows)
+            and (shown["Neuron"].astype(str) == self.all_rows["Neuron"]).all()
+            and np.allclose(
+                pd.to_numeric(shown["InterpScore"], errors="coerce"),
+                self.all_rows["InterpScore"],
+                0,
+                1e-9,
+                equal_nan=True,
             )
-            if not same:
-                raise InputError(f"{table}: other scores than {self.path.name}; expected both of one run: score again")
+        )
+        if not same:
+            raise InputError(f"{path}: other scores than {self.path.name}; expected both of one run: score again")
 
     # What was asked for ----------------------------------------------------------------------------------------------
 
@@ -119,6 +134,24 @@ class Run:
     def people(self) -> tuple[str, ...]:
         """What every figure with ratings notes where participants are simulated."""
         return ("the participants are simulated",) if self.simulated else ()
+
+    def check(self) -> None:
+        """Read every file that was given.
+
+        Raises:
+            InputError: one is damaged, another kind of file, or of another run.
+        """
+        given = {
+            "draws": self.has_draws,
+            "data": self.sources.data is not None and (self.sources.stores or not self.signature.get("stores")),
+            "with_effects": self.sources.data is not None and self.sources.effects,
+            "labels": self.sources.labels is not None,
+            "checks": self.sources.sanity is not None,
+            "published": self.sources.published is not None,
+        }
+        for name, there in given.items():
+            if there:
+                getattr(self, name)
 
     # Rows ------------------------------------------------------------------------------------------------------------
 
@@ -181,3 +214,41 @@ class Run:
         return load_experiment_table(
             source, names, self.options.human_score_col, stored=stored, options=csv_options(scored.get("csv"))
         )
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """The labels, a row a unit."""
+        assert self.sources.labels is not None, "figures that read labels need LABELS"
+        return read_labels(self.sources.labels)
+
+    @cached_property
+    def checks(self) -> pd.DataFrame:
+        """The checks of `interpscore sanity`, a row a check and way of scoring."""
+        assert self.sources.sanity is not None, "figures that read checks need SANITY"
+        return read_checks(self.sources.sanity)
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """Published scores, a row a neuron."""
+        assert self.sources.published is not None, "figures that read published scores need PUBLISHED"
+        return read_published(self.sources.published)
+
+    @cached_property
+    def with_effects(self) -> ExperimentTable:
+        """`data` with the effects that were measured, by layer and kind of intervention."""
+        from InterpScore.tables.experiment_table import with_effects
+
+        return with_effects(self.data, list(self.sources.effects))
+
+
+def _typed(column: str, values: pd.Series[Any]) -> pd.Series[Any]:
+    """A column of the results: text, truth or numbers.
+
+    Raises:
+        TypeError, ValueError: it holds something else.
+    """
+    if column in _TEXTS:
+        if not values.map(lambda value: isinstance(value, str)).all():
+            raise TypeError
+        return values.astype(str)
+    return values if column.endswith("_significant") else pd.to_numeric(values.astype(object)).astype(float)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 from Activation_Extraction.base.text import printable
+from Visualizations.fonts import displayable, families
 
 Venue = Literal["neurips", "icml", "iclr", "cvpr", "nature", "plos", "screen"]
 Theme = Literal["light", "dark"]
@@ -33,7 +35,8 @@ KINDS = {
     "exemplar": "#F0E442",
 }
 KIND_MARKS = {"clean": "o", "benign": "s", "adversarial": "X", "synthetic": "*", "exemplar": "P"}
-_LONGEST = 34
+LONGEST = 34
+"""Letters of a name, where nothing else limits it."""
 _OTHERS = ("#E69F00", "#56B4E9", "#999933", "#882255")
 
 
@@ -90,7 +93,7 @@ class Style:
         """Matplotlib's settings."""
         small = self.text - 1
         return {
-            "font.family": ["DejaVu Sans"], "font.size": self.text, "axes.labelsize": self.text, "axes.titlesize": self.text,
+            "font.family": list(families()), "font.size": self.text, "axes.labelsize": self.text, "axes.titlesize": self.text,
             "xtick.labelsize": small, "ytick.labelsize": small, "legend.fontsize": small, "figure.titlesize": self.text + 1,
             "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.unicode_minus": True,
             "text.parse_math": False,  # a concept called $x^2$ is shown as it is written
@@ -114,14 +117,25 @@ class Style:
             yield
 
 
-def label(text: object, longest: int = _LONGEST) -> str:
-    """Text from outside as a figure shows it: one visible line, at most so many characters, the middle left out.
+def label(text: object, longest: int = LONGEST) -> str:
+    """Text from outside as a figure shows it: one line of characters that a font has, the middle left out where it is long.
+
+    Args:
+        longest: its width in letters; those of East Asian scripts are two wide, escapes as wide as they are long.
 
     >>> label("raised hand"), label("a" * 50, 9)
     ('raised hand', 'aaaa…aaaa')
     """
-    shown = printable(text)
-    if len(shown) <= longest:
-        return shown
-    head = (longest - 1) // 2
-    return f"{shown[: longest - 1 - head]}…{shown[-head:]}"
+    shown = [part for character in str(text) for part in (displayable(c) for c in printable(character))]
+    if sum(map(_width, shown)) <= longest:
+        return "".join(shown)
+    head, tail = shown[: longest + 1], shown[-longest - 1 :]
+    while sum(map(_width, head)) > longest // 2:
+        head.pop()
+    while sum(map(_width, tail)) > longest - 1 - longest // 2:
+        tail.pop(0)
+    return f"{''.join(head)}…{''.join(tail)}"
+
+
+def _width(shown: str) -> int:
+    return 2 if len(shown) == 1 and east_asian_width(shown) in "WF" else len(shown)

@@ -108,7 +108,7 @@ def in_user_code(path: Path) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise InputError(_lines(error, str(path))) from error
+        raise InputError(lines_in(error, str(path))) from error
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
@@ -118,13 +118,13 @@ def lines_of_user_code(error: BaseException) -> list[str]:
     """What to say of an error that arose in a file of the user's; empty where it did not, or where our code failed below."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in _run:
-            return _lines(error, frame.filename)
+            return lines_in(error, frame.filename)
         if Path(frame.filename).is_relative_to(_ROOMS):
             break
     return []
 
 
-def _lines(error: BaseException, file: str) -> list[str]:
+def lines_in(error: BaseException, file: str) -> list[str]:
     """A line for each problem, with the last place in the file that the error passed through."""
     frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     number = error.lineno if isinstance(error, SyntaxError) and error.filename == file else next(reversed(frames), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,7 @@ def figures(
     effects: Annotated[list[Path] | None, typer.Option(help="A file of `interpscore causality`, for dose curves; may be given for several layers.", rich_help_panel=FILES)] = None,
     labels: Annotated[Path | None, typer.Option(help="The table of `interpscore label`.", rich_help_panel=FILES)] = None,
     profile: Annotated[Path | None, typer.Option(help="The table of `interpscore profile`.", rich_help_panel=FILES)] = None,
-    sanity: Annotated[Path | None, typer.Option(help="The JSON of `interpscore sanity`.", rich_help_panel=FILES)] = None,
+    sanity: Annotated[Path | None, typer.Option(help="The CSV of `interpscore sanity --output`.", rich_help_panel=FILES)] = None,
     published: Annotated[Path | None, typer.Option(help="Published scores of the same neurons, CSV.", rich_help_panel=FILES)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
@@ -69,25 +70,31 @@ def carry_out(request: Request, quiet: bool) -> None:
         made = make_figures(request.run, request.output, request.figures, request.style, request.formats, progress)
     if not quiet:
         _say_made(made, request.output)
-    if request.figures and any(each.missing for each in made):
+    wanting = [each for each in made if each.failed or (request.figures and each.missing)]
+    for each in wanting:
+        say(f"error: {each.kind.name}: not drawn: {'; '.join(each.missing)}", error=True)
+    if wanting:
         raise typer.Exit(1)
 
 
 def _say_made(made: list[Made], folder: Path) -> None:
-    drawn = [each for each in made if not each.missing]
+    from Visualizations.making import INDEX
+
     for each in made:
-        say(
-            f"{each.kind.name}: not drawn: {'; '.join(each.missing)}"
-            if each.missing
-            else f"{each.kind.name}: {each.kind.title}"
-        )
-    say(f"{folder}: {len(drawn)} of {len(made)} figures; captions and notes in index.json")
+        say(f"{each.kind.name}: {each.kind.title}{_reasons(each.missing, 'not drawn')}")
+    drawn = sum(not each.missing for each in made)
+    say(f"{folder}: {drawn} of {len(made)} figures; captions and notes in {INDEX}")
 
 
 def _list(request: Request) -> None:
     from Visualizations.kinds import chosen_kinds
 
     run = request.run
+    run.check()
     for kind in chosen_kinds(request.figures):
         missing = kind.missing(run)
-        say(f"{kind.name}: {kind.title}{f' (cannot be drawn: {chr(59).join(missing)})' if missing else ''}")
+        say(f"{kind.name}: {kind.title}{_reasons(missing, 'cannot be drawn')}")
+
+
+def _reasons(missing: Sequence[str], so: str) -> str:
+    return f" ({so}: {'; '.join(missing)})" if missing else ""
