@@ -112,7 +112,7 @@ def _drawn(run: Run, kind: FigureKind, style: Style, formats: Sequence[Format]) 
             raise TypeError(f"draw gave {type(drawing).__name__}; expected a Drawing")
         drawing.figure.draw_without_rendering()  # arranges it, once for all formats
         drawing.figure.set_layout_engine("none")
-        if any(_ESCAPED.search(text.get_text()) for text in drawing.figure.findobj(Text)):  # type: ignore[attr-defined]
+        if any(_ESCAPED.search(text.get_text()) for text in drawing.figure.findobj(Text)):
             drawing = replace(drawing, notes=(*drawing.notes, NO_GLYPH))
         return drawing, {suffix: _saved(drawing, suffix) for suffix in formats}
 

@@ -32,11 +32,13 @@ KINDS = {
     "benign": "#56B4E9",
     "adversarial": "#D55E00",
     "synthetic": "#CC79A7",
-    "exemplar": "#F0E442",
+    "exemplar": "#B59F00",
 }
 KIND_MARKS = {"clean": "o", "benign": "s", "adversarial": "X", "synthetic": "*", "exemplar": "P"}
 LONGEST = 34
 """Letters of a name, where nothing else limits it."""
+_LIGHTER = 0.35
+"""Share of white in colours on dark paper."""
 _OTHERS = ("#E69F00", "#56B4E9", "#999933", "#882255")
 
 
@@ -86,7 +88,18 @@ class Style:
         """The colour of a component; those of packages get one of four by name."""
         if component == "InterpScore":
             return self.ink
-        return COMPONENTS.get(component) or _OTHERS[sum(map(ord, component)) % len(_OTHERS)]
+        return self._on_paper(COMPONENTS.get(component) or _OTHERS[sum(map(ord, component)) % len(_OTHERS)])
+
+    def kind_color(self, kind: str) -> str:
+        """The colour of a kind of level."""
+        return self._on_paper(KINDS[kind])
+
+    def _on_paper(self, color: str) -> str:
+        """A colour that stands out from the paper: lighter on a dark one."""
+        if self.theme == "light":
+            return color
+        parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+        return "#" + "".join(f"{round(part + (255 - part) * _LIGHTER):02x}" for part in parts)
 
     @property
     def rc(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from Visualizations.styles import Style, label
 SECTION = "7.4"
 _PLACE = re.compile(CHECK.format(labels="(?P<labels>.+)", prevalence="(?P<prevalence>.+?)", unit="(?P<unit>.+)"))
 _FALL = re.compile(r"falls by (-?[\d.]+) of its range")
+OFFSET = ", offset"
 _STEP = 0.5
 """Between the two units of a score and prevalence."""
 
@@ -44,10 +45,12 @@ def draw(run: Run, style: Style) -> Drawing:
     ]
     figure.legend(handles=marks, loc="outside upper left", ncols=2)
     figure.supxlabel("share of images that show the concept", fontsize="medium")
-    passing = [score for score, passed in values.groupby("score", sort=False)["passed"].all().items() if passed]
+    of_score = values.groupby(values["score"].str.removesuffix(OFFSET), sort=False)["passed"].all()
+    passing = [str(score) for score, passed in of_score.items() if passed]
     caption = (
         f"Does a score fall by more than {DROP:g} of its range when labels are wrong? Each cell: an {UNITS[0]} unit (left) and a noisy "
-        f"one, {UNITS[1]} (right). Scores that always fall: {', '.join(map(str, passing)) or 'none'}."
+        f"one, {UNITS[1]} (right); offset: the noisy one, whose mean off the concept is half of that on it. Scores that always "
+        f"fall: {', '.join(passing) or 'none'}."
     )  # fmt: skip
     return Drawing(
         figure, values, caption, ("from simulated units of interpscore sanity, not from this run's neurons",)
@@ -64,7 +67,7 @@ def _values(run: Run) -> pd.DataFrame:
         fall = _FALL.match(check["figure"])
         rows.append(
             {
-                "score": f"{check['variant']}, offset" if offset else check["variant"], **place.groupdict(),
+                "score": f"{check['variant']}{OFFSET}" if offset else check["variant"], **place.groupdict(),
                 "fall": float(fall[1]) if fall else np.nan, "passed": bool(check["passed"]), "required": bool(check["required"]),
             }
         )  # fmt: skip
@@ -73,7 +76,7 @@ def _values(run: Run) -> pd.DataFrame:
 
 def _panel(axis: Axes, style: Style, values: pd.DataFrame, scores: list[str], prevalences: list[str]) -> None:
     x = values["prevalence"].map(prevalences.index) + np.where(values["unit"] == UNITS[0], -_STEP / 2, _STEP / 2)
-    x = x.where(~values["score"].str.endswith(", offset"), values["prevalence"].map(prevalences.index))
+    x = x.where(~values["score"].str.endswith(OFFSET), values["prevalence"].map(prevalences.index))
     y = values["score"].map(scores.index)
     for passed, mark, color in ((True, "o", style.color("S")), (False, "X", style.color("C"))):
         chosen = values["passed"] == passed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,7 +21,9 @@ SCORES = {"InterpScore": "InterpScore", "I_excess": "InterpScore above chance"}
 def draw(run: Run, style: Style) -> Drawing:
     """A row a layer, in the order of the results' comparison."""
     assert run.layers is not None
-    layers = run.layers.sort_values("Layer", kind="stable").reset_index(drop=True)
+    layers = run.layers.sort_values("Layer", key=lambda names: names.map(_in_order), kind="stable").reset_index(
+        drop=True
+    )
     names = [str(name) for name in layers["Layer"]]
     figure = Figure(figsize=(style.page, style.text / 7 * (0.7 + 0.5 * len(names))))
     axes = figure.subplots(1, 2, sharey=True)
@@ -44,6 +48,11 @@ def draw(run: Run, style: Style) -> Drawing:
     return Drawing(figure, pd.concat([means, points], ignore_index=True), caption, (*notes, *run.people))
 
 
+def _in_order(name: object) -> str:
+    """A layer's name to sort by: layer2 before layer10."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(8), str(name))
+
+
 def _panel(axis: Axes, style: Style, table: pd.DataFrame, layers: pd.DataFrame, score: str) -> None:
     for y, layer in enumerate(layers["Layer"]):
         value = (
@@ -56,7 +65,7 @@ def _panel(axis: Axes, style: Style, table: pd.DataFrame, layers: pd.DataFrame, 
             y - 0.12 + spread(value, 0.16),
             ".",
             color=style.color("S"),
-            markersize=3,
+            markersize=4,
             alpha=0.6,
             markeredgewidth=0,
         )
@@ -65,6 +74,7 @@ def _panel(axis: Axes, style: Style, table: pd.DataFrame, layers: pd.DataFrame, 
     axis.hlines(y_L, low, high, color=style.ink, linewidth=1.4)
     axis.plot(layers[score].astype(float).to_numpy(), y_L, "D", color=style.ink, markersize=4)
     axis.grid(axis="x")
+    axis.locator_params(axis="x", nbins=5)
     axis.tick_params(axis="y", length=0)
 
 

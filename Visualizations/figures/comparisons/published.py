@@ -34,7 +34,16 @@ def draw(run: Run, style: Style) -> Drawing:
     axes[0].set_yticks(range(len(both)), [label(name, 26) for name in both["name"]])
     axes[0].set_ylim(len(both) - 0.4, -0.6)
     marks: list[Any] = [
-        Line2D([], [], marker="o", color=style.faint, markerfacecolor="none", linestyle="", label="as published"),
+        Line2D(
+            [],
+            [],
+            marker="o",
+            color=style.ink,
+            markerfacecolor="none",
+            markersize=5.5,
+            linestyle="",
+            label="as published",
+        ),
         Line2D([], [], marker="o", color=style.ink, label="this run, with its interval"),
     ]
     figure.legend(handles=marks, loc="outside upper left", ncols=2)
@@ -63,8 +72,10 @@ def _panel(axis: Axes, style: Style, values: pd.DataFrame, score: str) -> None:
     published, recomputed = values["published"].to_numpy(), values["recomputed"].to_numpy()
     axis.hlines(y, values["low"], values["high"], color=color, linewidth=2.6, alpha=0.35)
     axis.hlines(y, published, recomputed, color=style.faint, linewidth=0.7)
-    axis.plot(published, y, "o", color=style.faint, markerfacecolor=style.paper, markersize=4)
-    axis.plot(recomputed, y, COMPONENT_MARKS[score], color=color, markersize=4)
+    axis.plot(recomputed, y, COMPONENT_MARKS[score], color=color, markersize=3.5, clip_on=False)
+    axis.plot(
+        published, y, "o", color=style.ink, markerfacecolor="none", markersize=5.5, markeredgewidth=0.8, clip_on=False
+    )
     if not np.isfinite(recomputed).any():
         axis.text(0.5, 0.5, "not in\nthis run", transform=axis.transAxes, ha="center", va="center", color=style.faint)
     axis.set_xlabel(score)

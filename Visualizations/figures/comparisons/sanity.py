@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from Visualizations.figures.panels import spread
+from Visualizations.figures.panels import between, spread
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import SANITY, Need
 from Visualizations.run import Run
@@ -27,6 +27,7 @@ WHOSE = {"InterpScore": ("default", "ours"), "published conventions": ("publishe
 _COVERAGE = re.compile(
     r"^(?P<level>\d+)% intervals of (?P<of>.+?)(?: by .+?| near .+?| up to .+?| of groups that differ)?(?:: (?P<cell>.+?))?(?: cover the truth)?$"
 )
+_STUDIES = re.compile(r"\(n = (\d+)")
 _SHARE = re.compile(r"([\d.]+)% (?:at|of)")
 NOMINAL = 95
 
@@ -45,9 +46,15 @@ def draw(run: Run, style: Style) -> Drawing:
     caption = (
         f"Ground truth that the metrics must pass (METRICS, section 7): {len(run.checks):,} checks, of which {len(required):,} are required "
         f"and {failing} of these fail. Left: checks that pass. Right: share of simulated studies whose {NOMINAL}% interval covers the "
-        "truth, a point a case; published conventions take ratings as independent."
+        "truth, a point a case; hollow: cases of InterpScore that are known and not required, such as few images with heavy tails. "
+        "Published conventions take ratings as independent."
     )  # fmt: skip
     notes = ["from simulated studies and edited networks of interpscore sanity, not from this run's neurons"]
+    studies = [
+        int(n)
+        for n in run.checks.loc[run.checks["check"].str.match(_COVERAGE), "figure"].str.extract(_STUDIES)[0].dropna()
+    ]
+    notes += [f"each point is of {between(studies)} simulated studies"] if studies else []
     notes += [f"required and failing: {check}" for check in required.loc[~required["passed"], "check"].unique()[:5]]
     return Drawing(figure, values, caption, tuple(notes))
 
@@ -88,8 +95,11 @@ def _covered(checks: pd.DataFrame) -> pd.DataFrame:
         )
         whose = next((name for name, variants in WHOSE.items() if check["variant"] in variants), None)
         shares = [float(share) for share in _SHARE.findall(check["figure"])]
-        rows += [{"of": of, "check": check["check"], "whose": whose, "covered": share} for share in shares]
-    return pd.DataFrame(rows, columns=["of", "check", "whose", "covered"])
+        rows += [
+            {"of": of, "check": check["check"], "whose": whose, "covered": share, "required": check["required"]}
+            for share in shares
+        ]
+    return pd.DataFrame(rows, columns=["of", "check", "whose", "covered", "required"])
 
 
 def _colors(style: Style) -> dict[str, tuple[str, str]]:
@@ -108,7 +118,7 @@ def _bars(axis: Axes, style: Style, passed: pd.DataFrame) -> None:
             )
     axis.set_yticks(range(len(sections)), [label(section, 30) for section in sections])
     axis.set_ylim(len(sections) - 0.5, -0.5)
-    axis.set_xlim(0, 1.22)
+    axis.set_xlim(0, 1.3)
     axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     axis.set_xlabel("share of checks that pass")
     axis.tick_params(axis="y", length=0)
@@ -118,9 +128,20 @@ def _points(axis: Axes, style: Style, covered: pd.DataFrame) -> None:
     quantities, colors = list(covered["of"].unique()), _colors(style)
     for at, (whose, (color, mark)) in enumerate(colors.items()):
         for y, of in enumerate(quantities):
-            shares = covered.loc[(covered["of"] == of) & (covered["whose"] == whose), "covered"].to_numpy()
+            mine = covered[(covered["of"] == of) & (covered["whose"] == whose)]
+            shares, required = mine["covered"].to_numpy(float), mine["required"].to_numpy(bool)
             place = y + (at - 0.5) * 0.4 + spread(shares, 0.12)
-            axis.plot(shares, place, mark, color=color, markersize=2.6, alpha=0.65, markeredgewidth=0)
+            hollow = ~required & (mark == "o")  # cases of ours that are known to fail
+            axis.plot(shares[~hollow], place[~hollow], mark, color=color, markersize=2.6, alpha=0.65, markeredgewidth=0)
+            axis.plot(
+                shares[hollow],
+                place[hollow],
+                mark,
+                color=color,
+                markersize=2.2,
+                markerfacecolor="none",
+                markeredgewidth=0.5,
+            )
     axis.axvline(NOMINAL, color=style.ink, linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(quantities)), [label(of, 20) for of in quantities])
     axis.set_ylim(len(quantities) - 0.5, -0.5)

@@ -17,6 +17,8 @@ from Visualizations.run import Run
 from Visualizations.styles import COMPONENT_MARKS, Style, label
 
 MOST = 40
+_SMALL = 0.4
+"""Where all values of a score are below, its scale ends with them."""
 ENDS = ("evaluation", "untrained", "untrained_sd", "untrained_best", "untrained_higher")
 
 
@@ -73,16 +75,20 @@ def _panel(axis: Axes, style: Style, values: pd.DataFrame, score: str) -> None:
     mean, sd = values["untrained"].to_numpy(), values["untrained_sd"].to_numpy()
     axis.hlines(y, np.maximum(mean - sd, 0), np.minimum(mean + sd, 1), color=style.faint, linewidth=3, alpha=0.6)
     axis.plot(mean, y, "|", color=style.faint, markersize=6, markeredgewidth=1.2)
-    axis.plot(values["untrained_best"].to_numpy(), y, "D", color=style.ink, markerfacecolor="none", markersize=3, markeredgewidth=0.8)  # fmt: skip
+    axis.plot(values["untrained_best"].to_numpy(), y, "D", color=style.ink, markerfacecolor="none", markersize=3, markeredgewidth=0.8, clip_on=False)  # fmt: skip
     axis.plot(
-        values["evaluation"].to_numpy(), y, COMPONENT_MARKS.get(score, "o"), color=style.color(score), markersize=4
+        values["evaluation"].to_numpy(),
+        y,
+        COMPONENT_MARKS.get(score, "o"),
+        color=style.color(score),
+        markersize=4,
+        clip_on=False,
     )
     axis.set_xlabel(score)
     axis.grid(axis="x")
-    axis.set_xlim(
-        -0.03, max(1.03, float(np.nanmax(values[["evaluation", "untrained_best"]].to_numpy(), initial=0)) + 0.03)
-    )
-    axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    largest = float(np.nanmax(values[["evaluation", "untrained", "untrained_best"]].to_numpy(), initial=0))
+    axis.set_xlim(0, 1.02 if largest > _SMALL else 1.08 * largest)
+    axis.locator_params(axis="x", nbins=3)
     axis.tick_params(axis="y", length=0)
 
 

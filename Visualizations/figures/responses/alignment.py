@@ -9,27 +9,39 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from Visualizations.figures.panels import MOST, entitle, kind_legend, name_axes, not_shown, panels
+from Visualizations.figures.panels import (
+    best,
+    between,
+    counted,
+    density,
+    entitle,
+    kind_legend,
+    left_alone,
+    levels_named,
+    name_axes,
+    not_shown,
+    panels,
+)
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DATA, columns
 from Visualizations.responses import KINDS, Response, Study
 from Visualizations.run import Run
 from Visualizations.styles import KIND_MARKS, Style
-from Visualizations.styles import KINDS as COLORS
 
 
 def draw(run: Run, style: Style) -> Drawing:
     """A panel a neuron; a last one of all neurons where there are more."""
     study = Study.of(run)
-    shown = study.responses(run.table.head(MOST))
+    shown = study.responses(best(run.table))
     everyone = len(run.table) > len(shown)
     figure, axes = panels(style, len(shown) + everyone, 0.85, legend=True)
     rows: list[dict[str, Any]] = []
     for axis, response in zip(axes, shown):
         rows += _scatter(axis, style, study, response)
         entitle(axis, style, response.name, _correlation(response.row))
+    left_alone(axes)
     if everyone:
-        _density(axes[-1], style, run)
+        density(axes[-1], style, run.table["H_rho"], "ρ")
     name_axes(figure, "activation (a.u.)", "recognition rate")
     values = pd.DataFrame(rows, columns=["name", "image", "level", "kind", "activation", "recognition", "ratings"])
     kinds = [kind for kind in KINDS if (values["kind"] == kind).any()]
@@ -38,25 +50,22 @@ def draw(run: Run, style: Style) -> Drawing:
     caption = (
         "Recognition rate against activation; every point is an image of the neuron's concept that counts in H. "
         "ρ: Spearman's correlation over these images; ≤: its noise ceiling, the square root of the ratings' split-half "
-        f"reliability. Ratings an image: {_range(ratings)}."
+        f"reliability. Ratings an image: {between(ratings)}."
     )  # fmt: skip
-    left_out = [str(level) for level in study.levels if not run.options.counts_in_H(level)]
+    left_out = [level for level in study.levels if not run.options.counts_in_H(level)]
     notes = [
         *not_shown(len(run.table), len(shown)),
         *(
-            [f"images of level {', '.join(left_out)} were made or chosen by activation and do not count"]
+            [f"images of {levels_named(left_out)} were made or chosen by activation and do not count"]
             if left_out
             else []
         ),
     ]
-    if few := [r.name for r in shown if not np.isfinite(r.row.get("H_ceiling", np.nan))]:
-        notes.append(f"no noise ceiling for {len(few)} neurons: the ratings' reliability is 0 or cannot be estimated")
+    if few := sum(not np.isfinite(r.row.get("H_ceiling", np.nan)) for r in shown):
+        notes.append(
+            f"no noise ceiling for {counted(few, 'neuron')}: the ratings' reliability is 0 or cannot be estimated"
+        )
     return Drawing(figure, values, caption, (*notes, *run.people))
-
-
-def _range(ratings: pd.Series[Any]) -> str:
-    low, high = ratings.min(), ratings.max()
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _scatter(axis: Axes, style: Style, study: Study, response: Response) -> list[dict[str, Any]]:
@@ -68,7 +77,7 @@ def _scatter(axis: Axes, style: Style, study: Study, response: Response) -> list
             continue
         kind, images = study.kind_of(level), np.flatnonzero(rated_I & (table.level_I == level))
         axis.plot(
-            response.activation_I[images], study.rate_I[images], KIND_MARKS[kind], color=COLORS[kind],
+            response.activation_I[images], study.rate_I[images], KIND_MARKS[kind], color=style.kind_color(kind),
             markersize=3, alpha=0.7, markeredgewidth=0, clip_on=False,
         )  # fmt: skip
         rows += [
@@ -92,16 +101,6 @@ def _correlation(row: dict[str, Any]) -> str:
     if not np.isfinite(rho):
         return "ρ: not computed"
     return f"ρ {rho:.2f}" + (f" (≤ {ceiling:.2f})" if np.isfinite(ceiling) else "")
-
-
-def _density(axis: Axes, style: Style, run: Run) -> None:
-    """The correlations of all neurons."""
-    rho = run.table["H_rho"].astype(float).dropna()
-    axis.hist(rho, bins=30, color=style.faint)
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.locator_params(axis="x", nbins=3)
-    entitle(axis, style, f"all {len(rho):,} neurons", "ρ, number of neurons")
 
 
 FIGURE = FigureKind(

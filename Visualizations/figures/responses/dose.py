@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from Activation_Extraction.base.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.tables.effects import LayerEffects, strength_of
-from Visualizations.figures.panels import MOST, entitle, name_axes, not_shown, panels
+from Visualizations.figures.panels import FIRST, MOST, between, entitle, name_axes, not_shown, panels
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DATA, EFFECTS, Need
 from Visualizations.responses import Response, Study
@@ -27,10 +28,12 @@ def draw(run: Run, style: Style) -> Drawing:
     study = Study.of(run)
     curves: list[tuple[Response, pd.DataFrame]] = []
     for response in study.responses(run.table):
-        if len(curves) == MOST:
+        if len(curves) == (MOST if len(run.table) <= MOST else FIRST + 1):
             break
         if (found := _curve(run, study, response)) is not None and found.notna()["effect"].any():
             curves.append((response, found))
+    if not curves:
+        raise InputError("no neuron of the run has measured effects; expected effects of its units")
     values = pd.concat([found for _, found in curves], ignore_index=True)
     figure, axes = panels(style, len(curves), 0.85, legend=True)
     for axis, (response, found) in zip(axes, curves):
@@ -46,13 +49,9 @@ def draw(run: Run, style: Style) -> Drawing:
     n = values[values["image"].notna()].groupby("name")["image"].nunique()
     caption = (
         "Relative change of the image embedding, Δ = ‖E_λ − E‖ / ‖E‖, on clean images as the unit is scaled by λ; λ = 1 is the "
-        f"network itself. Squares at 0 and 2 enter C. Images of the concept: {_range(n)}."
+        f"network itself. Squares at 0 and 2 enter C. Images of the concept: {between(n)}."
     )  # fmt: skip
     return Drawing(figure, values, caption, tuple(not_shown(len(run.table), len(curves))))
-
-
-def _range(n: pd.Series[Any]) -> str:
-    return f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
 
 
 def _doses(effects: LayerEffects) -> dict[float, str]:

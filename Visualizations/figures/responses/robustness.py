@@ -11,13 +11,24 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from InterpScore.helpers import Floats
-from Visualizations.figures.panels import MOST, entitle, kind_legend, name_axes, not_shown, panels, spread
+from InterpScore.options import CHOSEN_BY_ACTIVATION
+from Visualizations.figures.panels import (
+    best,
+    counted,
+    entitle,
+    kind_legend,
+    left_alone,
+    levels_named,
+    name_axes,
+    not_shown,
+    panels,
+    spread,
+)
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DATA, Need, several
 from Visualizations.responses import KINDS, Response, Study
 from Visualizations.run import Run
 from Visualizations.styles import KIND_MARKS, Style
-from Visualizations.styles import KINDS as COLORS
 
 FLOOR = 0.01
 """The lowest ratio on the scale; lower ones lie on its edge."""
@@ -27,7 +38,7 @@ _DODGE = 0.16
 def draw(run: Run, style: Style) -> Drawing:
     """A panel a neuron, a column a perturbed level."""
     study = Study.of(run)
-    shown = [r for r in study.responses(run.table.head(MOST)) if r.clean_mean > 0]
+    shown = [r for r in study.responses(best(run.table)) if r.clean_mean > 0]
     levels = [level for level in study.levels if level != run.options.clean_level]
     values = pd.concat([_ratios(study, response, levels) for response in shown], ignore_index=True)
     figure, axes = panels(style, len(shown), 0.95, legend=True)
@@ -37,6 +48,7 @@ def draw(run: Run, style: Style) -> Drawing:
         _panel(axis, style, study, values[values["name"] == response.name], levels, bottom)
         axis.set_ylim(bottom / 1.25, top)
         entitle(axis, style, response.name, _score(run, response.row))
+    left_alone(axes)
     name_axes(figure, "level", "activation ÷ clean activation")
     kinds = [kind for kind in KINDS if any(study.kind_of(level) == kind for level in levels)]
     pairs = int(values["image"].notna().sum())
@@ -45,28 +57,29 @@ def draw(run: Run, style: Style) -> Drawing:
         *([Line2D([], [], color=style.faint, marker=".", linestyle="", label="an image pair")] if pairs else []),
     ]
     kind_legend(figure, style, kinds, more)
+    unpaired = [level for level in levels if study.kind_of(level) in CHOSEN_BY_ACTIVATION]
     below = int((values["ratio"] < bottom).sum())
     notes = [
         *not_shown(len(run.table), len(shown)),
         *([] if pairs else ["no pairs of images are known: only means are compared"]),
-        *([f"{below:,} ratios below {bottom:.2g} lie on the lower edge"] if below else []),
-        *([f"levels {_listed(study, levels)} are not perturbations of clean images"] if _listed(study, levels) else []),
+        *([f"{counted(below, 'ratio')} below {bottom:.2g} at the lower edge"] if below else []),
+        *(
+            [f"{levels_named(unpaired)}: made or chosen by activation, no perturbation of a clean image"]
+            if unpaired
+            else []
+        ),
     ]
+    in_R = [level for group in run.options.robustness_groups().values() for level in group]
     caption = (
         "Activation on perturbed images relative to clean ones of the same concept, on a logarithmic scale; 1 is unchanged. "
         f"Bars and marks: mean |activation| of all images of the level ÷ that of the clean images. {_points(pairs)}"
-        f"R: robustness with its {run.options.confidence:.0%} interval, from recognised images of levels "
-        f"{', '.join(str(level) for group in run.options.robustness_groups().values() for level in group) or 'none'}."
+        f"R: robustness with its {run.options.confidence:.0%} interval, from recognised images of {levels_named(in_R)}."
     )  # fmt: skip
     return Drawing(figure, values, caption, (*notes, *run.people))
 
 
 def _points(pairs: int) -> str:
     return f"Points: {pairs:,} images, each ÷ its own clean image. " if pairs else ""
-
-
-def _listed(study: Study, levels: list[int]) -> str:
-    return ", ".join(str(level) for level in levels if study.kind_of(level) in ("synthetic", "exemplar"))
 
 
 def _ratios(study: Study, response: Response, levels: list[int]) -> pd.DataFrame:
@@ -94,11 +107,13 @@ def _panel(axis: Axes, style: Style, study: Study, values: pd.DataFrame, levels:
         paired: Floats = rows.loc[rows["image"].notna(), "ratio"].to_numpy(float)
         axis.plot(
             at + _DODGE + spread(paired, 0.14), np.maximum(paired, bottom), ".",
-            color=COLORS[kind], markersize=2.5, alpha=0.55, markeredgewidth=0,
+            color=style.kind_color(kind), markersize=2.5, alpha=0.55, markeredgewidth=0,
         )  # fmt: skip
         mean = np.maximum(rows.loc[rows["image"].isna(), "ratio"].to_numpy(float), bottom)
         axis.plot([at - _DODGE], mean, marker="_", markersize=11, color=style.ink, markeredgewidth=1.2)
-        axis.plot([at - _DODGE], mean, marker=KIND_MARKS[kind], markersize=4, color=COLORS[kind], linestyle="")
+        axis.plot(
+            [at - _DODGE], mean, marker=KIND_MARKS[kind], markersize=4, color=style.kind_color(kind), linestyle=""
+        )
     axis.set_xticks(range(len(levels)), [str(level) for level in levels])
     axis.set_xlim(-0.6, len(levels) - 0.3)
     axis.yaxis.set_major_locator(LogLocator(numticks=4))
@@ -119,9 +134,7 @@ def _no_perturbed(run: Run) -> str:
     if len(study.levels) < 2:
         return f"images of level {study.levels[0]} alone; expected perturbed ones"
     return (
-        ""
-        if any(r.clean_mean > 0 for r in study.responses(run.table.head(MOST)))
-        else "no neuron responds to clean images"
+        "" if any(r.clean_mean > 0 for r in study.responses(best(run.table))) else "no neuron responds to clean images"
     )
 
 

@@ -10,7 +10,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy.stats import norm
 
-from Visualizations.figures.panels import MOST, entitle, name_axes, not_shown, panels, spread
+from Visualizations.figures.panels import (
+    best,
+    between,
+    counted,
+    density,
+    entitle,
+    left_alone,
+    name_axes,
+    not_shown,
+    panels,
+    spread,
+)
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DATA, columns
 from Visualizations.responses import Response, Study
@@ -18,6 +29,7 @@ from Visualizations.run import Run
 from Visualizations.styles import Style
 
 TARGET, OTHER = "concept", "others"
+_FEW = 5
 _RUNAWAY = 12.0
 """Effect sizes above this cannot be told apart from S, which is 1 there to machine precision."""
 
@@ -25,27 +37,33 @@ _RUNAWAY = 12.0
 def draw(run: Run, style: Style) -> Drawing:
     """A panel a neuron; a last one of all neurons where there are more."""
     study = Study.of(run)
-    shown = study.responses(run.table.head(MOST))
+    shown = study.responses(best(run.table))
     everyone = len(run.table) > len(shown)
     figure, axes = panels(style, len(shown) + everyone, 0.55)
     rows: list[dict[str, Any]] = []
     for axis, response in zip(axes, shown):
         rows += _strip(axis, style, study, response)
         entitle(axis, style, response.name, _effect(run, response.row))
+    left_alone(axes)
     if everyone:
-        _density(axes[-1], style, run)
+        density(axes[-1], style, run.table["g"], "g")
     name_axes(figure, "activation (a.u.)")
     measured = run.options.selectivity
     caption = (
         f"Activations on clean images, every image a point: of the neuron's concept ({TARGET}) and of all other concepts ({OTHER}). "
-        f"Ticks: means. g: Hedges' effect size{_interval_is(run)}."
+        f"Bars: means. {_counts(shown)} g: Hedges' effect size{_interval_is(run)}."
     )  # fmt: skip
     notes = [*not_shown(len(run.table), len(shown))]
     if measured != "cles":
         notes.append(f"the run measured selectivity by {measured}; g has no interval then")
-    few = [r.name for r in shown if (r.target_I & r.clean_I).sum() < 5]
-    notes += [f"{len(few)} neurons have fewer than five clean images of their concept"] if few else []
+    if few := sum((r.target_I & r.clean_I).sum() < _FEW for r in shown):
+        notes.append(f"{counted(few, 'neuron')} with fewer than {_FEW} clean images of the concept")
     return Drawing(figure, pd.DataFrame(rows), caption, tuple(notes))
+
+
+def _counts(shown: list[Response]) -> str:
+    sides = [((r.target_I & r.clean_I).sum(), (r.clean_I & ~r.target_I).sum()) for r in shown]
+    return f"n = {between(n for n, _ in sides)} images of the concept and {between(n for _, n in sides)} others."
 
 
 def _strip(axis: Axes, style: Style, study: Study, response: Response) -> list[dict[str, Any]]:
@@ -99,16 +117,6 @@ def _interval_is(run: Run) -> str:
     if run.options.selectivity != "cles" or not run.options.resamples:
         return ""
     return f" with the {run.options.confidence:.0%} interval of S on its scale (–: no bound to machine precision); n.s.: adjusted p > {run.options.min_p_value:g}"
-
-
-def _density(axis: Axes, style: Style, run: Run) -> None:
-    """The effect sizes of all neurons."""
-    g = run.table["g"].astype(float).dropna()
-    axis.hist(g, bins=30, color=style.faint)
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.locator_params(axis="x", nbins=3)
-    entitle(axis, style, f"all {len(g):,} neurons", "g, number of neurons")
 
 
 FIGURE = FigureKind(
