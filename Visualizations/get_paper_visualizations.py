@@ -16,7 +16,7 @@ paper_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, ri
 
 @paper_app.command(no_args_is_help=True)
 def paper(
-    config: Annotated[Path, typer.Option(help="YAML: results, data, store, effects, labels, profile, sanity, published, output, figures, formats, venue, theme; only results is required. Paths are relative to its folder.")],
+    config: Annotated[Path, typer.Option(help="YAML: results, data, store, effects, labels, sanity, published, output, figures, formats, venue, theme; only results is required. Paths are relative to its folder.")],
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:  # fmt: skip
     """Draw the figures of a scoring run from a configuration file.

@@ -34,7 +34,6 @@ class Request:
     store: Files = field(default_factory=list)
     effects: Files = field(default_factory=list)
     labels: Path | None = None
-    profile: Path | None = None
     sanity: Path | None = None
     published: Path | None = None
     output: Path = Path("figures")
@@ -53,7 +52,6 @@ class Request:
         files = {
             "data": self.data,
             "labels": self.labels,
-            "profile": self.profile,
             "sanity": self.sanity,
             "published": self.published,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from InterpScore.tables.experiment_table import ExperimentTable
 
 _RESULTS = "the results of `interpscore score`"
+_PARTS = {"signature": dict, "warnings": list, "columns": dict, "neurons": list}
+_SIGNATURE = {"options": dict, "inputs": dict, "versions": dict, "baseline": dict}
 _TEXTS = ("Neuron", "Layer", "Concept", "Notes")
 
 
@@ -64,10 +66,12 @@ class Run:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.path = Path(sources.results).with_suffix(".json")
-        content = read_json(self.path, expected=_RESULTS, largest=LARGEST_RESULTS)
+        content: Any = read_json(self.path, expected=_RESULTS, largest=LARGEST_RESULTS)
         if content is None:
             raise InputError(f"{self.path}: no such file; expected {_RESULTS}, the CSV with its JSON beside it")
         try:
+            _refuse_other_kinds(content, _PARTS)
+            _refuse_other_kinds({"inputs": {}, "versions": {}, "baseline": {}} | content["signature"], _SIGNATURE)
             self.signature: dict[str, Any] = content["signature"]
             self.warnings: list[str] = list(map(str, content["warnings"]))
             self.meaning: dict[str, str] = content["columns"]
@@ -75,7 +79,10 @@ class Run:
             self.layers = pd.DataFrame(content["layers"]) if "layers" in content else None
             rows = pd.DataFrame(records)
             self.all_rows = pd.DataFrame({column: _typed(str(column), rows[column]) for column in rows})
-            self._options: dict[str, Any] = dict(self.signature["options"])
+            self._options: dict[str, Any] = self.signature["options"]
+            ends = [f"{name}_{end}" for name in (*self.component_names, "InterpScore") for end in ("low", "high")]
+            without = [end for end in ends if end not in self.all_rows]  # a run without resamples has no intervals
+            self.all_rows = self.all_rows.assign(**dict.fromkeys(without, np.nan))
             self.all_rows[["Neuron", "Concept", "InterpScore"]]  # a KeyError where one is missing
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(f"{self.path}: damaged; expected {_RESULTS}") from None
@@ -142,6 +149,7 @@ class Run:
             InputError: one is damaged, another kind of file, or of another run.
         """
         given = {
+            "options": True,
             "draws": self.has_draws,
             "data": self.sources.data is not None and (self.sources.stores or not self.signature.get("stores")),
             "with_effects": self.sources.data is not None and self.sources.effects,
@@ -239,6 +247,13 @@ class Run:
         from InterpScore.tables.experiment_table import with_effects
 
         return with_effects(self.data, list(self.sources.effects))
+
+
+def _refuse_other_kinds(content: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    """Raise a TypeError unless each part is there and of its kind, and a list not empty where it is of neurons."""
+    for name, kind in kinds.items():
+        if not isinstance(content.get(name), kind) or (name == "neurons" and not content[name]):
+            raise TypeError
 
 
 def _typed(column: str, values: pd.Series[Any]) -> pd.Series[Any]:

@@ -139,7 +139,7 @@ def label(text: object, longest: int = LONGEST) -> str:
     >>> label("raised hand"), label("a" * 50, 9)
     ('raised hand', 'aaaa…aaaa')
     """
-    shown = [part for character in str(text) for part in (displayable(c) for c in printable(character))]
+    shown = [displayable(c) if c.isprintable() else printable(c) for c in str(text)]
     if sum(map(_width, shown)) <= longest:
         return "".join(shown)
     head, tail = shown[: longest + 1], shown[-longest - 1 :]

@@ -6,7 +6,15 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("Activation_Extraction", "InterpScore", "DeepDream_Setup", "Human_Experiment_Setup", "Data", "benchmarks")
+ROOMS = (
+    "Activation_Extraction",
+    "InterpScore",
+    "DeepDream_Setup",
+    "Human_Experiment_Setup",
+    "Visualizations",
+    "Data",
+    "benchmarks",
+)
 
 
 def summary(path: Path) -> str:

@@ -57,6 +57,43 @@ TABLES = harmed(parquet()) | {
     "structs": parquet({name: [{"a": 1}, {"a": 2}] for name in [*TABLE, "image"]}),
     "nothing": parquet({name: [None, None] for name in [*TABLE, "image"]}),
 }
+NEURON = {"Neuron": "0", "Concept": "fire", "InterpScore": 0.5, "S": 0.5, "Notes": ""}
+
+
+def results(signature=None, **change):
+    """The JSON of a scoring run, with something else in a place."""
+    whole = {
+        "signature": {"options": {}} if signature is None else signature,
+        "warnings": [],
+        "columns": {},
+        "neurons": [NEURON],
+    }
+    return json.dumps(whole | change)
+
+
+RESULTS = {
+    "no neurons": results(neurons=[]),
+    "neurons that are a number": results(neurons=5),
+    "neurons that are text": results(neurons="abc"),
+    "a neuron that is a list": results(neurons=[[1]]),
+    "a neuron without a name": results(neurons=[{"Concept": "a", "InterpScore": 1}]),
+    "a neuron without a score": results(neurons=[{"Neuron": "0", "Concept": "a"}]),
+    "a score that is text": results(neurons=[NEURON | {"InterpScore": "high"}]),
+    "a score that is a list": results(neurons=[NEURON | {"S": [1]}]),
+    "a name that is a number": results(neurons=[NEURON | {"Neuron": 5}]),
+    "a concept that is an object": results(neurons=[NEURON | {"Concept": {}}]),
+    "columns that are a list": results(columns=[]),
+    "layers that are text": results(layers="abc"),
+    "options that are text": results({"options": "abc"}),
+    "unknown options": results({"options": {"levels": 5}}),
+    "options with other values": results({"options": {"clean_level": "none"}}),
+    "a signature that is a list": results([]),
+    "no options": results({}),
+    "inputs that are a list": results({"options": {}, "inputs": []}),
+    "a baseline that is text": results({"options": {}, "baseline": "a"}),
+    "warnings that are a number": results(warnings=5),
+}
+
 WORDS = {
     "no text": NOT_TEXT,
     "a zero byte": b"cat\0\ndog\n",
@@ -306,6 +343,25 @@ CASES = {
         every(3, STORES),
         lambda f, g, out: ["extract", "-o", f, "--verify"],
     ),
+    "figures results": (
+        file_of(every(3, JSON) | RESULTS, "results.json"), lambda f, g, out: ["figures", f, "-o", out / "f"],
+    ),
+    "figures data": (
+        every(3, file_of(TABLES, "table.parquet")), lambda f, g, out: ["figures", g / "a.csv", "--data", f, "-o", out / "f"],
+    ),
+    "figures effects": (
+        every(2, file_of(EFFECTS, "effects.parquet")),
+        lambda f, g, out: ["figures", g / "a.csv", "--data", g / "table.parquet", "--effects", f, "-o", out / "f"],
+    ),
+    "figures labels": (
+        every(3, file_of(TABLES, "labels.parquet")), lambda f, g, out: ["figures", g / "a.csv", "--labels", f, "-o", out / "f"],
+    ),
+    "figures sanity": (
+        every(3, file_of(TABLES, "checks.parquet"), 1), lambda f, g, out: ["figures", g / "a.csv", "--sanity", f, "-o", out / "f"],
+    ),
+    "figures published": (
+        every(2, file_of(TABLES, "board.parquet")), lambda f, g, out: ["figures", g / "a.csv", "--published", f, "-o", out / "f"],
+    ),
     "label concepts": (
         every(4, IMAGES) | file_of(WORDS, "words.txt"),
         lambda f, g, out: ["label", g / "acts.zarr", "--concepts", f, "-o", out / "l.parquet"],
@@ -466,6 +522,7 @@ THE_SAME = {
     "microscope build embedding": "profile embedding",
     "microscope build neuron_map": "top neuron_map",
     "microscope build weights": "causality weights",
+    "figures store": "score store",
     "baseline images_root": "extract images",
     "compare b": "compare a",
     "compare store_b": "compare store_a",
@@ -505,7 +562,7 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "label output", "label map_out", "label export", "microscope build output",
+    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "figures output", "label output", "label map_out", "label export", "microscope build output",
     "models download to", "sanity output", "score results",
     "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
@@ -513,9 +570,9 @@ WRITTEN = {
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
 
 NO_FILES = {
-    "csv", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
+    "csv", "figure", "venue", "theme", "formats", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "selectivity", "study score words", "pictures", "raters", "models layers name",
-    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "data download profile", "figures profile", "microscope build strata", "microscope build title",
+    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "data download profile", "microscope build strata", "microscope build title",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 

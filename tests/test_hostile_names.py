@@ -345,6 +345,17 @@ def compare_of_concepts(called, pictures, out):
     assert set(concepts) <= set(map(from_cell, cells(out.with_name("c.csv"))))
 
 
+def figures_of_concepts(called, pictures, out):
+    score_of_concepts(called, pictures, out)
+    folder = out.parent / "figures"
+    wanted = ("--figure", "ranking", "--figure", "heatmap", "--format", "svg")
+    called("figures", out.with_suffix(".csv"), "--data", out.parent / "data.parquet", "-o", folder, *wanted)
+    for path in folder.glob("*.csv"):
+        assert not any(map(is_formula, cells(path))), path
+    assert {path.stem for path in folder.glob("*.svg")} == {"heatmap", "ranking"}
+    assert all(is_shown(path.read_text()) for path in folder.glob("*.svg"))
+
+
 NOTHING_FROM_OUTSIDE = "writes no name that comes from outside"
 CASES = {
     "dream": dream_of_facets,
@@ -358,6 +369,7 @@ CASES = {
     "top": top_of_concepts,
     "profile": profile_of_layers,
     "score": score_of_concepts,
+    "figures": figures_of_concepts,
     "compare": compare_of_concepts,
     "study score": words_of_concepts,
     "study adjudicate": "in the case of study score",

@@ -31,7 +31,6 @@ def figures(
     store: Annotated[list[Path] | None, typer.Option(help="The activation stores of the run, where it used some.", rich_help_panel=FILES)] = None,
     effects: Annotated[list[Path] | None, typer.Option(help="A file of `interpscore causality`, for dose curves; may be given for several layers.", rich_help_panel=FILES)] = None,
     labels: Annotated[Path | None, typer.Option(help="The table of `interpscore label`.", rich_help_panel=FILES)] = None,
-    profile: Annotated[Path | None, typer.Option(help="The table of `interpscore profile`.", rich_help_panel=FILES)] = None,
     sanity: Annotated[Path | None, typer.Option(help="The CSV of `interpscore sanity --output`.", rich_help_panel=FILES)] = None,
     published: Annotated[Path | None, typer.Option(help="Published scores of the same neurons, CSV.", rich_help_panel=FILES)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -52,7 +51,7 @@ def figures(
     given: dict[str, Any] = {
         "results": results, "output": output, "figures": figure or [], "venue": venue, "theme": theme,
         "formats": formats.replace(",", " ").split(), "data": data, "store": store or [], "effects": effects or [],
-        "labels": labels, "profile": profile, "sanity": sanity, "published": published,
+        "labels": labels, "sanity": sanity, "published": published,
     }  # fmt: skip
     request = validated(Request, given, None)
     if list_:

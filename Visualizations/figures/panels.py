@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
-from Visualizations.styles import KIND_MARKS, Style, label
+from Visualizations.fonts import families
+from Visualizations.styles import KIND_MARKS, LONGEST, Style, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +25,8 @@ MOST = 16
 FIRST = 11
 _NARROWEST = 1.25
 """Inches of a panel, at text of 7 points."""
+_BESIDE, _APART = 0.45, 0.15
+"""Inches at the left of all panels, and between two."""
 
 
 def best(rows: pd.DataFrame) -> pd.DataFrame:
@@ -50,10 +55,20 @@ def entitle(axis: Axes, style: Style, name: str, about: str) -> None:
     figure, place = axis.get_figure(root=True), axis.get_subplotspec()
     assert figure is not None
     assert place is not None
-    letters = int(figure.get_size_inches()[0] / place.get_gridspec().ncols * 72 / (0.72 * style.text)) - 1
-    axis.set_title(label(name, letters), pad=style.text + 4.5)
+    room = (figure.get_size_inches()[0] - _BESIDE) / place.get_gridspec().ncols - _APART
+    axis.set_title(_fitting(name, style, room), pad=style.text + 4.5)
     about = about.replace("-", "\N{MINUS SIGN}")
     axis.annotate(about, (0, 1), (0, 2.5), "axes fraction", "offset points", fontsize=style.text - 1, va="bottom")
+
+
+def _fitting(name: str, style: Style, room: float) -> str:
+    """A name, shortened to the room in inches that a bold title has."""
+    bold = FontProperties(family=list(families()), weight="bold", size=style.text)
+    for longest in range(LONGEST, 4, -1):
+        shown = label(name, longest)
+        if TextToPath().get_text_width_height_descent(shown, bold, ismath=False)[0] <= 72 * room:
+            break
+    return shown
 
 
 def left_alone(axes: Sequence[Axes]) -> None:
@@ -67,9 +82,12 @@ def density(axis: Axes, style: Style, values: pd.Series[Any], name: str) -> None
     """A panel with the values of all neurons, beside those of the best."""
     found = values.astype(float).dropna()
     axis.hist(found, bins=30, color=style.faint)
-    axis.locator_params(axis="both", nbins=3)
+    axis.locator_params(axis="x", nbins=3)
+    axis.locator_params(axis="y", nbins=3, integer=True)
     axis.tick_params(axis="y", labelleft=True)
-    entitle(axis, style, f"all {len(found):,} neurons", f"{name} (x), neurons (y)")
+    axis.set_xlabel(name)
+    axis.set_ylabel("neurons")
+    entitle(axis, style, f"all {len(found):,} neurons", "")
 
 
 def name_axes(figure: Figure, x: str, y: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -23,6 +23,8 @@ MOST_UNITS, MOST_CONCEPTS, MOST_LEVELS = 24, 24, 6
 _OTHERS = "other concepts"
 _TALLEST = 8.5
 """Inches of the panels; fewer neurons are shown where they would be taller."""
+_NARROWEST = 0.72
+"""Inches of a panel at text of 7 points, which its name needs."""
 _TOO_MUCH = 1.05
 
 
@@ -33,14 +35,17 @@ def draw(run: Run, style: Style) -> Drawing:
     letter, pitch = 0.6 * style.text / 72, 1.5 * style.text / 72
     names = letter * min(int(run.table["name"].str.len().max()), 22) + 0.2
     columns = min(len(study.table.concepts), MOST_CONCEPTS + 1)
-    across = max(1, min(len(groups), int((style.page - names - 0.5) / (columns * pitch + 0.12))))
+    across = max(
+        1,
+        min(len(groups), int((style.page - names - 0.5) / (max(columns * pitch, _NARROWEST * style.text / 7) + 0.12))),
+    )
     down = -(-len(groups) // across)
-    shown = study.responses(run.table.head(min(MOST_UNITS, int((_TALLEST / down - 0.25) / pitch))))
+    shown = study.responses(run.table.head(min(MOST_UNITS, int((_TALLEST / down - 0.25) / pitch - 1))))
     values = _values(study, shown, panel_I, groups)
     units, concepts = [r.name for r in shown], list(values["concept"].unique())
     above = letter * min(max(map(len, concepts)), 16) + 0.1
     width = min(3 * pitch, (style.page - names - 0.6 - 0.12 * across) / across / len(concepts))
-    height = 0.2 + above + down * (len(units) * pitch + 0.25)
+    height = 0.2 + above + down * (len(units) * pitch + 0.25 + pitch)
     figure = Figure(figsize=(style.page, height))
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     signed = bool((values["relative"] < -0.05).any())
@@ -49,7 +54,7 @@ def draw(run: Run, style: Style) -> Drawing:
         cells = values[values["panel"] == group]
         shown_UC, own_UC = (cells[name].to_numpy().reshape(len(units), -1) for name in ("relative", "own"))
         image = axis.imshow(shown_UC.astype(float), cmap=colors, norm=norm, aspect="auto", interpolation="nearest")
-        axis.set_xlabel(group, labelpad=3)
+        axis.set_xlabel(group.replace(", ", "\n"), labelpad=2)
         _mark(axis, style, shown_UC.astype(float), own_UC.astype(bool), width)
     for axis in axes.ravel()[len(groups) :]:
         axis.set_axis_off()
@@ -101,7 +106,7 @@ def _panels(study: Study) -> tuple[Ints, list[str]]:
     levels = study.levels
     if len(levels) <= MOST_LEVELS:
         of = {level: at for at, level in enumerate(levels)}
-        names = [f"{study.kind_of(level)} (level {level})" for level in levels]
+        names = [f"{study.kind_of(level)}, level {level}" for level in levels]
     else:
         kinds = [kind for kind in KINDS if any(study.kind_of(level) == kind for level in levels)]
         of = {level: kinds.index(study.kind_of(level)) for level in levels}
@@ -119,13 +124,12 @@ def _means(response: Response, column_I: Ints, panel_I: Ints, columns: int, pane
     return np.asarray(mean).reshape(panels, columns)
 
 
-def _colors(style: Style, signed: bool) -> LinearSegmentedColormap:
+def _colors(style: Style, signed: bool) -> Colormap:
     """From the paper to dark blue (light where the paper is dark), monotone in grey; to red below 0."""
     above = ["#9ecae1", "#2b7bba", "#08306b"] if style.theme == "light" else ["#1f4e79", "#4f9fd8", "#d6ecff"]
     below = ["#7f2704", "#e6852d"] if style.theme == "light" else ["#ffd9b0", "#a85a1a"]
     scale = LinearSegmentedColormap.from_list("activation", [*(below if signed else ()), style.paper, *above])
-    scale.set_bad(style.paper)
-    return scale
+    return scale.with_extremes(bad=style.paper)
 
 
 def _mark(axis: Axes, style: Style, shown_UC: Floats, own_UC: Bools, width: float) -> None:

@@ -193,6 +193,7 @@ def test_another_pipe_that_breaks_is_said():
 
 COMMANDS = {
     "models": ["list"],
+    "figures": ["results.csv"],
     "extract": ["{photos}", "--model", "clip-mini", "--layer", "block_4", "-o", "a.zarr"],
     "baseline": ["{photos}", "--model", "clip-mini", "--layer", "block_4", "-o", "untrained"],
     "causality": ["{photos}", "--model", "clip-mini", "-o", "effects.parquet"],
