@@ -52,16 +52,16 @@ def test_figures_are_files_with_their_values_and_an_index(small, tmp_path):
 
 def test_the_same_run_gives_the_same_bytes(small, tmp_path):
     for folder in ("a", "b"):
-        make_figures(Run(small.sources), tmp_path / folder, ["robustness"], formats=["svg", "png"])
-    for file in ("robustness.svg", "robustness.png", "robustness.csv", "index.json"):
+        make_figures(Run(small.sources), tmp_path / folder, ["published"], formats=["svg", "png"])
+    for file in ("published.svg", "published.png", "published.csv", "index.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
 def test_png_is_as_wide_as_the_venue_says(small, tmp_path):
     from matplotlib.image import imread
 
-    make_figures(small.run, tmp_path, ["heatmap"], Style("nature"), ["png"])
-    assert imread(tmp_path / "heatmap.png").shape[1] == int(7.205 * 300)
+    make_figures(small.run, tmp_path, ["published"], Style("nature"), ["png"])
+    assert imread(tmp_path / "published.png").shape[1] == int(7.205 * 300)
 
 
 # Exit codes -----------------------------------------------------------------------------------------------------------
