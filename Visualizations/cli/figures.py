@@ -46,6 +46,8 @@ def figures(
     from Activation_Extraction.base.progress import doing
 
     with doing("Loading libraries", shown=not quiet):
+        import matplotlib  # noqa: F401 - where it is not installed, that is said first
+
         from Activation_Extraction.base.validation import validated
         from Visualizations.request import Request
     given: dict[str, Any] = {

@@ -130,6 +130,7 @@ def test_draws_of_another_run_are_refused(called, results):
 
 WORKED_EXAMPLE = '''
 """A figure of counts: how many ratings each neuron's score rests on."""
+
 from matplotlib.figure import Figure
 
 from Visualizations import Drawing, FigureKind
