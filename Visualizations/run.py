@@ -17,6 +17,7 @@ from Activation_Extraction.base.errors import InputError
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.tables.dialects.options import csv_options
 from Activation_Extraction.tables.files import read_table
+from InterpScore.intervals import around_estimate, interval_of_draws
 from InterpScore.metric import components
 from InterpScore.scoring.draws import LARGEST_RESULTS, Draws, draws_path, read_draws
 from Visualizations.beside import read_checks, read_labels, read_published
@@ -185,6 +186,23 @@ class Run:
     def scored(self) -> pd.DataFrame:
         """The rows of `table` that have an InterpScore."""
         return self.table[self.table["InterpScore"].notna()].reset_index(drop=True)
+
+    def mean_of(self, name: str) -> tuple[float, float, float]:
+        """Mean of a component over the neurons that have it, and its interval from their draws, around it; NaN without."""
+        value_N = self.table[name].to_numpy(dtype=float)
+        there_N = np.isfinite(value_N)
+        if not there_N.any():
+            return np.nan, np.nan, np.nan
+        mean = float(value_N[there_N].mean())
+        draws_NB = self.draws.around(name)[there_N] if self.has_draws else np.empty((0, 0))
+        there_NB = np.isfinite(draws_NB)
+        if not there_NB.any():
+            return mean, np.nan, np.nan
+        counted_B = there_NB.any(0)
+        mean_B = np.where(there_NB, draws_NB, 0.0).sum(0)[counted_B] / there_NB.sum(0)[counted_B]
+        point = np.array([mean])
+        low, high = interval_of_draws(point, around_estimate(point, mean_B[None]), self.options.confidence)
+        return mean, float(low[0]), float(high[0])
 
     # Files beside it -------------------------------------------------------------------------------------------------
 

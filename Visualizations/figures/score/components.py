@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from InterpScore.helpers import Floats
-from InterpScore.intervals import around_estimate, interval_of_draws
 from Visualizations.figures.score.drawing import counted, density_of, spread_sideways
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import several
@@ -33,7 +32,7 @@ def draw(run: Run, style: Style) -> Drawing:
         there = run.table[run.table[name].notna()]
         value = there[name].to_numpy(dtype=float)
         _lane(axes, lane, name, value, style)
-        mean, low, high = _mean(run, name)
+        mean, low, high = run.mean_of(name)
         axes.hlines(lane + 0.38, low, high, color=style.ink, linewidth=0.8)
         axes.plot(mean, lane + 0.38, "d", color=style.ink, markersize=4)
         points.append(pd.DataFrame({"component": name, "name": there["name"], "value": value, "lane_mean": mean,
@@ -78,25 +77,6 @@ def _lane(axes: Axes, lane: int, name: str, value: Floats, style: Style) -> None
     low, median, high = np.quantile(value, [0.25, 0.5, 0.75])
     axes.hlines(lane + 0.24, low, high, color=color, linewidth=2.0)
     axes.vlines(median, lane + 0.18, lane + 0.30, color=style.ink, linewidth=1.2, zorder=3)
-
-
-def _mean(run: Run, name: str) -> tuple[float, float, float]:
-    """Mean over the neurons that have the component, and its interval over those with draws, around it."""
-    value_N = run.table[name].to_numpy(dtype=float)
-    mean = float(np.nanmean(value_N))
-    if not run.has_draws:
-        return mean, np.nan, np.nan
-    there = np.isfinite(value_N)
-    draws_NB = run.draws.around(name)[there]
-    draws_NB = draws_NB[np.isfinite(draws_NB).any(1)]
-    if not draws_NB.size:
-        return mean, np.nan, np.nan
-    with np.errstate(invalid="ignore"):
-        finite = np.isfinite(draws_NB)
-        mean_B = np.where(finite, draws_NB, 0.0).sum(0) / finite.sum(0)
-    point = np.array([mean])
-    low, high = interval_of_draws(point, around_estimate(point, mean_B[None]), run.options.confidence)
-    return mean, float(low[0]), float(high[0])
 
 
 FIGURE = FigureKind("components", "Distributions of the components and of the score over neurons", draw, (several(2),))

@@ -59,9 +59,9 @@ def draw(run: Run, style: Style) -> Drawing:
 def _edges(n: int) -> Floats:
     """Of the columns: a rank each up to 60, else groups whose size grows with the rank."""
     if n <= 60:
-        return np.arange(n + 1) + 0.5
-    starts: Floats = np.unique(np.geomspace(1.0, n + 1.0, 48).round()).astype(np.float64)
-    return starts - 0.5
+        return np.linspace(0.5, n + 0.5, n + 1)
+    starts = np.unique(np.geomspace(1, n + 1, 48).round())
+    return np.asarray(starts - 0.5)
 
 
 def shares(ranks_NB: Floats, edges: Floats) -> Floats:
