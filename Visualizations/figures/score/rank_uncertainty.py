@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from InterpScore.helpers import Floats, competition_ranks
-from Visualizations.figures.score.drawing import MOST, ROW, left_out, name_rows, rank_axis, sequential
+from Visualizations.figures.score.drawing import MOST, ROW, counted, left_out, name_rows, rank_axis, sequential
 from Visualizations.figures.score.ranked import Ranked, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
@@ -19,7 +19,7 @@ def draw(run: Run, style: Style) -> Drawing:
     """A row a neuron, a column a rank or a group of ranks; darker is more probable."""
     neurons = Ranked.of(run)
     n, shown = len(neurons.rows), min(MOST, len(neurons.rows))
-    ranks_NB = competition_ranks(neurons.draws("InterpScore"))[:shown]
+    ranks_NB = ranks_in_draws(neurons)[:shown]
     edges = _edges(n)
     share_NG = shares(ranks_NB, edges)
     rows = neurons.rows.head(shown)
@@ -42,18 +42,32 @@ def draw(run: Run, style: Style) -> Drawing:
     bar = figure.colorbar(mesh, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("Probability of the ranks in a column" if grouped else "Probability")
     bar.outline.set_visible(False)
-    at, group = np.nonzero(share_NG > 0)
-    values = pd.DataFrame({
-        "name": rows["name"].to_numpy()[at], "Rank": rank[at], "Rank_low": low[at], "Rank_high": high[at],
-        "from": np.ceil(edges[group]).astype(int), "to": np.ceil(edges[group + 1]).astype(int) - 1, "probability": share_NG[at, group],
-    })  # fmt: skip
-    unknown = int((~np.isfinite(share_NG).any(1)).sum())
+    values = _values(rows, share_NG, edges)
+    unknown = int((~np.isfinite(neurons.draws("InterpScore")).any(1)).sum())
     caption = (
         f"Probability of each rank over {ranks_NB.shape[1]:,} resamples of images and participants, each neuron's scores shifted to "
         f"their estimate. Circle: its rank; line: {run.options.confidence:.0%} interval of the rank, from pairwise differences."
     )
-    notes = [f"{unknown} of the neurons shown have no interval"] if unknown else []
+    notes = [f"{counted(unknown, 'neuron')} without an interval: at the estimate in every resample"] if unknown else []
     return Drawing(figure, values, caption, (*left_out(run, shown), *notes, *run.people))
+
+
+def ranks_in_draws(neurons: Ranked) -> Floats:
+    """The rank of each neuron in the draws in which it has a score, `(N, B)`; elsewhere others meet it at its estimate."""
+    draws_NB = neurons.draws("InterpScore")
+    there_NB = np.isfinite(draws_NB)
+    return np.where(there_NB, competition_ranks(np.where(there_NB, draws_NB, neurons.score_N[:, None])), np.nan)
+
+
+def _values(rows: pd.DataFrame, share_NG: Floats, edges: Floats) -> pd.DataFrame:
+    """A row a neuron and group of ranks that it may have; one without any for a neuron without draws."""
+    at, group = np.nonzero(share_NG > 0)
+    about = rows[["name", "Rank", "Rank_low", "Rank_high"]]
+    found = pd.DataFrame({
+        "at": at, "from": np.ceil(edges[group]).astype(int), "to": np.ceil(edges[group + 1]).astype(int) - 1,
+        "probability": share_NG[at, group],
+    })  # fmt: skip
+    return about.merge(found, how="left", left_index=True, right_on="at").drop(columns="at").reset_index(drop=True)
 
 
 def _edges(n: int) -> Floats:
