@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import competition_ranks
 from InterpScore.scoring.ranks import rank_interval
 from Visualizations.figures.score.agreement import kendall_interval
-from Visualizations.figures.score.drawing import MOST, ROW, left_out, limits, name_rows, rank_axis
+from Visualizations.figures.score.drawing import MOST, left_out, limits, name_rows, page, rank_axis
 from Visualizations.figures.score.ranked import Ranked, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import columns
@@ -30,7 +29,7 @@ def draw(run: Run, style: Style) -> Drawing:
     neurons = Ranked.of(run)
     values, agreement = _values(neurons)
     shown = values.head(MOST)
-    figure = Figure(figsize=(style.page, 0.75 + ROW * len(shown)))
+    figure = page(style, 0.75, len(shown))
     score, selectivity, ranks = figure.subplots(1, 3, sharey=True, width_ratios=(3, 2, 2))
     _forest(score, shown, "InterpScore", style)
     _forest(selectivity, shown, "S", style)

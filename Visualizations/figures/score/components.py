@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import Floats
-from Visualizations.figures.score.drawing import counted, density_of, spread_sideways
+from Visualizations.figures.score.drawing import counted, density_of, page, spread_sideways
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import several
 from Visualizations.run import Run
@@ -25,7 +24,7 @@ DENSE = 150
 def draw(run: Run, style: Style) -> Drawing:
     """A lane for each component and the score: points, median and quartiles, and the mean with its interval."""
     names = [name for name in (*run.component_names, "InterpScore") if run.table[name].notna().any()]
-    figure = Figure(figsize=(style.page, 0.6 + 0.5 * len(names)))
+    figure = page(style, 0.6 + 0.5 * len(names))
     axes = figure.subplots()
     points = []
     for lane, name in enumerate(names):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import Floats
 from InterpScore.resampling import adjusted_p_values
 from Visualizations.figures.score.agreement import kendall_interval
+from Visualizations.figures.score.drawing import page
 from Visualizations.figures.score.pairwise import ADJUSTED
 from Visualizations.figures.score.ranked import Ranked, listed, p_of_pairs, ranked, resting_on, subsets
 from Visualizations.kinds import Drawing, FigureKind
@@ -35,7 +35,7 @@ def draw(run: Run, style: Style) -> Drawing:
     values, alone = _values(neurons, run)
     total = len(neurons.rows) * (len(neurons.rows) - 1) // 2
     k, x = len(neurons.components), np.arange(float(len(values)))
-    figure = Figure(figsize=(style.page, 3.2 + 0.17 * k))
+    figure = page(style, 3.2 + 0.17 * k)
     pairs, agreement, members = figure.subplots(3, 1, sharex=True, height_ratios=(1.5, 1, 0.17 * k))
     chosen = [values["fewest_pairs"], values["fewest_ranking"]]
     pairs.bar(x, values["told_apart"], width=0.7, facecolor=np.where(chosen[0], style.color("S"), style.faint))

@@ -14,11 +14,19 @@ from Visualizations.styles import Style, label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
 MOST = 40
 """Neurons that have a row: the best, of more."""
-ROW = 0.155
-"""Inches of a row."""
+_ROW = 0.155
+"""Inches of a row, at text of 7 points."""
+
+
+def page(style: Style, height: float, rows: int = 0, least: float = 0.0) -> Figure:
+    """A figure as wide as the page, of a height in inches and rows of neurons, all for text of 7 points."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(style.page, style.text / 7 * max(height + _ROW * rows, least)))
 
 
 def name_rows(axes: Axes, names: Sequence[str], longest: int = 34) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import competition_ranks
 from Visualizations.figures.score.agreement import kendall_interval
-from Visualizations.figures.score.drawing import MOST, ROW, diverging, left_out, name_rows, on
+from Visualizations.figures.score.drawing import MOST, diverging, left_out, name_rows, on, page
 from Visualizations.figures.score.ranked import Ranked, ranked, resting_on
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
@@ -29,8 +28,8 @@ def draw(run: Run, style: Style) -> Drawing:
     tau_K3, rank_NK = np.array(taus), np.stack(ranks, axis=1)
     rank_N = competition_ranks(whole[0][:, None])[:, 0]
     moved_NK = rank_N[:, None] - rank_NK
-    figure = Figure(figsize=(style.page, 1.75 + ROW * shown))
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 0.2 + ROW * shown))
+    figure = page(style, 1.75, shown)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.0, 0.2 + 0.155 * shown))
     at = np.arange(1, k + 1)
     above.vlines(at, tau_K3[:, 1], tau_K3[:, 2], color=style.ink, linewidth=1.2)
     above.plot(at, tau_K3[:, 0], "o", color=style.ink)

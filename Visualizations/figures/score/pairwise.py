@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import Ints
 from InterpScore.resampling import adjusted_p_values
-from Visualizations.figures.score.drawing import diverging, name_rows, on, signed
+from Visualizations.figures.score.drawing import diverging, name_rows, on, page, signed
 from Visualizations.figures.score.ranked import Ranked, p_of_pairs, pairs_of, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
@@ -43,7 +42,7 @@ def draw(run: Run, style: Style) -> Drawing:
         "sd": spread_P[there], "p": p_P[there], "p_adjusted": adjusted_P[there],
         "significant": adjusted_P[there] <= run.options.min_p_value,
     })  # fmt: skip
-    figure = Figure(figsize=(style.page, 0.65 + 0.24 * shown))
+    figure = page(style, 0.65 + 0.24 * shown)
     axes = figure.subplots()
     _cells(axes, first[there], second[there], values, run.options.min_p_value, style)
     ranks = neurons.rows["Rank"].head(shown).astype(int)

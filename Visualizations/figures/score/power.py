@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from Activation_Extraction.base.errors import InputError
 from InterpScore.helpers import Floats
 from InterpScore.scoring.draws import draws_path
-from Visualizations.figures.score.drawing import ROW, left_out, name_rows
+from Visualizations.figures.score.drawing import left_out, name_rows, page
 from Visualizations.figures.score.ranked import Ranked, p_of_pairs, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
@@ -39,7 +38,7 @@ def draw(run: Run, style: Style) -> Drawing:
     curves = detectable(spread_P[np.isfinite(spread_P)], run.options.min_p_value)
     share_NK = shares_of_variance(neurons)
     shown = min(_MOST, len(neurons.rows))
-    figure = Figure(figsize=(style.page, max(2.6, 1.0 + ROW * shown)))
+    figure = page(style, 1.0, shown, least=2.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     _curves(left, curves, np.abs(difference_P[np.isfinite(spread_P)]), run, style)
     _shares(right, neurons, share_NK[:shown], style)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from InterpScore.helpers import Floats, competition_ranks
-from Visualizations.figures.score.drawing import MOST, ROW, counted, left_out, name_rows, rank_axis, sequential
+from Visualizations.figures.score.drawing import MOST, counted, left_out, name_rows, page, rank_axis, sequential
 from Visualizations.figures.score.ranked import Ranked, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
@@ -23,7 +22,7 @@ def draw(run: Run, style: Style) -> Drawing:
     edges = _edges(n)
     share_NG = shares(ranks_NB, edges)
     rows = neurons.rows.head(shown)
-    figure = Figure(figsize=(style.page, 0.85 + ROW * shown))
+    figure = page(style, 0.85, shown)
     axes = figure.subplots()
     grouped = len(edges) - 1 < n
     most = float(np.nanmax(share_NG)) if np.isfinite(share_NG).any() else 1.0

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure, SubFigure
 
 from InterpScore.helpers import Floats, Ints, competition_ranks
-from Visualizations.figures.score.drawing import ROW, left_out, name_rows, on, rank_axis
+from Visualizations.figures.score.drawing import left_out, name_rows, on, page, rank_axis
 from Visualizations.figures.score.ranked import Ranked, ranked, resting_on
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.run import Run
@@ -18,6 +17,7 @@ from Visualizations.styles import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 SAMPLED = 2000
 """Weightings, uniform over all that sum to 1."""
@@ -36,8 +36,7 @@ def draw(run: Run, style: Style) -> Drawing:
     table = _table(neurons, rank_NW)
     shown = min(_MOST, n)
     triangles = k in (3, 4)
-    height = max(0.85 + ROW * shown, (3.3 if k == 4 else 2.4) if triangles else 0)
-    figure = Figure(figsize=(style.page, height))
+    figure = page(style, 0.85, shown, least=(3.3 if k == 4 else 2.4) if triangles else 0)
     left: Figure | SubFigure = figure
     winners, colors = pd.DataFrame(), {}
     if triangles:
@@ -45,7 +44,7 @@ def draw(run: Run, style: Style) -> Drawing:
         left, winners = parts[0], _winners(neurons)
         colors = dict(zip(winners["name"].drop_duplicates(), _WINNERS))
         _fill(parts[1], neurons, winners, colors, style)
-    _rows(left.subplots(1, 2, sharey=True, width_ratios=(3, 1)), table.head(shown), n, colors, style)
+    _rows(left.subplots(1, 2, sharey=True, width_ratios=(2, 1)), table.head(shown), n, colors, style)
     values = pd.concat([table.head(shown).assign(mark="neuron"), winners.assign(mark="weights")], ignore_index=True)
     caption = (
         f"Left: ranks of each neuron over {SAMPLED:,} weightings of {', '.join(neurons.components)}, uniform over all that sum to 1 "
@@ -85,7 +84,7 @@ def _rows(parts: Sequence[Axes], rows: pd.DataFrame, n: int, colors: dict[str, s
     axes.hlines(y, rows["rank_best"], rows["rank_worst"], color=tone, linewidth=0.8)
     axes.hlines(y, rows["rank_5"], rows["rank_95"], color=tone, linewidth=3.2, alpha=0.8)
     axes.plot(rows["Rank"], y, "o", color=style.ink, markerfacecolor=style.paper, markersize=3.5)
-    name_rows(axes, rows["name"].tolist(), 24)
+    name_rows(axes, rows["name"].tolist(), 18)
     rank_axis(axes, n, n > _WIDE, 8)
     axes.grid(axis="x")
     beside.set_xlim(0, 1)
