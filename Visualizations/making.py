@@ -17,7 +17,7 @@ from Activation_Extraction.base.user_code import lines_in
 from Visualizations.kinds import Drawing, FigureKind, chosen_kinds
 from Visualizations.run import Run
 from Visualizations.styles import Style
-from Visualizations.tables.contents import TABLES
+from Visualizations.tables.writing import write_tables
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
@@ -85,24 +85,6 @@ def make_figures(
         {folder / INDEX: as_json(_index(run, style, made) | {"tables": write_tables(run, folder / "tables")})}
     )
     return made
-
-
-def write_tables(run: Run, folder: Path) -> list[dict[str, Any]]:
-    """Write each table of a run as LaTeX and CSV, and return its entry for the index.
-
-    Raises:
-        OutputError: they cannot be written.
-    """
-    check_creatable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for make in TABLES:
-        table = make(run)
-        csv = as_csv(table.values, index=False)
-        write_together({folder / f"{table.name}.tex": table.latex, folder / f"{table.name}.csv": csv})
-        files = [f"{folder.name}/{table.name}.{suffix}" for suffix in ("tex", "csv")]
-        entries.append({"name": table.name, "files": files, "caption": table.caption})
-    return entries
 
 
 def _made(run: Run, kind: FigureKind, folder: Path, style: Style, formats: Sequence[Format]) -> Made:

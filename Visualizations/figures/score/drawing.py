@@ -85,7 +85,7 @@ def sequential(style: Style) -> Colormap:
     """From the paper to blue: lightness runs one way, so that grey shows the same order."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    ends = ("#9ccbe8", "#0072B2", "#00304d") if style.theme == "light" else ("#134a6b", "#3f9fd6", "#e6f4fd")
+    ends = ("#9ccbe8", "#0072B2", "#00304d") if style.theme == "light" else ("#134a6b", "#2780b8", "#62b4e4")
     return LinearSegmentedColormap.from_list("sequential", (style.paper, *ends))
 
 
