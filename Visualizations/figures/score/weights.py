@@ -17,7 +17,7 @@ from Visualizations.styles import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 SAMPLED = 2000
 """Weightings, uniform over all that sum to 1."""
@@ -37,14 +37,13 @@ def draw(run: Run, style: Style) -> Drawing:
     shown = min(_MOST, n)
     triangles = k in (3, 4)
     figure = page(style, 0.85, shown, least=(3.3 if k == 4 else 2.4) if triangles else 0)
-    left: Figure | SubFigure = figure
+    rows, *triangle_axes = _parts(figure, k)
     winners, colors = pd.DataFrame(), {}
     if triangles:
-        parts: Any = figure.subfigures(1, 2, width_ratios=(2.9, 2.1) if k == 3 else (2.6, 2.4))
-        left, winners = parts[0], _winners(neurons)
+        winners = _winners(neurons)
         colors = dict(zip(winners["name"].drop_duplicates(), _WINNERS))
-        _fill(parts[1], neurons, winners, colors, style)
-    _rows(left.subplots(1, 2, sharey=True, width_ratios=(2, 1)), table.head(shown), n, colors, style)
+        _fill(triangle_axes, neurons, winners, colors, style)
+    _rows(rows, table.head(shown), n, colors, style)
     values = pd.concat([table.head(shown).assign(mark="neuron"), winners.assign(mark="weights")], ignore_index=True)
     caption = (
         f"Left: ranks of each neuron over {SAMPLED:,} weightings of {', '.join(neurons.components)}, uniform over all that sum to 1 "
@@ -77,8 +76,16 @@ def _table(neurons: Ranked, rank_NW: Floats) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _rows(parts: Sequence[Axes], rows: pd.DataFrame, n: int, colors: dict[str, str], style: Style) -> None:
-    axes, beside = parts
+def _parts(figure: Figure, k: int) -> list[Axes]:
+    """The axes of the rows, and those of the triangles: one, or four in a square."""
+    if k not in (3, 4):
+        return [figure.subplots()]
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.7, 1.2, 1.2))
+    places = [grid[:, 0], grid[:, 1:]] if k == 3 else [grid[:, 0], *(grid[i, j] for i in (0, 1) for j in (1, 2))]
+    return [figure.add_subplot(place) for place in places]
+
+
+def _rows(axes: Axes, rows: pd.DataFrame, n: int, colors: dict[str, str], style: Style) -> None:
     y = np.arange(len(rows))
     tone = [colors.get(name, style.faint) for name in rows["name"]]
     axes.hlines(y, rows["rank_best"], rows["rank_worst"], color=tone, linewidth=0.8)
@@ -87,12 +94,12 @@ def _rows(parts: Sequence[Axes], rows: pd.DataFrame, n: int, colors: dict[str, s
     name_rows(axes, rows["name"].tolist(), 18)
     rank_axis(axes, n, n > _WIDE, 8)
     axes.grid(axis="x")
-    beside.set_xlim(0, 1)
-    beside.axis("off")
-    for at, column, title in ((0.4, "share_first", "first"), (1.0, "share_top_3", f"top {TOP}")):
-        beside.text(at, 1.01, title, ha="right", va="bottom", fontsize=style.text - 1, transform=beside.transAxes)
+    aside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": style.text - 1}
+    for letters, column, title in ((4.5, "share_first", "first"), (9, "share_top_3", f"top {TOP}")):
+        at = letters * style.text, 0
+        axes.annotate(title, (1, 1.01), at, xycoords="axes fraction", va="bottom", **aside)
         for row, share in enumerate(rows[column]):
-            beside.text(at, row, f"{share:.0%}", ha="right", va="center", fontsize=style.text - 1)
+            axes.annotate(f"{share:.0%}", (1, row), at, xycoords=axes.get_yaxis_transform(), va="center", **aside)
 
 
 # Triangles ------------------------------------------------------------------------------------------------------------
@@ -140,15 +147,12 @@ def _winners(neurons: Ranked) -> pd.DataFrame:
     return winners.assign(order=order).sort_values(["order", "slice"], kind="stable").drop(columns=["order", "place"])
 
 
-def _fill(part: SubFigure, neurons: Ranked, winners: pd.DataFrame, colors: dict[str, str], style: Style) -> None:
+def _fill(grid: Sequence[Axes], neurons: Ranked, winners: pd.DataFrame, colors: dict[str, str], style: Style) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
 
-    slices = _slices(neurons)
-    shape = (2, 2) if len(slices) == 4 else (1, 1)
-    grid = part.subplots(*shape, squeeze=False).ravel()
     corners = _flat(lattice(_STEPS))
-    for number, (axes, fourth) in enumerate(zip(grid, slices)):
+    for number, (axes, fourth) in enumerate(zip(grid, _slices(neurons))):
         here = winners[winners["slice"] == number].sort_index()
         tone = [colors.get(name, style.faint) for name in here["name"]]
         axes.add_collection(PolyCollection(list(corners), facecolors=tone, edgecolors=tone, linewidths=0.2))

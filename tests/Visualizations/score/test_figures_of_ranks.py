@@ -129,7 +129,7 @@ def test_ranks_under_other_weights_are_those_of_weighted_means(run):
     np.testing.assert_array_equal(table["rank_worst"], ranks.max(0))
     np.testing.assert_allclose(table["share_first"], (ranks == 1).mean(0))
     np.testing.assert_allclose(table["share_top_3"], (ranks <= 3).mean(0))
-    shown = [text.get_text() for text in drawing.figure.subfigs[0].axes[1].texts]
+    shown = [text.get_text() for text in drawing.figure.axes[0].texts]
     assert shown[1 : 1 + len(table)] == [f"{share:.0%}" for share in table["share_first"]]
 
 
