@@ -29,12 +29,8 @@ ENTRY_POINT_GROUP = "interpscore.figures"
 BUILT_IN = (
     "ranking",
     *(f"responses.{name}" for name in ("heatmap", "selectivity", "robustness", "alignment", "dose")),
-    *(
-        f"score.{name}"
-        for name in (
-            "components", "correlation", "rank_uncertainty", "leave_one_out", "weights", "dimensions", "pairwise", "power",
-        )  # fmt: skip
-    ),
+    *(f"score.{name}" for name in ("components", "correlation", "rank_uncertainty", "leave_one_out", "weights")),
+    *(f"score.{name}" for name in ("dimensions", "pairwise", "power")),
     *(f"comparisons.{name}" for name in ("untrained", "published", "layers", "labels", "label_tests", "sanity")),
 )
 """Modules of `Visualizations.figures` that hold a `FIGURE`, in the order of the gallery."""

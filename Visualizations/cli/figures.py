@@ -39,7 +39,7 @@ def figures(
 
     [bold]interpscore figures results.csv --data data.csv[/bold]
 
-    Beside each figure lies a CSV of what it plots; index.json has captions, notes, and why figures are missing.
+    Beside each figure is a CSV of what it plots, and in tables/ are tables in LaTeX and CSV; index.json has captions, notes, and why figures are missing.
 
     The same from a file: [bold]python Visualizations/get_paper_visualizations.py --config config.yaml[/bold]
     """
@@ -84,7 +84,7 @@ def _say_made(made: list[Made], folder: Path) -> None:
     for each in made:
         say(f"{each.kind.name}: {each.kind.title}{_reasons(each.missing, 'not drawn')}")
     drawn = sum(not each.missing for each in made)
-    say(f"{folder}: {drawn} of {len(made)} figures; captions and notes in {INDEX}")
+    say(f"{folder}: {drawn} of {len(made)} figures; captions and notes in {INDEX}; tables in LaTeX and CSV in tables/")
 
 
 def _list(request: Request) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.helpers import Floats
-from Visualizations.figures.score.drawing import counted, density_of, page, spread_sideways
+from Visualizations.figures.panels import counted
+from Visualizations.figures.score.drawing import density_of, page, spread_sideways
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import several
 from Visualizations.run import Run

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from Visualizations.figures.panels import counted
 from Visualizations.figures.score.agreement import spearman_interval
-from Visualizations.figures.score.drawing import counted, diverging, limits, on, signed
+from Visualizations.figures.score.drawing import diverging, limits, on, signed
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS, Need, several
 from Visualizations.run import Run

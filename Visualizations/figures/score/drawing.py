@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from InterpScore.helpers import Floats
+from Visualizations.figures.panels import counted
 from Visualizations.run import Run
 from Visualizations.styles import Style, label
 
@@ -42,11 +43,6 @@ def left_out(run: Run, shown: int, of: int | None = None) -> list[str]:
     hidden, unranked = ranked - shown, len(run.table) - ranked
     notes = [f"{counted(hidden, 'more ranked neuron')} not shown"] if hidden else []
     return notes + ([f"{counted(unranked, 'neuron')} without a rank not shown"] if unranked else [])
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 neuron`, `2,560 neurons`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from InterpScore.helpers import Floats, competition_ranks
-from Visualizations.figures.score.drawing import MOST, counted, left_out, name_rows, page, rank_axis, sequential
+from Visualizations.figures.panels import counted
+from Visualizations.figures.score.drawing import MOST, left_out, name_rows, page, rank_axis, sequential
 from Visualizations.figures.score.ranked import Ranked, ranked
 from Visualizations.kinds import Drawing, FigureKind
 from Visualizations.needs import DRAWS
