@@ -15,6 +15,7 @@ _HOME = {
     "Sources": "run",
     "Style": "styles",
     "make_figures": "making",
+    "make_report": "report.page",
 }
 
 __all__ = sorted(_HOME)

@@ -49,7 +49,7 @@ class Request:
         Raises:
             InputError: no results, or damaged ones.
         """
-        files = {
+        files: dict[str, Any] = {
             "data": self.data,
             "labels": self.labels,
             "sanity": self.sanity,

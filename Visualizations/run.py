@@ -45,6 +45,8 @@ class Sources:
         profile: the table of `interpscore profile`.
         sanity: the CSV of `interpscore sanity --output`.
         published: scores that someone published of the same neurons, a CSV with the columns concept or neuron, S, C, R, H, InterpScore.
+        images: where the pictures of the stores are: folders, image tables, tar shards.
+        renders: the folder of `interpscore dream`.
     """
 
     results: str | os.PathLike[str]
@@ -55,6 +57,17 @@ class Sources:
     profile: str | os.PathLike[str] | None = None
     sanity: str | os.PathLike[str] | None = None
     published: str | os.PathLike[str] | None = None
+    images: Sequence[str | os.PathLike[str]] = ()
+    renders: str | os.PathLike[str] | None = None
+
+
+def file_part(path: str) -> str:
+    r"""The last part of a path of any system.
+
+    >>> file_part("/home/me/data.csv"), file_part("C:\me\acts.zarr\")
+    ('data.csv', 'acts.zarr')
+    """
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 class Run:
@@ -127,6 +140,39 @@ class Run:
         return tuple(metric.name for metric in components() if metric.name in self.all_rows)
 
     @property
+    def measured(self) -> list[dict[str, Any]]:
+        """What the signature says of each network that was run: `model`, `provenance`, and of effects `layer`."""
+        said = [*(self.signature.get("causality") or ()), *(self.signature.get("stores") or ())]
+        return [one for one in said if isinstance(one, dict)]
+
+    @property
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """All names of each layer that was scored; none where the run does not know them."""
+        found = {
+            str(one["layer"]): (str(one["layer"]), *map(str, one.get("layer_aliases", ())))
+            for one in self.measured
+            if "layer" in one
+        }
+        if "Layer" in self.all_rows:
+            return [found.get(layer, (layer,)) for layer in self.all_rows["Layer"].astype(str).unique()]
+        return list(found.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many neurons, concepts, images, ratings and participants were scored; what is not known is not there."""
+        found = self.signature.get("n")
+        return {name: n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+    def without_paths(self, texts: Sequence[str]) -> list[str]:
+        """Texts of the run with the names of its files in place of their paths, which are of the machine that scored."""
+        inputs = self.signature.get("inputs")
+        said = [*(inputs.values() if isinstance(inputs, dict) else ()), *self.measured, self.signature.get("baseline")]
+        paths = [str(one["path"]) for one in said if isinstance(one, dict) and one.get("path")]
+        for path in sorted(paths, key=len, reverse=True):
+            texts = [text.replace(path, file_part(path)) for text in texts]
+        return list(texts)
+
+    @property
     def simulated(self) -> bool:
         """Whether the participants are simulated, which every figure with ratings says."""
         return bool(self.signature.get("participants_simulated"))
@@ -167,11 +213,12 @@ class Run:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per neuron, best first, as in the CSV; without the rows that `--per-concept` adds. `name` is how figures
-        call it: the concept and the neuron, with its layer where there are several."""
+        call it: the concept and the neuron, with its layer where there are several; `row` is its row in `all_rows`."""
         rows = self.all_rows
         key = ["Layer", "Neuron"] if "Layer" in rows else ["Neuron"]
-        rows = rows[~rows.duplicated(key)].reset_index(drop=True)
-        return rows.assign(name=[self._name(row) for row in rows.to_dict("records")])
+        rows = rows[~rows.duplicated(key)]
+        named = rows.assign(name=[self._name(row) for row in rows.to_dict("records")], row=rows.index)
+        return named.reset_index(drop=True)
 
     def _name(self, row: dict[str, Any]) -> str:
         neuron = f"{row['Layer']}:{row['Neuron']}" if self.several_layers else row["Neuron"]
