@@ -1,4 +1,4 @@
-# make demo   draw pictures, choose a network's units, make a study's stimuli, intervene, score (simulated participants)
+# make demo   draw pictures, choose a network's units, make a study's stimuli, intervene, score, report (simulated participants)
 # make test   every check that CI runs; make test-all adds those that take minutes each
 # make vendor fetch jsPsych with npm and copy it into the package (after a change of package.json)
 # All set up .venv on first use and need nothing but Python and make.
@@ -23,6 +23,15 @@ demo: $(VENV)/.installed
 	@$(BIN)/python Data/demo/make_demo.py demo_results
 	@$(BIN)/interpscore score demo_results/demo_experiment.csv demo_results/demo_neuron_map.json demo_results/results.csv \
 		--level-kinds '3=adversarial 4=synthetic' --images demo_results/stimuli/pictures --model clip-mini --baseline demo_results/untrained
+	@$(BIN)/interpscore label demo_results/selection.zarr --concepts demo_results/pictures/selection.csv -o demo_results/labels.parquet --quiet
+	@$(BIN)/interpscore report demo_results/results.csv --data demo_results/demo_experiment.csv --store demo_results/selection.zarr \
+		--images demo_results/pictures --renders demo_results/renders --labels demo_results/labels.parquet -o demo_results/report.html --quiet
+	@echo
+	@echo "Open demo_results/report.html in a browser: the findings, a card for each neuron, limits and methods."
+	@echo "Then look at what it rests on:"
+	@echo "  demo_results/units.png                   the pictures that activate each unit most"
+	@echo "  demo_results/stimuli/contact_sheet.png   what the (simulated) participants saw"
+	@echo "  demo_results/results.csv                 every number, with intervals and notes"
 
 # One process for each core, each with one thread; freed memory is kept, since getting it again is slow on some machines.
 test test-all: export OMP_NUM_THREADS = 1

@@ -4,8 +4,8 @@ SIMULATED, no person rated anything.
 Draws pictures, measures every unit of clip-mini's last layer on them and chooses a unit for each concept on one set. From
 another set it makes the stimuli of a study: clean, noise, adversarial against the unit, and renders of what the unit
 prefers. Simulated participants take the study at its server, and their words are scored. Clean pictures go through untrained
-copies of the network. FOLDER receives the experiment table, neuron map, pictures, renders, stimuli, answers, untrained
-networks' activations, and a wall of the pictures that activate the chosen units most.
+copies of the network. FOLDER receives the experiment table, neuron map, pictures, the activations that units were chosen by,
+renders, stimuli, answers, untrained networks' activations, and a wall of the pictures that activate the chosen units most.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from scipy.special import expit
 
-from Activation_Extraction import Model, extract_activations, image_set, load_model
+from Activation_Extraction import Model, extract_activations, extract_full_layer_activations, image_set, load_model
 from Activation_Extraction.images.reading import png_bytes
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.images.wall import Row, Tile, draw_wall, in_digits
@@ -81,7 +81,7 @@ def main() -> None:
     model = load_model(MODEL)
     selection = pictures["selection"]
     say(f"Choosing a unit of {LAYER} of {MODEL} for each concept on {len(selection)} pictures …")
-    activation_IU = read_units(selection["image"], folder / "pictures")
+    activation_IU = selection_store(folder, model)
     units = choose_units(activation_IU, selection["concept"].tolist())
     chosen = {unit: concept for concept, unit in units.items()}
     neuron_map = chosen | controls(activation_IU, units)
@@ -131,6 +131,15 @@ def clean_pictures(folder: Path) -> ImageSet:
     pictures = image_set([folder / "pictures" / "selection.csv", folder / "stimuli" / "images.csv"])
     table = pictures.table.to_pandas()
     return pictures.chosen(np.flatnonzero((table["split"] == "selection") | (table["kind"] == "clean")).tolist())
+
+
+def selection_store(folder: Path, model: Model) -> np.ndarray:
+    """Extract the selection pictures into `selection.zarr`; activations, (image, unit)."""
+    made = extract_full_layer_activations(
+        folder / "pictures" / "selection.csv", LAYER, folder / "selection.zarr", model, backend="eager", progress=False
+    )
+    (layer,) = made.store.layers
+    return made.store.units(layer, range(made.store.shapes[layer][0]))
 
 
 def read_units(images: pd.Series, folder: Path) -> np.ndarray:

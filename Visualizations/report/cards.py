@@ -14,7 +14,7 @@ from Activation_Extraction.base.progress import StageProgress, in_stage
 from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.tables.dialects.options import Given
 from Visualizations.report.beside import UnitTable, read_labels, read_profile
-from Visualizations.report.marks import digits, is_missing
+from Visualizations.report.marks import digits, is_missing, named
 from Visualizations.report.pictures import Pictures, TopPictures
 from Visualizations.report.renders import Renders
 from Visualizations.run import Run
@@ -163,7 +163,7 @@ def _label(labels: UnitTable, row: Mapping[str, Any]) -> Markup | str:
     if found["score_low"] is not None and found["score_high"] is not None:
         ends = f" [{digits(found['score_low'], 2)}, {digits(found['score_high'], 2)}]"
     score = digits(found["score"], 3) if found["score"] is not None else "–"
-    said = Markup("<strong>{}</strong>, score {}{}").format(found["concept"], score, ends)
+    said = Markup("<strong>{}</strong>, score {}{}").format(named(found["concept"]), score, ends)
     if found["p_adjusted"] is not None:
         said += Markup(", adjusted p = {}").format(f"{found['p_adjusted']:.2g}")
     if found["n_images"] is not None:

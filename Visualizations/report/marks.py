@@ -19,6 +19,7 @@ from Activation_Extraction.base.text import printable
 Row = Mapping[str, Any]
 WORDS = {"S": "Selectivity", "C": "Causality", "R": "Robustness", "H": "Human alignment"}
 MISSING = Markup('<span class="none"><span aria-hidden="true">–</span><span class="hidden">missing</span></span>')
+MOST_DOTS, _BINS = 200, 50
 _COUNTS = ("Rank", "Rank_low", "Rank_high")
 
 
@@ -97,21 +98,36 @@ def bar(row: Row, column: str, untrained: str = "") -> Markup:
     if not is_missing(other):
         parts.append(f'<svg x="{_at(other)}" y="8" class="untrained"><path d="M0-4.5 4.5 0 0 4.5-4.5 0z"/></svg>')
     parts.append(f'<circle class="value" cx="{_at(value)}" cy="8" r="3.75"/>')
-    name = column if column in ("S", "C", "R", "H", "InterpScore") else "other"
+    name = column if column in WORDS or column == "InterpScore" else "other"
     return Markup(f'<svg class="bar {name}" height="16" aria-hidden="true" focusable="false">{"".join(parts)}</svg>')
 
 
 def dots(rows: list[Row], column: str) -> Markup:
-    """A component of all neurons on one line from 0 to 1, with a stroke at the median."""
+    """A component of all neurons on one line from 0 to 1, with a stroke at the median: dots, of many neurons a histogram."""
     values = sorted(float(row[column]) for row in rows if not is_missing(row.get(column)))
     if not values:
         return Markup("")
-    middle = median(values)
-    marks = "".join(f'<circle class="value" cx="{_at(value)}" cy="8" r="3.75"/>' for value in values)
-    name = column if column in ("S", "C", "R", "H", "InterpScore") else "other"
+    if len(values) > MOST_DOTS:
+        marks = _histogram(values)
+    else:
+        marks = "".join(f'<circle class="value" cx="{_at(value)}" cy="8" r="3.75"/>' for value in values)
+    name, middle = column if column in WORDS or column == "InterpScore" else "other", _at(median(values))
     return Markup(
         f'<svg class="bar dots {name}" height="16" aria-hidden="true" focusable="false"><line class="axis" x1="0%" '
-        f'x2="100%" y1="8" y2="8"/>{marks}<line class="median" x1="{_at(middle)}" x2="{_at(middle)}" y1="0" y2="16"/></svg>'
+        f'x2="100%" y1="8" y2="8"/>{marks}<line class="median" x1="{middle}" x2="{middle}" y1="0" y2="16"/></svg>'
+    )
+
+
+def _histogram(values: list[float]) -> str:
+    """Bars on the axis of `dots`, as high as they have neurons."""
+    counts = [0] * _BINS
+    for value in values:
+        counts[min(_BINS - 1, max(0, int(value * _BINS)))] += 1
+    heights = [16 * count / max(counts) for count in counts]
+    return "".join(
+        f'<rect class="bin" x="{100 * at / _BINS:g}%" width="{100 / _BINS:g}%" y="{8 - height / 2:.2f}" height="{height:.2f}"/>'
+        for at, height in enumerate(heights)
+        if height
     )
 
 

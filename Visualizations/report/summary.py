@@ -54,7 +54,7 @@ def _first(rows: Rows) -> list[Markup]:
     if not best:
         return []
     if len(best) > 1:
-        said = Markup("{} neurons share the highest InterpScore, {}.").format(
+        said = Markup("{:,} neurons share the highest InterpScore, {}.").format(
             len(best), _of_row(best[0], "InterpScore")
         )
         return [said]
@@ -70,7 +70,7 @@ def _first(rows: Rows) -> list[Markup]:
     if len(may_lead) == 1:
         return [said + Markup(" Its lead is clear: no other rank interval includes first place.")]
     return [
-        said + Markup(" Its lead is not clear: the rank intervals of {} of {} ranked neurons include first place.").format(
+        said + Markup(" Its lead is not clear: the rank intervals of {:,} of {:,} ranked neurons include first place.").format(
             len(may_lead), len(ranked)
         )
     ]  # fmt: skip
@@ -88,7 +88,7 @@ def _tests(run: Run) -> list[Markup]:
         hits = int((tested[column] == True).sum())  # noqa: E712 - null where not tested
         what = _CLAIMS.get(metric.name, f"are significant in the test of {metric.name}")
         level = "" if told else f" (p ≤ {run.options.min_p_value:g}, {ADJUSTMENTS[run.options.adjust]})"
-        told.append(Markup("{} of {} neurons tested {}{}.").format(hits, len(tested), what, level))
+        told.append(Markup("{:,} of {:,} neurons tested {}{}.").format(hits, len(tested), what, level))
     return told
 
 
@@ -97,7 +97,7 @@ def _above_chance(rows: Rows) -> list[Markup]:
     if not known:
         return []
     above = sum(row["I_excess_low"] > 0 for row in known)
-    return [Markup("{} of {} neurons score above chance: the interval of their score above chance lies above 0.").format(above, len(known))]  # fmt: skip
+    return [Markup("{:,} of {:,} neurons score above chance: the interval of their score above chance lies above 0.").format(above, len(known))]  # fmt: skip
 
 
 def _above_untrained(run: Run, rows: Rows) -> list[Markup]:
@@ -109,7 +109,7 @@ def _above_untrained(run: Run, rows: Rows) -> list[Markup]:
     ours, theirs = (digits(median(row[end] for row in known), 2) for end in ends)
     return [
         Markup(
-            "{} of the {} neurons that have both scores are above the unit of an untrained network that was chosen for the same "
+            "{:,} of the {:,} neurons that have both scores are above the unit of an untrained network that was chosen for the same "
             "concept (median {} against {}, on the same images)."
         ).format(above, len(known), ours, theirs)
     ]
@@ -123,14 +123,20 @@ def limits(run: Run, split_of_labels: str | None = None) -> list[str]:
     return [
         *(["The participants are simulated: nothing here says how people would rate."] if run.simulated else []),
         *_few(run),
-        *(f"{line[:1].upper()}{line[1:]}." for line in reasons_missing(run.table, run.component_names)),
+        *map(_sentence, reasons_missing(run.table, run.component_names)),
         *_ceilings(run),
         *_tails(run),
         *_ranks(run),
         *_levels(run),
         _selection(run, split_of_labels),
-        *(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in run.without_paths(_own(run.warnings))),
+        *map(_sentence, run.without_paths(_own(run.warnings))),
     ]
+
+
+def _sentence(line: str) -> str:
+    """A line of the run with a full stop, and a capital unless it starts with the name of a file."""
+    first = line.partition(" ")[0]
+    return f"{line if '.' in first else line[:1].upper() + line[1:]}".rstrip(".") + "."
 
 
 def _own(warnings: Sequence[str]) -> list[str]:
@@ -142,7 +148,7 @@ def _few(run: Run) -> list[str]:
     told, n = [], run.counts
     fewest, count = _least(run, "n_target_images")
     if fewest is not None and fewest < FEW_IMAGES:
-        told.append(f"Few images: {count} of {len(run.table)} neurons rest on fewer than {FEW_IMAGES} clean images of their concept (fewest: {fewest}).")  # fmt: skip
+        told.append(f"Few images: {count:,} of {len(run.table):,} neurons rest on fewer than {FEW_IMAGES} clean images of their concept (fewest: {fewest}).")  # fmt: skip
     if n.get("images") and n["ratings"] / n["images"] < FEW_RATINGS:
         told.append(f"Few raters: {n['ratings'] / n['images']:.1f} ratings an image on average.")
     if 0 < n.get("participants", 0) < FEW_PEOPLE:
@@ -166,7 +172,7 @@ def _ceilings(run: Run) -> list[str]:
         at_top = int((values >= CEILING).sum())
         if len(values) > 1 and at_top / len(values) >= MOSTLY:
             other = "; a score of METRICS 8 in its place (--selectivity f1_images, say) would" if name == "S" and run.options.selectivity == "cles" else ""  # fmt: skip
-            told.append(f"{name} is saturated: at least {CEILING} for {at_top} of {len(values)} neurons, which it hardly separates{other}.")  # fmt: skip
+            told.append(f"{name} is saturated: at least {CEILING} for {at_top:,} of {len(values):,} neurons, which it hardly separates{other}.")  # fmt: skip
     return told
 
 
@@ -187,7 +193,7 @@ def _ranks(run: Run) -> list[str]:
         return []
     width = float((known["Rank_high"] - known["Rank_low"] + 1).median())
     return (
-        [f"The order is uncertain: half of the rank intervals span {width:g} or more of {len(known)} places."]
+        [f"The order is uncertain: half of the rank intervals span {width:g} or more of {len(known):,} places."]
         if width > math.sqrt(len(known))
         else []
     )
