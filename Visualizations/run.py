@@ -61,15 +61,6 @@ class Sources:
     renders: str | os.PathLike[str] | None = None
 
 
-def file_part(path: str) -> str:
-    r"""The last part of a path of any system.
-
-    >>> file_part("/home/me/data.csv"), file_part("C:\me\acts.zarr\")
-    ('data.csv', 'acts.zarr')
-    """
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
 class Run:
     """What figures, tables and the report are made from. Nothing is computed again that the run has computed.
 
@@ -142,8 +133,8 @@ class Run:
     @property
     def measured(self) -> list[dict[str, Any]]:
         """What the signature says of each network that was run: `model`, `provenance`, and of effects `layer`."""
-        said = [*(self.signature.get("causality") or ()), *(self.signature.get("stores") or ())]
-        return [one for one in said if isinstance(one, dict)]
+        said = [self.signature.get(name) for name in ("causality", "stores")]
+        return [one for each in said if isinstance(each, list) for one in each if isinstance(one, dict)]
 
     @property
     def layer_names(self) -> list[tuple[str, ...]]:
@@ -162,15 +153,6 @@ class Run:
         """How many neurons, concepts, images, ratings and participants were scored; what is not known is not there."""
         found = self.signature.get("n")
         return {name: n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
-
-    def without_paths(self, texts: Sequence[str]) -> list[str]:
-        """Texts of the run with the names of its files in place of their paths, which are of the machine that scored."""
-        inputs = self.signature.get("inputs")
-        said = [*(inputs.values() if isinstance(inputs, dict) else ()), *self.measured, self.signature.get("baseline")]
-        paths = [str(one["path"]) for one in said if isinstance(one, dict) and one.get("path")]
-        for path in sorted(paths, key=len, reverse=True):
-            texts = [text.replace(path, file_part(path)) for text in texts]
-        return list(texts)
 
     @property
     def simulated(self) -> bool:

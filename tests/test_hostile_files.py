@@ -187,6 +187,11 @@ MANIFESTS = JSON | {
     "natural text": manifest(best_natural="much"),
     "a score of no facet": manifest(facet="a", facet_scores={"b": 1.0}),
 }
+READ_BY_REPORTS = {
+    kind: content
+    for kind, content in MANIFESTS.items()
+    if re.match("no units|another|a list|a unit|a model|flags", kind)
+}
 
 
 def stating(*keys, value):
@@ -415,6 +420,29 @@ CASES = {
             "profile", g / "acts.zarr", "--embedding", g / "acts.zarr", "--same-network", "--baseline", f, "-o", out / "p.csv"
         ],
     ),
+    "report results": (
+        file_of(JSON, "results.json"), lambda f, g, out: ["report", f, "-o", out / "r.html"],
+    ),
+    "report data": (
+        every(5, file_of(TABLES, "table.parquet"), 1),
+        lambda f, g, out: ["report", g / "a.csv", "--data", f, "-o", out / "r.html"],
+    ),
+    "report store": (
+        every(5, STORES, 3),
+        lambda f, g, out: ["report", g / "a.csv", "--store", f, "--images", g / "pictures", "-o", out / "r.html"],
+    ),
+    "report renders": (
+        folder_of(JSON | READ_BY_REPORTS, "manifest.json"),
+        lambda f, g, out: ["report", g / "a.csv", "--renders", f, "-o", out / "r.html"],
+    ),
+    "report labels": (
+        every(4, file_of(TABLES, "labels.parquet"), 2),
+        lambda f, g, out: ["report", g / "a.csv", "--labels", f, "-o", out / "r.html"],
+    ),
+    "report profile": (
+        every(4, file_of(TABLES, "profile.parquet"), 1),
+        lambda f, g, out: ["report", g / "a.csv", "--profile", f, "-o", out / "r.html"],
+    ),
     "score data": (
         file_of(TABLES, "table.parquet"), lambda f, g, out: ["score", f, g / "map.json", out / "r.csv"],
     ),
@@ -537,6 +565,7 @@ THE_SAME = {
     "dream facet_images": "dream images",
     "extract images_root": "extract images",
     "extract weights": "causality weights",
+    "report images": "extract images",
     "score images": "extract images",
     "score model_weights": "causality weights",
     "stimuli build store": "score store",
@@ -564,7 +593,7 @@ THE_SAME = {
 WRITTEN = {
     "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "figures output", "label output", "label map_out", "label export", "microscope build output",
     "models download to", "sanity output", "score results",
-    "profile output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
+    "profile output", "report output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",
 }  # fmt: skip
 """What is written: tests/test_jobs.py and the tests of `base/files`."""
@@ -572,7 +601,7 @@ WRITTEN = {
 NO_FILES = {
     "csv", "figure", "venue", "theme", "formats", "separator", "levels", "template", "device", "devices", "layer", "embedding_layer", "layer_a", "layer_b", "units", "model", "split", "facet", "also", "batch_size", "memory_limit", "source",
     "sha256", "recognizable_levels", "human_score_col", "level_kinds", "score weights", "selectivity", "study score words", "pictures", "raters", "models layers name",
-    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "data download profile", "microscope build strata", "microscope build title",
+    "models download name", "at", "bucket", "host", "recognition", "root_path", "trusted_proxy", "participant", "prefix", "endpoint_url", "data download profile", "neurons", "microscope build strata", "microscope build title",
 }  # fmt: skip
 """Texts that name no file, by parameter, or command and parameter."""
 

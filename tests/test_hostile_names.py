@@ -356,6 +356,19 @@ def figures_of_concepts(called, pictures, out):
     assert all(is_shown(path.read_text()) for path in folder.glob("*.svg"))
 
 
+def report_of_concepts(called, pictures, out):
+    score_of_concepts(called, pictures, out)
+    options = ("--model", "toy", "--layer", LAYER, "-o", out, "--workers", 1, "--threads", 1)
+    called("extract", pictures / "four.parquet", *options)
+    page = out.parent / "report.html"
+    shown = ("--store", out, "--images", pictures / "four.parquet", "--neurons", "1")
+    called("report", out.with_suffix(".csv"), *shown, "-o", page)
+    text = page.read_text()
+    assert is_shown(text)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+
+
 NOTHING_FROM_OUTSIDE = "writes no name that comes from outside"
 CASES = {
     "dream": dream_of_facets,
@@ -370,6 +383,7 @@ CASES = {
     "profile": profile_of_layers,
     "score": score_of_concepts,
     "figures": figures_of_concepts,
+    "report": report_of_concepts,
     "compare": compare_of_concepts,
     "study score": words_of_concepts,
     "study adjudicate": "in the case of study score",

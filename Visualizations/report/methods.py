@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from Activation_Extraction.base.validation import validated
 from InterpScore.metric import components
 from InterpScore.options import CHOSEN_BY_ACTIVATION
 from InterpScore.scoring.results import listed
 from Visualizations.report.levels import group_of_levels
 from Visualizations.report.summary import ADJUSTMENTS
-from Visualizations.run import Run, file_part
+from Visualizations.run import Run
 
 BUILT_IN = ("S", "C", "R", "H")
 
@@ -24,6 +28,23 @@ class Weight:
     about: str
 
 
+@validated_dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class Untrained:
+    """What a run with `--baseline` says of the untrained networks."""
+
+    model: str
+    networks: list[Any]
+    chosen_by: str
+    chosen_on: str
+    compared_on: int
+    notes: list[str] = field(default_factory=list)
+
+
+def _untrained(run: Run) -> Untrained | None:
+    said = run.signature.get("baseline")
+    return None if said is None else validated(Untrained, said, f"{run.path}, signature, baseline")
+
+
 def methods(run: Run) -> dict[str, Any]:
     """What the template says of the run, by the names that it uses."""
     options = run.options
@@ -31,6 +52,7 @@ def methods(run: Run) -> dict[str, Any]:
     total = sum(options.weights)
     weights = [Weight(m.name, w, m.columns.get(m.name, "")) for m, w in zip(metrics, options.weights)]
     used = [each for each in weights if each.weight]
+    untrained = _untrained(run)
     kinds = dict(sorted(options.level_kinds.items()))
     return {
         "options": options,
@@ -48,8 +70,8 @@ def methods(run: Run) -> dict[str, Any]:
         "causality": _measured(run),
         "has_C": "C" in run.table and bool(run.table["C"].notna().any()),
         "others": [each for each in weights if each.name not in BUILT_IN],
-        "baseline": run.signature.get("baseline") if isinstance(run.signature.get("baseline"), dict) else None,
-        "baseline_notes": run.without_paths(list(map(str, (run.signature.get("baseline") or {}).get("notes", ())))),
+        "baseline": untrained,
+        "baseline_notes": untrained.notes if untrained else [],
         "filled": ", ".join(f"{name} = {value:g}" for name, value in options.fill_missing.items()),
     }  # fmt: skip
 
@@ -57,7 +79,7 @@ def methods(run: Run) -> dict[str, Any]:
 def _measured(run: Run) -> list[str]:
     """Where effects were measured: model, layer and method of each layer."""
     return [
-        f"{one['layer']} of {file_part(str(one.get('model')))}" + (f" ({one['method']})" if one.get("method") else "")
-        for one in run.signature.get("causality") or ()
-        if isinstance(one, dict) and "layer" in one
+        f"{one['layer']} of {one.get('model')}" + (f" ({one['method']})" if one.get("method") else "")
+        for one in run.measured
+        if "layer" in one and "name" not in one
     ]

@@ -22,9 +22,10 @@ from Visualizations.report.cards import MANY, make_cards
 from Visualizations.report.levels import levels
 from Visualizations.report.methods import methods
 from Visualizations.report.summary import findings, limits, missing_names
-from Visualizations.run import Run, file_part
+from Visualizations.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
+_NEEDED = ("Concept", "InterpScore", "Rank", "Notes")
 FIRST = 50
 """Rows of the ranking with bars, of more than `MANY` neurons; the others are a compact table."""
 
@@ -45,6 +46,8 @@ def make_report(
 
     >>> make_report(Run(Sources("results.csv")))  # doctest: +SKIP
     """
+    if lacking := [name for name in _NEEDED if name not in run.all_rows]:
+        raise InputError(f"{run.path}: no {', '.join(lacking)}; expected the results of `interpscore score`")
     if run.sources.data is not None and (missing := DATA.missing(run)):
         raise InputError(missing)
     cards = make_cards(run, neurons, csv, progress)
@@ -66,7 +69,7 @@ def _title(run: Run) -> str:
     """What was scored: "14 neurons of layer4 of clip-mini"."""
     n = len(run.table)
     said = f"{n:,} neuron{'s' * (n != 1)}"
-    models = list(dict.fromkeys(file_part(str(one["model"])) for one in run.measured if one.get("model")))
+    models = list(dict.fromkeys(str(one["model"]) for one in run.measured if one.get("model")))
     layers = [names[0] for names in run.layer_names]
     if len(layers) == 1:
         said += f" of {layers[0]}"

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from Activation_Extraction.base.names import without_folders
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.images.wall import in_digits
 from Activation_Extraction.store.reader import ActivationStore
@@ -72,7 +73,7 @@ class TopPictures:
     def __init__(self, run: Run, images: ImageSet) -> None:
         from InterpScore.tables.from_stores import neurons_in_stores
 
-        self._images = images
+        self._images, self._paths = images, run.sources.stores
         self._named = {row["row"]: row["Neuron"] for row in run.table.to_dict("records")}
         if "Layer" in run.table:
             self._named = {row["row"]: f"{row['Layer']}:{row['Neuron']}" for row in run.table.to_dict("records")}
@@ -94,7 +95,7 @@ class TopPictures:
         }
         if len(found) != 1:
             many = "a unit of several layers of the store; the results name none" if found else "not in the store"
-            return self._stored.absent.get(name, many)
+            return str(without_folders(self._stored.absent.get(name, many), self._paths))
         ((place, unit),) = found.values()
         return _top(place.store, place.layer, unit, row["Concept"], self._images)
 

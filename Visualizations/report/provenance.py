@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.text import printable
 from InterpScore.options import ScoringOptions, scoring_options
-from Visualizations.run import Run, file_part
+from Visualizations.run import Run
 
 _USERS = (
     "clean_level", "threshold_percentile", "recognizable_levels", "level_kinds", "min_p_value", "human_score_col", "weights",
@@ -33,47 +34,52 @@ class File:
 def files(run: Run) -> list[File]:
     """The files that were scored, and the results themselves."""
     found = [
-        File(what.replace("_", " "), file_part(one["path"]), str(one.get("sha256") or ""))
+        File(what.replace("_", " "), str(one["name"]), str(one.get("sha256") or ""))
         for what, one in _inputs(run).items()
     ]
-    stores = [one for one in run.measured if "path" in one]
-    found += [File("activation store", file_part(str(one["path"])), str(one.get("sha256") or "")) for one in stores]
+    stores = [one for one in run.measured if "name" in one]
+    found += [File("activation store", str(one["name"]), str(one.get("sha256") or "")) for one in stores]
     baseline = run.signature.get("baseline")
-    if isinstance(baseline, dict) and "path" in baseline:
-        found.append(File("untrained networks", file_part(str(baseline["path"])), str(baseline.get("sha256") or "")))
+    if isinstance(baseline, dict) and "name" in baseline:
+        found.append(File("untrained networks", str(baseline["name"]), str(baseline.get("sha256") or "")))
     for one in run.measured:
-        for key, value in (one.get("provenance") or {}).items():
+        for key, value in _provenance(one).items():
             if key.endswith("sha256") and not any(each.sha256 == value for each in found):
-                name = (one.get("provenance") or {}).get(key.removesuffix("_sha256"), one.get("model"))
-                found.append(File(f"network {one.get('model')}, {key.removesuffix('_sha256')}", file_part(str(name)), str(value)))  # fmt: skip
+                name = _provenance(one).get(key.removesuffix("_sha256"), one.get("model"))
+                found.append(File(f"network {one.get('model')}, {key.removesuffix('_sha256')}", str(name), str(value)))  # fmt: skip
     return [*found, File("results", run.path.name, sha256_of(run.path))]
+
+
+def _provenance(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = one.get("provenance")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _inputs(run: Run) -> dict[str, dict[str, Any]]:
     inputs = run.signature.get("inputs")
-    return {name: one for name, one in inputs.items() if isinstance(one, dict) and "path" in one} if isinstance(inputs, dict) else {}  # fmt: skip
+    return {name: one for name, one in inputs.items() if isinstance(one, dict) and "name" in one} if isinstance(inputs, dict) else {}  # fmt: skip
 
 
 def score_command(run: Run) -> str:
     """`interpscore score` with the files and options of the run; files by name, to be run beside them."""
     inputs = _inputs(run)
-    named = {name: file_part(one["path"]) for name, one in inputs.items()}
+    named = {name: str(one["name"]) for name, one in inputs.items()}
     options = _options(run.options)
     for name, one in inputs.items():
         if isinstance(one.get("csv"), dict):
             pairs = "; ".join(f"{key}={value}" for key, value in one["csv"].items())
             options.append(("csv", pairs if name == "data" else f"file={named[name]} {pairs}"))
-    stores = [file_part(str(one["path"])) for one in run.measured if "path" in one]
+    stores = [str(one["name"]) for one in run.measured if "name" in one]
     options += [("store", store) for store in stores]
     options += [("layer", layer) for layer in run.table["Layer"].unique()] if stores and "Layer" in run.table else []
     options += [("causality", named[name]) for name in inputs if name.startswith("causality")]
     for one in run.measured:
         model, _, folder = str(one.get("source", "")).partition(" on ")
         if folder and model == one.get("model"):
-            options += [("images", file_part(folder)), ("model", file_part(model))]
+            options += [("images", folder), ("model", model)]
     baseline = run.signature.get("baseline")
-    if isinstance(baseline, dict) and "path" in baseline:
-        options.append(("baseline", file_part(str(baseline["path"]))))
+    if isinstance(baseline, dict) and "name" in baseline:
+        options.append(("baseline", str(baseline["name"])))
     files = [
         named.get("data", "DATA.csv"),
         named.get("neuron_map", "NEURON_MAP.json"),
@@ -90,7 +96,7 @@ def report_command(run: Run, neurons: Sequence[str] = ()) -> str:
         *(("store", path) for path in sources.stores), ("data", sources.data), ("labels", sources.labels),
         ("profile", sources.profile),
     ]  # fmt: skip
-    options: list[tuple[str, str | None]] = [(name, file_part(str(path))) for name, path in given if path is not None]
+    options: list[tuple[str, str | None]] = [(name, Path(path).name) for name, path in given if path is not None]
     options += [("neurons", name) for name in neurons]
     return _line("report", [run.path.with_suffix(".csv").name], [*options, ("output", "report.html")])
 

@@ -129,7 +129,7 @@ def limits(run: Run, split_of_labels: str | None = None) -> list[str]:
         *_ranks(run),
         *_levels(run),
         _selection(run, split_of_labels),
-        *map(_sentence, run.without_paths(_own(run.warnings))),
+        *map(_sentence, _own(run.warnings)),
     ]
 
 

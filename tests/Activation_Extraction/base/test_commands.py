@@ -206,6 +206,7 @@ COMMANDS = {
     "microscope": ["build", "acts.zarr", "-o", "bundle"],
     "profile": ["acts.zarr", "--embedding", "embedding.zarr", "-o", "profile.parquet"],
     "top": ["acts.zarr", "--units", "1", "-o", "wall.png"],
+    "report": ["results.csv"],
     "score": ["{data}", "{map}", "results.csv", "--images", "{photos}", "--model", "clip-mini"],
     "compare": ["a.csv", "b.csv", "--help"],
     "sanity": ["--help"],

@@ -49,7 +49,7 @@ def with_network(results):
         {"model": "toy", "layer": "layer4", "layer_aliases": ["block_4"], "provenance": NETWORK, "method": "exact"}
     ]
     about["signature"]["baseline"] = {
-        "path": "/home/somebody/untrained", "sha256": "b" * 64, "model": "toy", "networks": [{}, {}],
+        "name": "untrained", "sha256": "b" * 64, "model": "toy", "networks": [{}, {}],
         "chosen_by": "effect size g", "chosen_on": "20 images", "compared_on": 12, "notes": [],
     }  # fmt: skip
     results.with_suffix(".json").write_text(json.dumps(about))

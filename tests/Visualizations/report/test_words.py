@@ -129,9 +129,9 @@ def test_labels_without_a_split_are_a_limit(run_of):
     assert "do not record" in limits(run_of(ENOUGH), "half")[-1]
 
 
-def test_warnings_of_the_run_come_without_paths(run_of):
-    run = run_of(ENOUGH, inputs={"data": {"path": "/home/me/data.csv", "sha256": ""}})
-    run.warnings[:] = ["/home/me/data.csv: 3 of 9 images repeat", "H is missing for 1 of 2 neurons (1): not comparable"]
+def test_warnings_of_the_run_are_limits_unless_said_above(run_of):
+    run = run_of(ENOUGH)
+    run.warnings[:] = ["data.csv: 3 of 9 images repeat", "H is missing for 1 of 2 neurons (1): not comparable"]
     assert limits(run)[-1] == "data.csv: 3 of 9 images repeat."
 
 
