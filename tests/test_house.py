@@ -239,7 +239,19 @@ def test_demo_table_is_what_its_script_makes(tmp_path):
     pd.testing.assert_frame_equal(made[drawn], kept[drawn], check_exact=False, rtol=1e-3, atol=2e-4)
     means = [table[descended].groupby("level")[measured].mean() for table in (made, kept)]
     pd.testing.assert_frame_equal(*means, check_exact=False, rtol=0.2, atol=0.1)
-    assert (tmp_path / "units.png").is_file()
+    for name in ("units.png", "stimuli/contact_sheet.png", "selection.zarr/complete.json"):
+        assert (tmp_path / name).is_file()
+
+
+def test_demo_ends_with_the_files_to_open_that_its_page_shows():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    told = re.findall(r'^\t@echo "(.+)"$', makefile, re.MULTILINE)
+    page = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
+    assert page.split("At the end it names what to open:")[1].split("```")[1].strip().splitlines() == told
+    named = re.findall(r"demo_results/\S+", " ".join(told))
+    assert len(named) == 4
+    assert "-o demo_results/report.html" in makefile
+    assert f"demo_neuron_map.json {named[-1]} " in makefile
 
 
 def test_demo_prints_what_its_page_shows(tmp_path):

@@ -138,7 +138,7 @@ def test_pictures_are_the_best_of_the_store_and_say_what_they_show(page, results
     ]
 
 
-@pytest.mark.parametrize("what", ["it was not rendered", "2.2 times the best natural image (noisy)", "No label: none better than chance (best candidate: fish)", "it needs 2 concepts", "(chance 0.45 ± 0.45)", "show its concept"])  # fmt: skip
+@pytest.mark.parametrize("what", ["It was not rendered.", "2.2 times the best natural image (noisy)", "No label: none better than chance (best candidate: fish)", "it needs 2 concepts", "(chance 0.45 ± 0.45)", "show its concept"])  # fmt: skip
 def test_cards_say_what_was_found_beside_the_run(page, what):
     assert what in page.text
 
@@ -290,14 +290,14 @@ def test_layers_that_are_not_those_of_the_run_leave_a_reason(home, tmp_path):
     place = tmp_path / "renders" / "toy" / "layer4" / "manifest.json"
     place.write_text(place.read_text().replace('"layer": "layer4"', '"layer": "layer9"'))
     page = shown(Sources(home / "results.csv", renders=tmp_path / "renders"))
-    assert "no renders of its layer; those given are of layer9" in page.text
+    assert "No renders of its layer; those given are of layer9" in page.text
 
 
 def test_units_that_the_store_lacks_leave_a_reason_without_its_path(copied, everything):
     results = copied(lambda content: content["neurons"][0].update(Neuron="77"))
     results.unlink()
     page = shown(Sources(results, stores=everything.stores, images=everything.images), neurons=["77"])
-    assert "no unit 77 in layer4 of acts.zarr, which has 0 to 4" in page.text
+    assert "No unit 77 in layer4 of acts.zarr, which has 0 to 4" in page.text
 
 
 # How to make it again -------------------------------------------------------------------------------------------------
