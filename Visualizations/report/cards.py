@@ -27,7 +27,7 @@ _PROFILE = {
     "redundancy": "redundancy",
 }
 _ENDS = ("_low", "_high")
-_ELSEWHERE = {"Neuron", "Layer", "Concept", "Rank", "Notes", "InterpScore", "name", "row"}
+_ELSEWHERE = {"Neuron", "Layer", "Concept", "Rank", "Notes", "InterpScore", "I_excess", "name", "row"}
 
 
 @dataclass(frozen=True)
