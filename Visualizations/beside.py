@@ -1,4 +1,4 @@
-"""Files beside a run that figures read: labels, checks, published scores; each refused where it is another file."""
+"""Files beside a run: labels, profiles, checks, published scores; each refused where it is another file."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ _LABELS = (
     "split",
 )
 _LABEL_TEXTS = ("concept", "split")
+_ALSO_OF_LABELS = ("layer", "candidate", "reason")
+_PROFILE = ("unit", "MS_top", "MS_top_chance", "MS_top_spread", "clarity", "clarity_chance", "clarity_spread",
+            "redundancy", "redundancy_with")  # fmt: skip
+_ALSO_OF_PROFILES = (
+    "MS_top_untrained_higher", "clarity_untrained_higher", "redundancy_untrained_higher", "Notes",
+)  # fmt: skip
 
 
 def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -39,8 +45,21 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
     with parquet_file(path, expected) as file:
         there = file.schema_arrow.names
         _refuse_without(path, there, _LABELS, expected)
-        frame = file.read(columns=[*_LABELS, *(["layer"] if "layer" in there else [])]).to_pandas(ignore_metadata=True)
+        columns = [*_LABELS, *(name for name in _ALSO_OF_LABELS if name in there)]
+        frame = file.read(columns=columns).to_pandas(ignore_metadata=True)
     return _with_numbers(frame, [name for name in _LABELS if name not in ("unit", *_LABEL_TEXTS)], path, expected)
+
+
+def read_profile(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The table of `interpscore profile`, Parquet or CSV: a row a unit, NaN where a score is missing.
+
+    Raises:
+        InputError: it cannot be read, or is another table.
+    """
+    expected, numbers = "the table of `interpscore profile`", {*_PROFILE, *_ALSO_OF_PROFILES} - {"unit", "Notes"}
+    frame = read_table(path, {*_PROFILE, *_ALSO_OF_PROFILES}.__contains__, numbers.__contains__).frame
+    _refuse_without(path, list(frame), _PROFILE, expected)
+    return _with_numbers(frame, [name for name in frame if name in numbers], path, expected)
 
 
 def read_checks(path: str | os.PathLike[str]) -> pd.DataFrame:

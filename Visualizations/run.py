@@ -20,7 +20,7 @@ from Activation_Extraction.tables.files import read_table
 from InterpScore.intervals import around_estimate, interval_of_draws
 from InterpScore.metric import components
 from InterpScore.scoring.draws import LARGEST_RESULTS, Draws, draws_path, read_draws
-from Visualizations.beside import read_checks, read_labels, read_published
+from Visualizations.beside import read_checks, read_labels, read_profile, read_published
 
 if TYPE_CHECKING:
     from InterpScore.options import ScoringOptions
@@ -275,6 +275,12 @@ class Run:
         """The labels, a row a unit."""
         assert self.sources.labels is not None, "figures that read labels need LABELS"
         return read_labels(self.sources.labels)
+
+    @cached_property
+    def profile(self) -> pd.DataFrame:
+        """The profile, a row a unit."""
+        assert self.sources.profile is not None, "only where a profile was given"
+        return read_profile(self.sources.profile)
 
     @cached_property
     def checks(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from Activation_Extraction.base.errors import InputError, did_you_mean
 from Activation_Extraction.base.progress import StageProgress, in_stage
 from Activation_Extraction.images.sets import image_set
 from Activation_Extraction.tables.dialects.options import Given
-from Visualizations.report.beside import UnitTable, read_labels, read_profile
+from Visualizations.report.beside import UnitTable, labels_of, profile_of, split_of_labels
 from Visualizations.report.marks import digits, is_missing, named
 from Visualizations.report.pictures import Pictures, TopPictures
 from Visualizations.report.renders import Renders
@@ -79,8 +79,7 @@ def make_cards(run: Run, neurons: Sequence[str] = (), csv: Sequence[Given] | Non
     images = image_set(sources.images, csv=csv) if sources.images else None
     top = TopPictures(run, images) if sources.stores and images else None
     renders = Renders(run, Path(sources.renders)) if sources.renders else None
-    labels = read_labels(run, Path(sources.labels)) if sources.labels else None
-    profile = read_profile(run, Path(sources.profile)) if sources.profile else None
+    labels, profile = labels_of(run), profile_of(run)
     singles = run.all_rows.drop(index=run.table["row"]).assign(row=lambda frame: frame.index)
     by_neuron: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
     for row in singles.to_dict("records"):
@@ -97,7 +96,7 @@ def make_cards(run: Run, neurons: Sequence[str] = (), csv: Sequence[Given] | Non
             )
         )  # fmt: skip
         advance(1)
-    return Cards(cards, len(run.table), _left_out(run), labels.text("split") if labels else None)
+    return Cards(cards, len(run.table), _left_out(run), split_of_labels(run))
 
 
 def _chosen(run: Run, neurons: Sequence[str]) -> list[dict[str, Any]]:
@@ -156,8 +155,8 @@ def _label(labels: UnitTable, row: Mapping[str, Any]) -> Markup | str:
     if found is None:
         return "Not among the labels."
     if not found["concept"]:
-        return f"No label: {found['reason'] or 'none better than chance'}" + (
-            f" (best candidate: {found['candidate']})." if found["candidate"] else "."
+        return f"No label: {found.get('reason') or 'none better than chance'}" + (
+            f" (best candidate: {found['candidate']})." if found.get("candidate") else "."
         )
     ends = ""
     if found["score_low"] is not None and found["score_high"] is not None:
@@ -190,4 +189,4 @@ def _profile(profile: UnitTable, row: Mapping[str, Any]) -> list[dict[str, str]]
         if found.get(f"{name}_untrained_higher") is not None:
             beside.append(f"{found[f'{name}_untrained_higher']:.0%} of untrained units are higher")
         lines.append({"what": what, "value": digits(found[name], 3), "beside": "; ".join(beside)})
-    return lines or str(found["Notes"] or "No score of it can be computed.")
+    return lines or str(found.get("Notes") or "No score of it can be computed.")

@@ -105,7 +105,7 @@ def make_unit_tables(folder):
         {
             "layer": "layer4", "unit": range(n), "concept": ["cat", None, "fish", "tree", "cat"], "candidate": ["cat", "fish", "fish", "tree", "cat"],
             "score": np.linspace(0.1, 0.9, n), "score_low": np.linspace(0, 0.8, n), "score_high": 1.0, "p_adjusted": 0.001,
-            "polysemy": [1, 0, 2, 1, 1], "n_images": 40, "split": "half", "reason": ["", "none better than chance", "", "", ""],
+            "polysemy": [1, 0, 2, 1, 1], "n_images": 40, "n_top": 4, "split": "half", "reason": ["", "none better than chance", "", "", ""],
         }
     ).to_parquet(folder / "labels.parquet")  # fmt: skip
     names = ("MS_top", "MS_top_chance", "MS_top_spread", "clarity", "clarity_chance", "clarity_spread", "redundancy")

@@ -274,7 +274,7 @@ def test_pictures_and_renders_of_something_else_are_refused(everything, home, tm
 @pytest.mark.parametrize(
     ("field", "name", "message"),
     [
-        ("labels", "profile.csv", "no column concept, candidate, .*expected the table of `interpscore label`"),
+        ("labels", "profile.csv", "expected the table of `interpscore label`"),
         ("profile", "labels.parquet", "no column MS_top, .*expected the table of `interpscore profile`"),
         ("data", "map.json", "not the table of results.json"),
         ("renders", "pictures", "no manifest.json; expected renders"),
