@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.files import read_bytes
 from Activation_Extraction.base.progress import StageProgress
 from Activation_Extraction.base.text import printable
 from Activation_Extraction.tables.dialects.options import Given
@@ -94,7 +95,7 @@ def _visible(value: Any) -> Any:
 
 
 def _text(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+    return read_bytes(TEMPLATES / name).decode()
 
 
 def _policy(style: str, script: str) -> str:
