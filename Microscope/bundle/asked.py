@@ -10,6 +10,7 @@ from typing import Any
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.files import COMPLETE
+from Activation_Extraction.store.maps import FOLDER, IDENTITY
 from InterpScore.tables.from_stores import complete_store
 from Microscope.bundle.format import FORMAT
 from Microscope.bundle.layers import SourceLayer
@@ -30,13 +31,21 @@ def identity_of(
     embedding = None if files.embedding is None else complete_store(files.embedding)
     return {
         "format": FORMAT,
-        "layers": [{"key": layer.key, "layer": layer.layer, "store": layer.sha256} for layer in layers],
+        "layers": [
+            {"key": layer.key, "layer": layer.layer, "store": layer.sha256, "maps": _maps(layer)} for layer in layers
+        ],
         "images": None if images is None else images.fingerprint,
         **hashes,
         "embedding": None if embedding is None else sha256_of(embedding.path / COMPLETE, embedding.path),
         "model": files.model,
         "options": {name: value for name, value in asdict(options).items() if name != "layers"},
     }
+
+
+def _maps(layer: SourceLayer) -> str | None:
+    """Of the identity of the maps that the store keeps: of which store, and how many top images."""
+    path = layer.store.path / FOLDER / IDENTITY
+    return sha256_of(path, layer.store.path) if path.is_file() else None
 
 
 def _hash(path: Path) -> dict[str, str]:

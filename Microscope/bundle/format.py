@@ -268,7 +268,8 @@ class Tile(_Part):
     rights: int | None = None
     """Index into `Layer.rights`."""
     heat: str | None = None
-    """Where in the picture the unit fires: a map of h × w values 0 to 255, row by row, base64; `heat_shape`."""
+    """Where in the picture the unit fires: h × w values from 0 (at 0 or below) to 255 (its largest in this picture), row by
+    row, base64; `heat_shape`."""
     heat_shape: tuple[int, int] | None = None
     cluster: int | None = None
     """Index into `Unit.clusters`."""

@@ -64,7 +64,7 @@ class LayerFacts:
             scores=known.scores.get(unit, {}),
             notes=known.notes.get(unit, []),
             top=[
-                self._tile(row, a, percentile, places, clusters[1] if clusters else {})
+                self._tile(row, a, percentile, places, clusters[1] if clusters else {}, known.heat.get(unit, {}))
                 for row, a, percentile in _triples(d.top_row_UK[unit], d.top_activation_UK[unit], d.top_percentile_UK[unit])
             ],
             strata=[self._stratum(unit, s, places) for s in range(d.stratum_row_UST.shape[1]) if d.stratum_row_UST[unit, s, 0] >= 0],
@@ -87,16 +87,20 @@ class LayerFacts:
         found = _triples(
             d.stratum_row_UST[unit, s], d.stratum_activation_UST[unit, s], d.stratum_percentile_UST[unit, s]
         )
-        tiles = [self._tile(row, a, percentile, places, {}) for row, a, percentile in found]
+        heat = self.known.heat.get(unit, {})
+        tiles = [self._tile(row, a, percentile, places, {}, heat) for row, a, percentile in found]
         return Stratum(from_quantile=s / strata, to_quantile=(s + 1) / strata, low=low, high=high, tiles=tiles)
 
     def _tile(
-        self, row: int, a: float, percentile: float, places: Mapping[int, int], cluster_of: Mapping[int, int]
-    ) -> Tile:
+        self, row: int, a: float, percentile: float, places: Mapping[int, int], cluster_of: Mapping[int, int],
+        heat_of: Mapping[int, tuple[str, tuple[int, int]]],
+    ) -> Tile:  # fmt: skip
         source = self.source
+        heat, shape = heat_of.get(row, (None, None))
         return Tile(
             tile=places.get(row), image=source.names[row], activation=a, percentile=percentile,
             concept=source.concepts[row], rights=source.rights[1][row], cluster=cluster_of.get(row),
+            heat=heat, heat_shape=shape,
         )  # fmt: skip
 
 

@@ -1,9 +1,16 @@
 """Guards the numbers of a bundle: each is computed again, plainly, from the store."""
 
+from base64 import b64decode
+
 import numpy as np
 import pytest
 
+from Activation_Extraction.base.files import as_json
+from Activation_Extraction.base.run_folder import RunFolder
+from Activation_Extraction.store.maps import FOLDER, IDENTITY, as_part, in_steps, maps_identity
+from Activation_Extraction.store.reader import ActivationStore
 from InterpScore.pairs import formulas
+from Microscope.bundle.evidence.maps import as_heat
 from Microscope.bundle.similarity import NEAREST
 from tests.Microscope.small_bundles import OPTIONS, build, five, read, small_home
 
@@ -181,3 +188,41 @@ def test_units_that_correlate_lie_near_each_other_on_the_map(tmp_path):
     same = np.arange(60)[:, None] % 3 == np.arange(60) % 3
     np.fill_diagonal(far, np.nan)
     assert np.nanmax(np.where(same, far, np.nan)) < np.nanmin(np.where(same, np.nan, far))
+
+
+def test_heat_is_the_map_of_the_store_on_each_top_picture_that_has_one(tmp_path):
+    home = small_home(tmp_path)
+    store = ActivationStore.open(home.store)
+    rows_UK = store.statistics("layer4").top_image_UK[:, :2]
+    map_UK23 = np.random.default_rng(0).normal(1, 2, (*rows_UK.shape, 2, 3)).astype(np.float32)
+    unit_M, rank_M = map(np.ravel, np.indices(rows_UK.shape))
+    part = {"unit": unit_M, "rank": rank_M, "row": rows_UK.ravel(), **in_steps(map_UK23.reshape(-1, 2, 3))}
+    with RunFolder(home.store / FOLDER, {}) as folder:
+        folder.write(IDENTITY, as_json(maps_identity(store, 2) | {"parts": 1}))
+        folder.keep("0", {"0.npz": as_part({"layer4": part})})
+    build(home, tmp_path / "bundle")
+    made = read(tmp_path / "bundle")
+    for unit in (0, 9):
+        tiles = {row_of(tile): tile for tile in made.unit(unit).top}
+        assert {row for row, tile in tiles.items() if tile.heat} == set(rows_UK[unit].tolist())
+        for rank, row in enumerate(rows_UK[unit].tolist()):
+            wanted = np.clip(map_UK23[unit, rank] / map_UK23[unit, rank].max(), 0, 1) * 255
+            heat = np.frombuffer(b64decode(tiles[row].heat), np.uint8).reshape(tiles[row].heat_shape)
+            np.testing.assert_allclose(heat, wanted, atol=2)
+    assert "heat" not in made.layer.not_measured
+
+
+@pytest.mark.parametrize(
+    ("map_hw", "steps"),
+    [([[0, 2], [-3, 1]], [0, 255, 0, 128]), ([[-1, -2]], [0, 0]), ([[0.0]], [0]), ([[5]], [255])],
+)
+def test_heat_is_relative_to_the_largest_activation_in_the_picture(map_hw, steps):
+    heat, shape = as_heat(np.array(map_hw, np.float32))
+    assert (list(b64decode(heat)), shape) == (steps, np.shape(map_hw))
+
+
+def test_fine_maps_are_averaged():
+    fine = np.kron(np.arange(12 * 24).reshape(12, 24), np.ones((4, 4))).astype(np.float32)
+    heat, shape = as_heat(fine)
+    assert shape == (12, 24)
+    np.testing.assert_allclose(list(b64decode(heat)), np.arange(12 * 24) / (12 * 24 - 1) * 255, atol=1)

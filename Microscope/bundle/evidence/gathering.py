@@ -10,6 +10,7 @@ from InterpScore.labelling.sources.words import read_words
 from Microscope.bundle.evidence.effects import add_effects
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.evidence.labels import add_labels, add_neuron_map
+from Microscope.bundle.evidence.maps import add_maps
 from Microscope.bundle.evidence.profiles import add_profile
 from Microscope.bundle.evidence.renders import add_renders
 from Microscope.bundle.evidence.scores import add_published, add_results
@@ -30,6 +31,7 @@ def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> d
         InputError: a file that cannot be read, or is of other stores or units than these.
     """
     known = {layer.key: Known(layer.units) for layer in layers}
+    add_maps(layers, known)
     for path in map(Path, files.labels):
         add_labels(layers, known, path)
     if files.neuron_map is not None:
@@ -67,4 +69,3 @@ def _say_why(known: Known, files: Files) -> None:
         if not has[option]:
             given = bool(getattr(files, option))
             known.not_measured.setdefault(field, f"--{option} has nothing of this layer" if given else f"was not given (--{option})")  # fmt: skip
-    known.not_measured["heat"] = "the store keeps no maps of the positions of these pictures"

@@ -22,6 +22,7 @@ class Known:
     Attributes:
         columns: name → what it is; values: name → of each unit, for the index.
         render_bytes: file below the layer's folder → its content; face: unit → the render that stands for it, a file.
+        heat: unit → image row → where in the picture it fires: base64 of h × w values, and h and w.
         clusters: unit → clusters, and image row → cluster.
         downloads: name in the bundle → content.
     """
@@ -34,6 +35,7 @@ class Known:
     render_bytes: dict[str, bytes] = field(default_factory=dict)
     face: dict[int, bytes] = field(default_factory=dict)
     dose: dict[int, list[Dose]] = field(default_factory=dict)
+    heat: dict[int, dict[int, tuple[str, tuple[int, int]]]] = field(default_factory=dict)
     clusters: dict[int, tuple[list[Cluster], dict[int, int]]] = field(default_factory=dict)
     concepts: Concepts | None = None
     columns: dict[str, Column] = field(default_factory=dict)
