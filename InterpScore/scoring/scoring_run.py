@@ -350,8 +350,9 @@ class ScoringRun:
         assert not ((low > estimate + ROUNDING) | (high < estimate - ROUNDING)).any(), (
             f"an interval of {name} excludes it"
         )
-        self.columns[f"{name}_low"] = np.where(low > estimate, estimate, low)
-        self.columns[f"{name}_high"] = np.where(high < estimate, estimate, high)
+        missing = np.isnan(estimate)  # resamples may have a value where the data have none
+        for end, found in (("low", np.minimum(low, estimate)), ("high", np.maximum(high, estimate))):
+            self.columns[f"{name}_{end}"] = np.where(missing, np.nan, found)
 
     # The table ------------------------------------------------------------------------------------------------------
 

@@ -346,6 +346,30 @@ def test_effects_on_a_single_image_give_no_interval(study, neuron_map, measured)
     assert ("C interval: none from 1 image" in row["Notes"]) == missing
 
 
+def just_below_the_threshold(study):
+    """No rating is high-activation, though in many resamples, whose threshold is lower, all are."""
+    cat = study["ground_truth"] == "cat"
+    others = study[~cat & (study["level"] == 5)].drop_duplicates("image_filename")["activation_1"].astype(float)
+    return study.assign(activation_1=study["activation_1"].mask(cat, others.quantile(0.95) - 1e-6))
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("H", just_below_the_threshold),
+        ("C", lambda study: study.assign(ablation_effect_1=np.nan)),
+        ("R", lambda study: study[(study["ground_truth"] != "cat") | (study["level"] == 5)]),
+        ("S", lambda study: study[(study["ground_truth"] != "cat") | (study["level"] != 5)]),
+    ],
+)
+def test_a_missing_value_has_no_interval(study, neuron_map, name, without):
+    table = scored(without(study), neuron_map)
+    assert np.isnan(table.loc["1", name])
+    for column in [column.removesuffix("_low") for column in table if column.endswith("_low")]:
+        missing = table[column].isna()
+        assert table.loc[missing, [f"{column}_low", f"{column}_high"]].isna().all(axis=None), column
+
+
 @pytest.mark.parametrize("everyone", [0.0, 1.0])
 def test_unanimous_recognition_has_an_interval_of_more_than_a_point(study, neuron_map, everyone):
     row = scored(study.assign(soft_correct=everyone), neuron_map).loc["1"]
