@@ -314,7 +314,7 @@ def import_of_answers(called, pictures, out):
     folder = out.parent
     columns = ("participant", "image_filename", "ground_truth", "words")
     rows = [dict.fromkeys(columns, name) | {"level": 5} for name in NAMES if "<" not in name]
-    pd.DataFrame(rows * 2).to_parquet(folder / "a.parquet")
+    pd.DataFrame(rows).to_parquet(folder / "a.parquet")
     (folder / "map.yaml").write_text("".join(f"{name}: {name}\n" for name in (*columns, "level")))
     called("study", "import", folder / "a.parquet", "--columns", folder / "map.yaml", "-o", folder / "answers.csv")
     assert not any(map(is_formula, cells(folder / "answers.csv")))

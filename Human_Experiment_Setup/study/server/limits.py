@@ -22,7 +22,7 @@ class Rate:
 
 EVERYTHING = Rate(burst=4000, per_second=400)
 """Of one address: a lab, a university or a proxy without X-Forwarded-For may send all participants from one."""
-ANSWERS = Rate(burst=30, per_second=3)
+ANSWERS = Rate(burst=60, per_second=3)
 """Of one session; nobody answers faster for long."""
 LOGINS = Rate(burst=5, per_second=1 / 30)
 """Of one address, to the admin page."""
