@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from Visualizations.kinds import figure_kinds
+
 REFERENCES = Path(__file__).parent / "references"
 DPI, MOST = 60, 6.0
 """The largest root mean square difference, of 255; other versions of Matplotlib and FreeType stay below, a moved panel or a
 changed colour does not."""
-SHOWN = (
-    "heatmap", "selectivity", "robustness", "alignment", "dose", "untrained", "published", "layers", "labels", "label_tests", "sanity",
-)  # fmt: skip
+SHOWN = tuple(kind.name for kind in figure_kinds() if kind.is_ours)
 
 
 def picture(drawing):
