@@ -1,0 +1,72 @@
+"""Files of a folder over HTTP: regular files below it and nothing else, cached for ever where their name has a hash."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+from pathlib import Path
+
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from Activation_Extraction.base.files import check_file
+from Microscope.serving.opening import is_address
+
+PAGES = Path(__file__).parents[1] / "pages"
+PATH = "/microscope"
+"""Where pages are, beside the app; the bundle is at `bundle/` below."""
+
+_HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
+_FOR_EVER = "public, max-age=31536000, immutable"
+_INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+"""Of a bundle's files: whatever is in them, no browser runs it as a page of ours."""
+
+
+class Files(StaticFiles):
+    """Regular files of one folder; links, hidden files and whatever is outside are not found.
+
+    Names with a hash are immutable; others are asked for again each time and answered with 304 where they are the same.
+    """
+
+    def __init__(self, folder: Path, *, inert: bool, html: bool = False) -> None:
+        super().__init__(directory=folder, html=html)
+        self._folder, self._inert = folder.absolute(), inert
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """The file of a path of a request, with its status; None where there is no such file."""
+        place = self._folder / path
+        if any(part.startswith(".") for part in Path(path).parts if part != "."):
+            return "", None
+        try:
+            if place.is_dir() and self.html:
+                return super().lookup_path(path)
+            return str(place), check_file(place, within=self._folder)
+        except OSError:
+            return "", None
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """The file, or 304 where the browser has it."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = _FOR_EVER if _HASHED.search(str(full_path)) else "no-cache"
+        if self._inert:
+            response.headers.update(_INERT)
+        return response
+
+
+def routes_of(place: str, prefix: str = "") -> list[Mount]:
+    """What a server shows beside the app: the pages, and the bundle where it is a folder.
+
+    Args:
+        place: a folder or an address.
+        prefix: `server.baseUrlPath` of Streamlit, which it does not put before routes of others.
+    """
+    for ending, kind in ((".js", "text/javascript"), (".webp", "image/webp")):
+        mimetypes.add_type(kind, ending)  # not what a registry of the machine says
+    root = f"/{prefix.strip('/')}".rstrip("/") + PATH
+    pages = Mount(root, Files(PAGES, inert=False, html=True))
+    return [pages] if is_address(place) else [Mount(f"{root}/bundle", Files(Path(place), inert=True)), pages]

@@ -1,0 +1,513 @@
+"""Guards the explorer in a real browser, as a static site and inside Streamlit: the address is what is shown."""
+
+import csv
+import json
+import re
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import Microscope
+from tests.Microscope.made_bundle import make_bundle
+from tests.Microscope.serving_pages import CHROMIUM, chromium, static_site, streamlit_app
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytest.importorskip("streamlit", reason="Streamlit is not installed")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
+
+AXE = Path(Microscope.__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+UNITS, LAYER = 130, "layer4.5"
+PAGES = {
+    "browse": "", "filters": "?min.S=0.3&dead=0&sort=S", "unit": "?unit=8", "enlarged": "?unit=8&tile=top-2&heat=1",
+    "similar": "?page=similar&unit=8", "not measured": "?page=similar&unit=8&kind=effect", "concepts": "?page=concepts&concept=ocean&word=flame",
+    "compare": "?units=1,2,3", "leaderboard": "?page=leaderboard", "weights": "?page=leaderboard&weights=0.1,0.5,0.2,0.2",
+    "atlas": "?page=atlas", "methods": "?page=methods", "wrong": "?unit=99999", "nothing": "?q=nothingatall",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("made") / "bundle", units=UNITS, layers=(LAYER, "layer3.1"))
+
+
+@pytest.fixture(scope="module")
+def known(bundle):
+    """What the bundle says of a layer's units, by column, and of one unit."""
+    index = json.loads(next((bundle / LAYER).glob("index.*.json")).read_bytes())
+    return index, lambda unit: json.loads((bundle / LAYER / index["unit_file"][unit]).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["static", pytest.param("app", marks=pytest.mark.slow)])
+def url(request, bundle, tmp_path_factory):
+    opened = (
+        static_site(bundle, tmp_path_factory.mktemp("site")) if request.param == "static" else streamlit_app(bundle)
+    )
+    with opened as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    found = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(context):
+    with watched(context) as found:
+        yield found
+
+
+class watched:
+    """A tab in which nothing may go wrong."""
+
+    def __init__(self, context):
+        self.page, self.errors = context.new_page(), []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console", lambda line: self.errors.append(line.text) if line.type in ("error", "warning") else None
+        )
+        self.page.on("dialog", lambda dialog: (self.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
+
+    def __enter__(self):
+        return self.page
+
+    def __exit__(self, kind, *_):
+        self.page.close()
+        assert kind or self.errors == []
+
+
+def opened(page, url, query=""):
+    page.goto(url + query)
+    page.locator(".microscope[data-shown]").wait_for(timeout=60_000)
+    return page
+
+
+def moved(page, query):
+    """To another address as Back and Forward go there, which loads no page."""
+    before = page.locator(".microscope").get_attribute("data-shown")
+    page.evaluate("query => { history.pushState({}, '', query || location.pathname); dispatchEvent(new PopStateEvent('popstate')); }", query)  # fmt: skip
+    page.locator(f".microscope[data-shown]:not([data-shown='{before}'])").wait_for()
+
+
+def heading(page, text):
+    page.get_by_role("heading", name=text, level=1).wait_for()
+
+
+def cards(page):
+    return [int(text) for text in page.locator(".wall .card b").all_inner_texts()]
+
+
+# The address ----------------------------------------------------------------------------------------------------------
+
+
+def test_back_forward_reload_and_a_shared_address_show_what_was_shown(page, context, url):
+    opened(page, url)
+    page.locator(".card").nth(5).click()
+    heading(page, "Unit 5 ")
+    page.keyboard.press("ArrowRight")
+    heading(page, "Unit 6 ")
+    page.get_by_role("link", name="Similar units", exact=True).click()
+    page.locator("[data-neighbour='9'] a").click()
+    heading(page, "Unit 9 ")
+    shared = page.url
+    assert "page=similar" in shared
+    for expected in ("Unit 6 ", "Unit 6 ", "Unit 5 "):
+        page.go_back()
+        heading(page, expected)
+    page.go_back()
+    page.locator(".wall").wait_for()
+    page.go_forward()
+    heading(page, "Unit 5 ")
+    page.reload()
+    heading(page, "Unit 5 ")
+    with watched(context) as other:
+        opened(other, shared)
+        heading(other, "Unit 9 ")
+
+
+def test_switching_units_loads_no_page(page, url):
+    opened(page, url, "?unit=8")
+    page.evaluate("window.stays = true")
+    page.get_by_role("link", name="Next unit").click()
+    heading(page, "Unit 9 ")
+    assert page.evaluate("window.stays")
+    assert page.url.endswith(f"?unit={LAYER}:9")
+
+
+@pytest.mark.parametrize(
+    ("query", "says", "offers"),
+    [
+        ("?unit=99999", "There is no unit 99999", f"Unit {UNITS - 1}"),
+        ("?unit=-1", "There is no unit -1", "Unit 0"),
+        ("?unit=abc", "There is no unit abc", "Search for “abc”"),
+        ("?unit=1e3", "There is no unit 1e3", f"Unit {UNITS - 1}"),
+        ("?unit=", "There is no unit", "Unit 0"),
+        ("?unit=layer4.4:3", "There is no layer layer4.4", f"Unit {LAYER}:3"),
+        ("?page=nowhere", "There is no page nowhere", "Browse all units"),
+        ("?page=methods&layer=x", "There is no layer x", "Browse layer"),
+    ],
+)
+def test_a_wrong_address_gets_a_page_that_leads_on(page, url, query, says, offers):
+    opened(page, url, query)
+    assert says in page.locator("h1").inner_text()
+    page.locator("a.button", has_text=offers).first.click()
+    page.locator(".unit, .browse").wait_for()
+
+
+def test_layers_are_chosen_and_named_in_the_address(page, url):
+    opened(page, url)
+    page.get_by_label("Layer").select_option("layer3.1")
+    heading(page, "clip-mini, layer3.1")
+    page.locator(".card").first.click()
+    heading(page, "Unit 0 ")
+    assert "unit=layer3.1:0" in page.url
+
+
+# Keys -----------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_do_what_their_list_says(page, url):
+    opened(page, url, "?unit=8")
+    heading(page, "Unit 8 ")
+    page.keyboard.press("ArrowLeft")
+    heading(page, "Unit 7 ")
+    page.keyboard.press("g")
+    page.get_by_label("Number of the unit").fill("20")
+    page.keyboard.press("Enter")
+    heading(page, "Unit 20 ")
+    page.keyboard.press("b")
+    page.get_by_role("button", name="★ Bookmarked").wait_for()
+    page.keyboard.press("?")
+    page.get_by_text("bookmark the unit").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    heading(page, "Unit 20 ")
+    page.keyboard.press("/")
+    page.keyboard.type("snow b")
+    page.locator(".browse").wait_for()
+    assert page.get_by_role("searchbox", name="Search labels").input_value() == "snow b"
+    opened(page, url, "?marked=1")
+    assert cards(page) == [20]
+    page.locator(".card").click()
+    page.get_by_role("button", name="★ Bookmarked").click()
+    page.get_by_role("button", name="☆ Bookmark").wait_for()
+
+
+# Browse ---------------------------------------------------------------------------------------------------------------
+
+
+def test_walls_show_the_units_that_search_filters_and_order_ask_for(page, url, known):
+    index, _ = known
+    columns = {name: np.array(values, float) for name, values in index["columns"].items()}
+    text = [" ".join([label or "", *concepts]).lower() for label, concepts in zip(index["label"], index["concepts"])]
+    everything = np.arange(UNITS)
+    expected = {
+        "": everything,
+        "?at=2": everything[120:],
+        "?q=oce": np.array([u for u in everything if "oce" in text[u]]),
+        "?sort=S": np.argsort(-columns["S"], kind="stable"),
+        "?sort=S&order=up": np.argsort(columns["S"], kind="stable"),
+        "?sort=Rank": np.argsort(columns["Rank"], kind="stable"),
+        "?min.MS=0.4&max.sparsity=0.5": everything[(columns["MS"] >= 0.4) & (columns["sparsity"] <= 0.5)],
+        "?dead=1": everything[columns["dead"] == 1],
+        "?labelled=0": np.array([u for u in everything if index["label"][u] is None]),
+        "?notable=0": np.argsort(-columns["S"])[:8],
+    }
+    opened(page, url)
+    for query, units in expected.items():
+        moved(page, query)
+        assert cards(page) == units[:60].tolist(), query
+    opened(page, url, "?sort=random&seed=7")
+    first = cards(page)
+    page.reload()
+    page.locator(".wall").wait_for()
+    assert cards(page) == first != everything[:60].tolist()
+    opened(page, url, "?sort=published_InterpScore")
+    assert cards(page)[:10] == sorted(range(10), key=lambda u: -columns["published_InterpScore"][u])
+
+
+def test_filters_are_set_shown_and_removed(page, url):
+    opened(page, url)
+    page.get_by_text("Filters").click()
+    page.get_by_label("Selectivity, at least").fill("0.5")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Remove filter Selectivity ≥ 0.5").wait_for()
+    assert page.get_by_label("Selectivity, at least").input_value() == "0.5"
+    assert "min.S=0.5" in page.url
+    page.get_by_role("button", name="Remove filter Selectivity ≥ 0.5").click()
+    page.get_by_text(f"{UNITS} units shown").wait_for()
+    page.get_by_role("button", name="Next page").click()
+    page.get_by_text("2 of 3").wait_for()
+    assert cards(page)[0] == 60
+
+
+# A unit ---------------------------------------------------------------------------------------------------------------
+
+
+def test_tiles_show_their_part_of_the_sprite(page, url, bundle, known):
+    index, _ = known
+    opened(page, url, "?unit=8")
+    sprite = np.asarray(
+        Image.open(BytesIO((bundle / LAYER / index["sprite_file"][8]).read_bytes())).convert("RGB"), float
+    )
+    for place, tile in (("top-0", 0), ("top-27", 27), ("s5-9", 99)):
+        shot = page.locator(f"[data-tile='{place}'] .tile").screenshot()
+        found = np.asarray(Image.open(BytesIO(shot)).convert("RGB"), float)
+        y, x = tile // 10 * 32, tile % 10 * 32
+        part = sprite[y : y + 32, x : x + 32]
+        middle = found[len(found) // 4 : -len(found) // 4, len(found) // 4 : -len(found) // 4]
+        np.testing.assert_allclose(middle.mean((0, 1)), part[8:24, 8:24].mean((0, 1)), atol=8)
+
+
+def test_numbers_of_a_unit_are_the_bundle_s_and_say_formula_n_and_file(page, url, known):
+    _, unit = known
+    opened(page, url, "?unit=8")
+    scores = unit(8)["scores"]
+    for name in ("S", "InterpScore", "MS"):
+        assert page.locator(f"[data-score='{name}'] .number").inner_text() == f"{scores[name]['value']:.3f}"
+    page.locator("[data-score='S'] .number").click()
+    said = page.locator(".popover").inner_text()
+    for part in (
+        str(scores["S"]["value"]),
+        "Φ(g / √2)",
+        "8 images of the concept, 88 others",
+        "acts.zarr",
+        "abababababab",
+    ):
+        assert part in said
+    page.keyboard.press("Escape")
+    opened(page, url, "?unit=10")
+    page.locator("[data-score='H'] .number", has_text="not measured").click()
+    assert "no rating of a high-activation image" in page.locator(".popover").inner_text()
+
+
+def test_a_picture_is_enlarged_by_its_address_and_closed_by_escape(page, url, known):
+    _, unit = known
+    tile = unit(8)["top"][3]
+    opened(page, url, "?unit=8")
+    page.locator("[data-tile='top-2']").click()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("heading", name=tile["image"]).wait_for()
+    assert f"{tile['activation']:.2f}" in page.locator(".lightbox").inner_text()
+    assert "CC0-1.0" in page.locator(".lightbox").inner_text()
+    page.get_by_role("button", name="Where it fires").last.click()
+    page.locator(".lightbox canvas.heat").wait_for()
+    assert "tile=top-3" in page.url
+    page.reload()
+    page.get_by_role("heading", name=tile["image"]).wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".lightbox").wait_for(state="hidden")
+    assert "tile=" not in page.url
+
+
+def test_guesses_are_judged_by_the_activations(page, url):
+    opened(page, url, "?unit=8")
+    box = page.locator(".guess")
+    for asked in range(1, 4):
+        box.get_by_role("button", name="The first picture").click()
+        first, second = (float(text) for text in box.locator(".amount").all_inner_texts())
+        verdict = box.locator(".verdict").inner_text()
+        assert verdict.startswith("Right" if first > second else "Wrong")
+        assert f"of {asked}" in verdict
+        box.get_by_role("button", name="Next").click()
+
+
+def test_exports_of_a_unit_equal_what_is_shown(page, url, known):
+    _, unit = known
+    known_unit = unit(8)
+    opened(page, url, "?unit=8")
+    files = {}
+    for kind in ("JSON", "CSV", "PNG", "BibTeX"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=kind, exact=True).click()
+        files[kind] = Path(download.value.path()).read_bytes()
+    assert {key: json.loads(files["JSON"])[key] for key in known_unit} == known_unit
+    rows = list(csv.DictReader(StringIO(files["CSV"].decode())))
+    tops = [float(row["value"]) for row in rows if row["kind"] == "top picture"]
+    shown = [float(text) for text in page.locator("[data-tile^='top-'] .amount").all_inner_texts()]
+    assert tops == pytest.approx(shown, rel=5e-3)
+    assert [row["name"] for row in rows if row["kind"] == "top picture"] == [
+        tile["image"] for tile in known_unit["top"]
+    ]
+    assert Image.open(BytesIO(files["PNG"])).size[0] == 1000
+    assert files["BibTeX"].startswith(b"@misc{made")
+
+
+# Other pages ----------------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_stand_beside_chance_and_their_network_is_followed(page, url, known):
+    _, unit = known
+    near = unit(8)["similar"]["correlation"]
+    opened(page, url, "?page=similar&unit=8")
+    assert page.locator("[data-neighbour] .number").all_inner_texts() == [f"{each['value']:.3f}" for each in near]
+    assert page.locator("[data-neighbour] .tag.good").count() == sum(each["value"] > 0.35 for each in near)
+    assert page.locator(".network .link:not(.own)").count() == 2
+    page.locator(".network .node[aria-label^='Unit 11,']").click()
+    heading(page, "Unit 11 ")
+    opened(page, url, "?page=similar&unit=8&kind=effect")
+    page.get_by_text("no file of `interpscore causality` was given").wait_for()
+
+
+def test_concepts_rank_units_and_words_find_them(page, url, bundle):
+    concepts = json.loads(next((bundle / LAYER).glob("concepts.*.json")).read_bytes())
+    ocean = next(each for each in concepts["concepts"] if each["name"] == "ocean")
+    opened(page, url, "?page=concepts")
+    page.get_by_label("Filter concepts").fill("oce")
+    page.get_by_role("link", name=re.compile("^ocean")).click()
+    page.locator("h3", has_text="ocean").wait_for()
+    assert [int(text) for text in page.locator(".ranked .card b").all_inner_texts()] == ocean["units"]
+    page.get_by_label("A word").fill("sea")
+    page.keyboard.press("Enter")
+    page.locator("[data-word=sea]").wait_for()
+    assert [int(text) for text in page.locator("[data-word] .card b").all_inner_texts()] == concepts["words"]["units"][
+        2
+    ]
+    page.get_by_label("A word").fill("flam")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="flame", exact=True).wait_for()
+    assert page.locator(".clusters").count() == 8
+
+
+def test_units_are_compared_and_notes_leave_with_them(page, url, known):
+    _, unit = known
+    opened(page, url, f"?units={LAYER}:1,2,77777,abc")
+    page.get_by_text("Not in this bundle: 77777, abc").wait_for()
+    page.get_by_label("Unit to add").fill("5")
+    page.keyboard.press("Enter")
+    page.get_by_role("columnheader", name="Unit 5").wait_for()
+    shown = page.locator(".compared tr", has_text="Selectivity").locator(".number").all_inner_texts()
+    assert shown == [f"{unit(u)['scores']['S']['value']:.3f}" for u in (1, 2, 5)]
+    page.get_by_label("Notes on these units").fill("=1+1 is no formula")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(StringIO(Path(download.value.path()).read_text())))
+    assert [float(row["S"]) for row in rows] == [unit(u)["scores"]["S"]["value"] for u in (1, 2, 5)]
+    assert {row["note"] for row in rows} == {"'=1+1 is no formula"}
+    page.reload()
+    page.get_by_label("Notes on these units").wait_for()
+    assert page.get_by_label("Notes on these units").input_value() == "=1+1 is no formula"
+
+
+def test_live_weights_give_the_weighted_mean_and_bounds_of_the_components(page, url, known):
+    index, _ = known
+    weights = {"S": 0.1, "C": 0.5, "R": 0.2, "H": 0.2}
+    of = {
+        end: sum(w * np.array(index["columns"][name + end]) for name, w in weights.items())
+        for end in ("", "_low", "_high")
+    }
+    opened(page, url, "?page=leaderboard&weights=" + ",".join(map(str, weights.values())))
+    order = np.argsort(-of[""])[:50]
+    assert [
+        int(row) for row in page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.dataset.unit)")
+    ] == order.tolist()
+    best = order[0]
+    cells = page.locator("tbody tr").first.locator("td").all_inner_texts()
+    assert cells[1] == f"{of[''][best]:.3f}"
+    assert cells[3] == f"[{of['_low'][best]:.3f}, {of['_high'][best]:.3f}]"
+    last = UNITS - int((of["_high"] < of["_low"][best]).sum())
+    assert cells[0] == f"1 1–{last}"
+    page.get_by_role("button", name="As in the run").click()
+    page.get_by_text("the run's own").wait_for()
+    assert page.locator("tbody tr").first.get_attribute("data-unit") == str(int(np.argmin(index["columns"]["Rank"])))
+    page.get_by_label("Weight of S").fill("0.9")
+    page.wait_for_url("**weights=0.9**")
+
+
+def test_the_atlas_is_walked_by_keys(page, url):
+    opened(page, url, "?page=atlas")
+    page.locator("canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    chosen = page.locator(".tip b").inner_text()
+    page.keyboard.press("Enter")
+    heading(page, f"Unit {chosen} ")
+
+
+def test_methods_show_hashes_formulas_and_what_is_missing(page, url):
+    opened(page, url, "?page=methods")
+    said = page.locator(".content").inner_text()
+    for part in (
+        "ab" * 32,
+        "Φ(g / √2)",
+        "no file of `interpscore causality` was given",
+        "CC0-1.0",
+        "permuted activations",
+        "resize to 288",
+    ):
+        assert part in said
+
+
+# Everyone ------------------------------------------------------------------------------------------------------------
+
+
+def test_two_users_see_what_each_asked_for(browser, url):
+    contexts = [browser.new_context() for _ in range(2)]
+    with watched(contexts[0]) as one, watched(contexts[1]) as two:
+        opened(one, url, "?unit=3")
+        opened(two, url, "?unit=40")
+        one.keyboard.press("ArrowRight")
+        two.keyboard.press("ArrowRight")
+        heading(one, "Unit 4 ")
+        heading(two, "Unit 41 ")
+        one.keyboard.press("b")
+        one.get_by_role("button", name="★ Bookmarked").wait_for()
+        opened(two, url, "?marked=1")
+        assert cards(two) == []
+    for context in contexts:
+        context.close()
+
+
+def test_the_theme_follows_the_system_the_address_and_the_button(browser, url):
+    context = browser.new_context(color_scheme="dark")
+    ground = "() => getComputedStyle((document.querySelector('.microscope') ?? [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.microscope')).find(Boolean))).backgroundColor"
+    dark, light = "rgb(19, 22, 25)", "rgb(246, 247, 247)"
+    with watched(context) as page:
+        opened(page, url)
+        assert page.evaluate(ground) == dark
+        page.get_by_role("button", name="Colours: as the system").click()
+        page.get_by_role("button", name="Colours: light").wait_for()
+        assert page.evaluate(ground) == light
+        opened(page, url, "?theme=dark&unit=3")
+        assert page.evaluate(ground) == dark
+    context.close()
+
+
+QUICK = ("unit", "leaderboard", "atlas")
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("width", "theme", "names"),
+    [
+        (360, "light", QUICK),
+        *(pytest.param(width, theme, tuple(PAGES), marks=slow) for width in (360, 1280) for theme in ("light", "dark")),
+    ],
+)
+def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme, names):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (npm ci)")
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    script, found = AXE.read_text(encoding="utf-8"), {}
+    for name in names:
+        with watched(context) as page:
+            opened(page, url, PAGES[name])
+            page.evaluate(script)
+            result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
+            for each in result["violations"]:
+                found[name, each["id"]] = [(node["html"], node["failureSummary"]) for node in each["nodes"]][:2]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    assert found == {}
+    context.close()
