@@ -2,7 +2,7 @@
 
 import { h, visible } from "./dom.js";
 import { counted, shown } from "./numbers.js";
-import { address, choice, notMeasured, section, term, title, unitLine } from "./parts.js";
+import { address, choice, mostKnown, notMeasured, section, term, title, unitLine } from "./parts.js";
 
 const SIZE = 760, EDGE = 16;
 
@@ -18,7 +18,7 @@ function map(show, layer, params) {
   const places = layer.index.map;
   if (!places) return { element: section("Map of units", notMeasured(layer, "map")), draw: () => {} };
   const names = Object.keys(layer.index.columns).filter((name) => !/_(low|high)$/.test(name) && name !== "dead" && layer.column(name).some((value) => value !== null));
-  const by = names.includes(params.by) ? params.by : names.find((name) => name === "InterpScore") ?? names[0] ?? null;
+  const by = names.includes(params.by) ? params.by : mostKnown(layer, ["InterpScore", "label_score", "MS", ...names]);
   const values = by ? layer.column(by) : [], known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const low = known[Math.floor(known.length * 0.02)] ?? 0, high = known[Math.ceil(known.length * 0.98) - 1] ?? 1;
   const units = [...Array(layer.count).keys()].filter((unit) => places.x[unit] !== null && places.y[unit] !== null);

@@ -2,7 +2,7 @@
 
 import { append, h } from "./dom.js";
 import { counted, distance, randomFrom, shown } from "./numbers.js";
-import { address, card, choice, pager, summary, term, title } from "./parts.js";
+import { address, card, choice, mostKnown, pager, summary, term, title } from "./parts.js";
 
 const PER_PAGE = 60;
 const FILTERS = ["InterpScore", "S", "C", "R", "H", "label_score", "sparsity", "MS", "MS_top", "clarity", "entropy", "polysemy", "times_natural"];
@@ -19,7 +19,7 @@ export async function render(show, layer, params) {
   const element = h("div", { class: "browse" },
     h("div", { class: "heading" }, h("h1", { tabindex: -1 }, layer.about.title), h("p", { class: "muted" },
       `${counted(layer.about.units, "unit")} · ${counted(layer.about.images, "picture")} · `, h("span", { "data-count": units.length }, `${summary(units.length, layer.count)} shown`),
-      missing > 0 && `, ${missing} without ${title(layer, name)} last`)),
+      missing > 0 && params.sort && `, ${missing} without ${title(layer, name)} last`)),
     notables(show, layer, params),
     toolbar(show, layer, params, name),
     chips(show, layer, params),
@@ -66,7 +66,7 @@ function sorted(layer, units, params) {
 /** The column whose value each card shows. */
 function sorting(layer, params) {
   if (layer.column(params.sort ?? "")) return params.sort;
-  return ["InterpScore", "label_score", "S", "MS", "maximum", "mean"].find((name) => layer.column(name)?.some((value) => value !== null)) ?? null;
+  return mostKnown(layer, ["InterpScore", "label_score", "S", "MS", "maximum", "mean"]);
 }
 
 function toolbar(show, layer, params, name) {

@@ -228,7 +228,9 @@ class Explorer {
   #header(params) {
     const current = (page) => page === params.page || (page === "browse" && OF_UNITS.has(params.page));
     this.nav.replaceChildren(...Object.entries(NAMES).map(([page, name]) => this.link({ page }, { "aria-current": current(page) ? "page" : null }, name)));
-    const chosen = (event) => this.go({ page: params.page === "unit" || params.page === "similar" ? "browse" : params.page, layer: event.target.value });
+    const here = this.nav.querySelector("[aria-current]");
+    if (here) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
+    const chosen = (event) => this.go({ page: OF_UNITS.has(params.page) ? "browse" : params.page, layer: event.target.value });
     if (this.bundle.keys.length > 1) {
       this.chooser.replaceChildren(h("select", { "aria-label": "Layer", on: { change: chosen } },
         this.bundle.about.layers.map(({ key, model, layer }) => h("option", { value: key, selected: key === this.layer?.key }, visible(`${model} · ${layer}`)))));

@@ -11,10 +11,20 @@ export function column(layer, name) {
 
 export const title = (layer, name) => column(layer, name).title;
 
+/** The first of some columns that half of the units have, or else the one that most have; null where none has any. */
+export function mostKnown(layer, names) {
+  const known = (name) => layer.column(name)?.reduce((n, value) => n + (value !== null), 0) ?? 0;
+  const [most] = [...names].sort((a, b) => known(b) - known(a));
+  return names.find((name) => known(name) * 2 >= layer.count) ?? (known(most) ? most : null);
+}
+
+/** Why a value is missing: for every unit of the layer, or else for this one. */
+const reason = (layer, field) => layer.about.not_measured[field] ?? "other units of this layer may have it, this one has none";
+
 /** A number as a button that opens its formula, n and file. `more`: rows of the unit's own. */
 export function number(show, layer, name, value, { n = null, why = null, text = null, more = [] } = {}) {
   const missing = value === null || value === undefined;
-  const opened = (event) => explain(show, event.currentTarget, layer, name, { value: missing ? null : value, n, more, why: why ?? layer.about.not_measured[name] });
+  const opened = (event) => explain(show, event.currentTarget, layer, name, { value: missing ? null : value, n, more, why: why ?? reason(layer, name) });
   return h("button", { class: missing ? "number missing" : "number", type: "button", on: { click: opened } }, missing ? "not measured" : text ?? shown(value));
 }
 
@@ -26,14 +36,14 @@ export function term(show, layer, name, label = null) {
 
 /** What nobody measured, with the reason. */
 export function notMeasured(layer, field, why = null) {
-  return h("p", { class: "missing" }, "Not measured: ", visible(why ?? layer.about.not_measured[field] ?? "the bundle has no data for it"), ".");
+  return h("p", { class: "missing" }, "Not measured: ", visible(why ?? reason(layer, field)), ".");
 }
 
 function explain(show, anchor, layer, name, { value, n, more = [], why }) {
   const about = column(layer, name);
   const source = layer.about.sources.find((each) => each.name === about.source);
   const rows = [
-    value === null && ["Not measured", why ?? "the bundle has no data for it"],
+    value === null && ["Not measured", why],
     value !== null && value !== undefined && ["Value", String(value)],
     about.formula && ["Formula", h("code", {}, about.formula)],
     (n ?? about.n) && ["n", n ?? about.n],

@@ -45,6 +45,7 @@ function network(show, layer, known, kind, near, null_) {
   const size = 520, edges = known.similar.edges, least = layer.about.nulls.correlation?.pairs_95 ?? 0;
   const places = placed(known.unit, near, edges, size);
   const lines = [...near.map(({ unit, value }) => [known.unit, unit, value, true]), ...edges.filter(([a, b, value]) => places.has(a) && places.has(b) && Math.abs(value) > least)];
+  const most = Math.max(...edges.map(([, , value]) => Math.abs(value)), least);
   const node = (unit) => {
     const [x, y] = places.get(unit), own = unit === known.unit, r = own ? 38 : 27, id = `clip-${unit}`;
     const open = (event) => { if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; event.preventDefault(); show.go({ page: own ? "unit" : "similar", unit: address(layer, unit), kind: own ? null : kind }); };
@@ -55,6 +56,6 @@ function network(show, layer, known, kind, near, null_) {
   };
   return s("svg", { viewBox: `0 0 ${size} ${size}`, class: "chart network" },
     lines.map(([a, b, value, own]) => s("line", { x1: places.get(a)[0], y1: places.get(a)[1], x2: places.get(b)[0], y2: places.get(b)[1], class: own ? "link own" : "link",
-      "stroke-width": 1 + 4 * Math.abs(value), "stroke-dasharray": value < 0 ? "4 4" : null }, s("title", {}, `${a} – ${b}: ${shown(value)}`))),
+      "stroke-width": 1 + 3 * Math.abs(value), style: own ? {} : { opacity: (0.06 + 0.6 * ((Math.abs(value) - least) / (most - least || 1)) ** 2).toFixed(2) }, "stroke-dasharray": value < 0 ? "4 4" : null }, s("title", {}, `${a} – ${b}: ${shown(value)}`))),
     [...places.keys()].map(node));
 }

@@ -23,13 +23,12 @@ export async function render(show, layer, params) {
         topPictures(show, layer, known, sprite, heat),
         strata(show, layer, known, sprite, heat),
         wholeSet(show, layer, known),
+        h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
         section("Guess the picture", guess(layer, known, sprite))),
       h("div", { class: "narrow" },
         renders(show, layer, known),
         label(show, layer, known),
         scores(show, layer, known),
-        doses(show, layer, known),
-        nearest(show, layer, known),
         exported(show, layer, known, sprite))),
     light.box);
   current = { element, light, known };
@@ -87,9 +86,9 @@ function strata(show, layer, known, sprite, heat) {
   const quantile = (q) => percentile(q * 100);
   return section("Over the whole range",
     h("p", { class: "muted" }, "Pictures sampled evenly between quantiles of the unit's activation, lowest first: what it ignores says as much as what it likes."),
-    known.strata.map((stratum, k) => h("div", { class: "stratum" },
+    h("div", { class: known.strata.every((stratum) => stratum.tiles.length <= 5) ? "strata few" : "strata" }, known.strata.map((stratum, k) => h("div", { class: "stratum" },
       h("p", {}, h("b", {}, `${quantile(stratum.from_quantile)} – ${quantile(stratum.to_quantile)}`), h("span", { class: "muted" }, `${shown(stratum.low)} to ${shown(stratum.high)}`)),
-      tiles(show, layer, known.unit, stratum.tiles, sprite, `s${k}`, { heat }))));
+      tiles(show, layer, known.unit, stratum.tiles, sprite, `s${k}`, { heat })))));
 }
 
 function wholeSet(show, layer, known) {
@@ -140,7 +139,7 @@ function moreOf(score) {
 }
 
 function scores(show, layer, known) {
-  const main = ["InterpScore", ...Object.keys(layer.about.weights)], names = Object.keys(known.scores);
+  const names = Object.keys(known.scores), main = ["InterpScore", ...Object.keys(layer.about.weights), ...names.filter((name) => name === "Rank")];
   const row = (name) => {
     const score = known.scores[name] ?? { value: null };
     return h("tr", { "data-score": name }, h("th", { scope: "row" }, term(show, layer, name)),

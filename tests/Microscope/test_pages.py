@@ -65,11 +65,11 @@ def context(browser):
 
 @pytest.fixture
 def page(context):
-    with watched(context) as found:
+    with Watched(context) as found:
         yield found
 
 
-class watched:
+class Watched:
     """A tab in which nothing may go wrong."""
 
     def __init__(self, context):
@@ -132,7 +132,7 @@ def test_back_forward_reload_and_a_shared_address_show_what_was_shown(page, cont
     heading(page, "Unit 5 ")
     page.reload()
     heading(page, "Unit 5 ")
-    with watched(context) as other:
+    with Watched(context) as other:
         opened(other, shared)
         heading(other, "Unit 9 ")
 
@@ -455,7 +455,7 @@ def test_methods_show_hashes_formulas_and_what_is_missing(page, url):
 
 def test_two_users_see_what_each_asked_for(browser, url):
     contexts = [browser.new_context() for _ in range(2)]
-    with watched(contexts[0]) as one, watched(contexts[1]) as two:
+    with Watched(contexts[0]) as one, Watched(contexts[1]) as two:
         opened(one, url, "?unit=3")
         opened(two, url, "?unit=40")
         one.keyboard.press("ArrowRight")
@@ -474,7 +474,7 @@ def test_the_theme_follows_the_system_the_address_and_the_button(browser, url):
     context = browser.new_context(color_scheme="dark")
     ground = "() => getComputedStyle((document.querySelector('.microscope') ?? [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.microscope')).find(Boolean))).backgroundColor"
     dark, light = "rgb(19, 22, 25)", "rgb(246, 247, 247)"
-    with watched(context) as page:
+    with Watched(context) as page:
         opened(page, url)
         assert page.evaluate(ground) == dark
         page.get_by_role("button", name="Colours: as the system").click()
@@ -502,7 +502,7 @@ def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
     script, found = AXE.read_text(encoding="utf-8"), {}
     for name in names:
-        with watched(context) as page:
+        with Watched(context) as page:
             opened(page, url, PAGES[name])
             page.evaluate(script)
             result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
