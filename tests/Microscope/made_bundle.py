@@ -42,15 +42,25 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def make_bundle(folder, units=24, images=5000, tile=32, layers=("layer4.5",), names=CONCEPTS, distinct=8, seed=0):
-    """Write a bundle and give its folder. `names`: of concepts, labels and pictures; `distinct`: different sprites."""
+NOTHING = {
+    "label": None, "scores": {}, "notes": [], "top": [], "strata": [], "histogram": [0] * 64, "minimum": None, "maximum": None,
+    "mean": None, "inactive": None, "renders": [], "dose": None, "clusters": None,
+    "similar": f.Similar(correlation=None, weights=None, effect=None),
+}  # fmt: skip
+"""What is known of a unit of which nothing is."""
+
+
+def make_bundle(
+    folder, units=24, images=5000, tile=32, layers=("layer4.5",), names=CONCEPTS, distinct=8, seed=0, bare=False
+):
+    """Write a bundle and give its folder. `names`: of concepts, labels and pictures; `distinct`: different sprites; `bare`: nothing measured."""
     folder = Path(folder)
+    (folder / "downloads").mkdir(parents=True)
     entries = []
     for number, key in enumerate(layers):
         (folder / key).mkdir(parents=True)
-        _Layer(folder / key, key, units, images, tile, list(names), distinct, seed + number).write()
+        _Layer(folder / key, key, units, images, tile, list(names), distinct, seed + number, bare).write()
         entries.append(f.LayerEntry(key=key, model="clip-mini", layer=key, units=units, images=images))
-    (folder / "downloads").mkdir()
     bundle = f.Bundle(
         title="Made bundle", layers=entries, participants_simulated=True, made_with={"interpscore": "0.1.0"}
     )
@@ -73,9 +83,9 @@ def hashed(folder, stem, ending, content):
 
 
 class _Layer:
-    def __init__(self, folder, key, units, images, tile, names, distinct, seed):
+    def __init__(self, folder, key, units, images, tile, names, distinct, seed, bare):
         self.folder, self.key, self.units, self.images, self.tile, self.names = folder, key, units, images, tile, names
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.bare = np.random.default_rng(seed), bare
         self.sprites = [webp(tiles(self.rng, tile, 10, 10)) for _ in range(min(distinct, units))]
         self.thumbs = [webp(tiles(self.rng, max(tile, 96), 1, 1)) for _ in range(min(distinct, units))]
         self.numbers = {name: np.round(self.rng.uniform(0.1, 0.9, units), 4) for name in COLUMNS if name in (*SCORES, "MS", "sparsity", "entropy", "redundancy", "label_score")}  # fmt: skip
@@ -105,7 +115,11 @@ class _Layer:
             columns={name: [none(value) for value in values.tolist()] for name, values in self.numbers.items()},
             map={axis: np.round(self.rng.uniform(0, 1, self.units), 4).tolist() for axis in ("x", "y")},
         )  # fmt: skip
-        concepts = hashed(self.folder, "concepts", "json", as_json(self.concepts()))
+        if self.bare:
+            index = index.model_copy(
+                update={"columns": {}, "map": None, "label": [None] * self.units, "concepts": [[]] * self.units}
+            )
+        concepts = None if self.bare else hashed(self.folder, "concepts", "json", as_json(self.concepts()))
         layer = self.layer(hashed(self.folder, "index", "json", as_json(index)), concepts)
         (self.folder / "layer.json").write_bytes(as_json(layer))
 
@@ -118,7 +132,8 @@ class _Layer:
         sprite = hashed(self.folder, f"sprites/{u}", "webp", self.sprites[u % len(self.sprites)] + mark)
         thumb = hashed(self.folder, f"thumbs/{u}", "webp", self.thumbs[u % len(self.thumbs)] + mark)
         render = hashed(self.folder, f"renders/{u}_0", "webp", self.thumbs[-1 - u % len(self.thumbs)] + mark)
-        content = as_json(self.known(u, render))
+        known = self.known(u, render)
+        content = as_json(known.model_copy(update=NOTHING) if self.bare else known)
         return hashed(self.folder, f"units/{u}", "json", content), sprite, thumb
 
     def known(self, u, render):
@@ -189,14 +204,16 @@ class _Layer:
         return f.Concepts(ranked_by="AUPRC above chance, evaluation half", concepts=entries, words=words)
 
     def layer(self, index, concepts):
+        if self.bare:
+            self.weights = {}
         store = f.Source(kind="store", name="acts.zarr", sha256="ab" * 32, about={"weights": "clip-mini"})
         columns = {name: f.Column(title=title, meaning=meaning, formula=formula, section=section, source="acts.zarr", n=f"{self.images:,} images") for name, (title, meaning, formula, section) in COLUMNS.items()}  # fmt: skip
         return f.Layer(
             key=self.key, model="clip-mini", layer=self.key, title=f"clip-mini, {self.key}", units=self.units, images=self.images,
             sprite=f.Sprite(tile=self.tile, columns=10), index=index, concepts=concepts, sources=[store], columns=columns,
-            not_measured={"effect": "no file of `interpscore causality` was given"}, preprocessing="resize to 288, centre crop",
+            not_measured=dict.fromkeys(f.Unit.model_fields, "no such file was given") if self.bare else {"effect": "no file of `interpscore causality` was given"}, preprocessing="resize to 288, centre crop",
             input="288x288", histogram_edges=[k / 64 for k in range(65)],
-            nulls={kind: f.Null(pairs_95=0.2, nearest_95=0.35, how="permuted activations") for kind in ("correlation", "weights")},
+            nulls={kind: f.Null(pairs_95=0.2, nearest_95=0.35, how="permuted activations") for kind in ("correlation", "weights") if not self.bare},
             statistics={"dead": int(self.numbers["dead"].sum()), "constant": 0, "labelled": sum(label is not None for label in self.labelled), "concepts": len(self.names), "redundant": 3, "sparsity_median": 0.42},
             notable=[f.Notable(why="most selective", units=np.argsort(-self.numbers["S"])[:8].tolist()), f.Notable(why="no label but monosemantic", units=[u for u in range(self.units) if self.labelled[u] is None][:8])],
             weights=self.weights, rights=[f.Rights(source="drawn by a program", licence="CC0-1.0", images=self.images)],

@@ -31,14 +31,30 @@ def static_site(bundle, folder):
 
 
 @contextmanager
-def streamlit_app(bundle, *options):
+def streamlit_app(bundle):
     """The address of the app that shows a bundle."""
+    with started(command_of(str(bundle), port := free_port(), "127.0.0.1"), port) as address:
+        yield address
+
+
+@contextmanager
+def running(script):
+    """The address of a Streamlit script."""
     port = free_port()
-    command = command_of(str(bundle), port, "127.0.0.1")
-    at = command.index("--")
-    process = subprocess.Popen(
-        [*command[:at], *options, *command[at:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    options = [
+        f"--server.port={port}",
+        "--server.address=127.0.0.1",
+        "--server.headless=true",
+        "--browser.gatherUsageStats=false",
+    ]
+    with started([sys.executable, "-m", "streamlit", "run", script, *options], port) as address:
+        yield address
+
+
+@contextmanager
+def started(command, port):
+    """A server while it runs, once it answers."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = f"http://127.0.0.1:{port}/"
         wait_for(address, process)
@@ -77,7 +93,3 @@ def chromium():
         found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         yield found
         found.close()
-
-
-def python(*arguments):
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)

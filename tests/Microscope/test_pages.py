@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import Microscope
+from tests.hostile import NAMES
 from tests.Microscope.made_bundle import make_bundle
 from tests.Microscope.serving_pages import CHROMIUM, chromium, static_site, streamlit_app
 
@@ -511,3 +512,88 @@ def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     assert found == {}
     context.close()
+
+
+def test_the_app_switches_units_without_a_rerun(context, bundle):
+    with streamlit_app(bundle) as address, Watched(context) as page:
+        sent = []
+        page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
+        opened(page, address, "?unit=8")
+        heading(page, "Unit 8 ")
+        page.wait_for_timeout(300)
+        before = len(sent)
+        page.keyboard.press("ArrowRight")
+        heading(page, "Unit 9 ")
+        assert (len(sent), page.url) == (before, f"{address}?unit={LAYER}:9")
+        page.go_back()
+        heading(page, "Unit 8 ")
+
+
+# Other bundles --------------------------------------------------------------------------------------------------------
+
+EVERY = (
+    "",
+    "?unit=1",
+    "?page=similar&unit=1",
+    "?page=concepts",
+    "?units=0,1",
+    "?page=leaderboard",
+    "?page=atlas",
+    "?page=methods",
+)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?unit=1", "?page=similar&unit=1", "?page=concepts", "?units=0,1", "?page=methods"]
+)
+def test_names_from_outside_are_text_on_every_page(context, hostile_url, query):
+    with Watched(context) as page:
+        opened(page, hostile_url, query)
+        assert page.locator(".microscope script, .microscope img[onerror]").count() == 0
+        assert page.locator("h1").count() == 1
+        assert (
+            "<script>alert(1)</script>" in page.locator(".microscope").evaluate("e => e.textContent")
+            or query != "?page=concepts"
+        )
+
+
+@pytest.fixture(scope="module")
+def hostile_url(tmp_path_factory):
+    names = [name.replace("\0", "") for name in NAMES]
+    bundle = make_bundle(tmp_path_factory.mktemp("hostile") / "bundle", units=40, tile=16, distinct=1, names=names)
+    with static_site(bundle, tmp_path_factory.mktemp("site")) as address:
+        yield address
+
+
+def test_what_was_not_measured_is_said_with_the_reason(context, tmp_path_factory):
+    bundle = make_bundle(tmp_path_factory.mktemp("bare") / "bundle", units=3, tile=16, distinct=1, bare=True)
+    with static_site(bundle, tmp_path_factory.mktemp("site")) as address:
+        for query in EVERY:
+            with Watched(context) as page:
+                opened(page, address, query)
+                said = page.locator(".content").inner_text()
+                assert query == "" or "no such file was given" in said or "not measured" in said.lower(), query
+
+
+def test_an_empty_bundle_and_a_missing_one_are_said_in_words(context, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    with static_site(make_bundle(tmp_path_factory.mktemp("empty") / "bundle", layers=()), folder) as address:
+        with Watched(context) as page:
+            opened(page, address)
+            heading(page, "This bundle has no layers")
+        (folder / "below" / "a path" / "bundle" / "bundle.json").unlink()
+        page = context.new_page()  # the browser itself logs the answer 404
+        opened(page, address)
+        heading(page, "This bundle cannot be opened")
+        assert "404" in page.locator(".content").inner_text()
+        page.close()
+
+
+def test_cells_of_exports_are_no_formulas(context, hostile_url):
+    with Watched(context) as page:
+        opened(page, hostile_url)
+        rows = [["=1+1", "-2", "@x", "a,b", 'q"q', None, 3.5, "two\nlines"]]
+        text = page.evaluate("async rows => (await import(new URL('numbers.js', location.href))).csv(rows)", rows)
+    assert list(csv.reader(StringIO(text, newline=""))) == [
+        ["'=1+1", "-2", "'@x", "a,b", 'q"q', "", "3.5", "two\nlines"]
+    ]

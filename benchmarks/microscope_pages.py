@@ -1,0 +1,177 @@
+"""The explorer in Chromium, beside an empty Streamlit page: a generated bundle of 2,560 units × 50,000 pictures.
+
+Usage: python benchmarks/microscope_pages.py [switches]. All times are taken in the page, on one machine that runs browser and
+server: from the click to the frame after the page is drawn, its sprite decoded.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' generator and servers
+
+from tests.Microscope.made_bundle import make_bundle
+from tests.Microscope.serving_pages import chromium, running, static_site, streamlit_app
+
+SWITCHES = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+UNITS, IMAGES = 2560, 50_000
+COLD, USERS, BETWEEN, SECONDS = 5, 5, 3000, 60
+EMPTY = """import streamlit as st
+st.session_state.n = st.session_state.get("n", 0) + 1
+st.button("again")
+st.write(f"run {st.session_state.n}")
+"""
+HELPERS = """
+window.frames_ = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))));
+window.deep_ = (selector, root = document) => root.querySelector(selector)
+  ?? [...root.querySelectorAll('*')].map((e) => e.shadowRoot && window.deep_(selector, e.shadowRoot)).find(Boolean);
+window.shown_ = () => new Promise((done) => document.addEventListener('microscope:shown', () => done(), { once: true }));
+window.timed_ = async (act) => { const from = performance.now(), shown = window.shown_(); act(); await shown; return (await window.frames_()) - from; };
+window.bytes_ = () => performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0);
+window.next_ = () => window.timed_(() => window.deep_('[data-focus="Next unit"]').click());
+window.goto_ = (unit) => window.timed_(() => { const dialog = [...window.deep_('.microscope').querySelectorAll('dialog')].find((e) => e.ariaLabel === 'Go to a unit');
+  dialog.querySelector('input').value = unit; dialog.querySelector('form').requestSubmit(); });
+window.search_ = (text) => window.timed_(() => { const box = window.deep_('.search input'); box.value = text; box.dispatchEvent(new Event('input')); });
+document.addEventListener('microscope:shown', async () => { window.first_ ??= await window.frames_(); });
+performance.setResourceTimingBufferSize(100000);
+"""
+
+
+def main() -> None:
+    print(f"{UNITS:,} units × {IMAGES:,} pictures, {psutil.cpu_count()} cores, {SWITCHES} switches of each kind; ms")
+    print(f"{'':46}{'p50':>8}{'p95':>8}{'÷ empty page':>16}")
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        empty, empty_first = measure_empty(browser, Path(folder))
+        bundle = make_bundle(Path(folder) / "bundle", units=UNITS, images=IMAGES, tile=96, distinct=20)
+        with streamlit_app(bundle) as address:
+            measure("Streamlit", browser, address, empty, empty_first)
+            measure_users(browser, address)
+            print(f"{'memory of the server':46}{memory():>8.0f} MB")
+        with static_site(bundle, Path(folder) / "site") as address:
+            measure("static", browser, address, empty, empty_first)
+
+
+def measure_empty(browser: Any, folder: Path) -> tuple[float, float]:
+    """Median ms of an empty Streamlit page: a rerun by a click, and its first load from a cold browser."""
+    script = folder / "empty.py"
+    script.write_text(EMPTY)
+    with running(str(script)) as address:
+        first = [
+            cold(browser, address, "window.deep_('.stButton') && window.deep_('.stMarkdown')") for _ in range(COLD)
+        ]
+        with page_of(browser, address) as page:
+            page.get_by_text("run 1", exact=True).wait_for()
+            times = [page.evaluate(RERUN, n) for n in range(2, SWITCHES + 2)]
+    row("empty Streamlit page, rerun by a click", times, statistics.median(times))
+    row("empty Streamlit page, first load", first, statistics.median(first))
+    return statistics.median(times), statistics.median(first)
+
+
+RERUN = """async (n) => {
+  const from = performance.now(), text = () => document.querySelector('.stMarkdown').textContent.trim();
+  document.querySelector('.stButton button').click();
+  while (text() !== `run ${n}`) await new Promise((done) => requestAnimationFrame(done));
+  const to = await window.frames_();
+  await new Promise((done) => setTimeout(done, 300));
+  return to - from;
+}"""
+
+
+def cold(browser: Any, address: str, ready: str) -> float:
+    """Ms from the request to the page that a condition is true of, in a browser without a cache."""
+    with page_of(browser, address) as page:
+        page.wait_for_function(ready, polling="raf", timeout=120_000)
+        return float(page.evaluate("() => window.first_ ?? window.frames_()"))
+
+
+@contextmanager
+def page_of(browser: Any, address: str) -> Iterator[Any]:
+    """A page in a browser that was never here."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(HELPERS)
+    page = context.new_page()
+    page.goto(address)
+    yield page
+    context.close()
+
+
+def measure(name: str, browser: Any, address: str, empty: float, empty_first: float) -> None:
+    first = [cold(browser, f"{address}?unit={unit}", "window.first_") for unit in range(100, 100 + COLD)]
+    row(f"{name}, first unit page from a cold browser", first, empty_first)
+    rng = random.Random(0)
+    with page_of(browser, f"{address}?unit=1000") as page:
+        page.wait_for_function("window.first_")
+        timed, sizes = [], []
+        for _ in range(SWITCHES):
+            page.wait_for_timeout(700)  # a look at the page; neighbours are fetched meanwhile
+            before = page.evaluate("window.bytes_()")
+            timed.append(page.evaluate("window.next_()"))
+            sizes.append(page.evaluate("window.bytes_()") - before)
+            page.wait_for_timeout(50)
+        row(f"{name}, neighbour", timed, empty)
+        timed, own = [], []
+        for _ in range(SWITCHES):
+            page.wait_for_timeout(700)
+            before = page.evaluate("window.bytes_()")
+            timed.append(page.evaluate("unit => window.goto_(unit)", rng.randrange(UNITS)))
+            own.append(page.evaluate("window.bytes_()") - before)
+        row(f"{name}, any other unit", timed, empty)
+        print(f"{f'{name}, bytes of a switch until it is shown':46}{max(own) / 1000:>8.0f} kB at most")
+        page.wait_for_timeout(1500)
+        before = page.evaluate("window.bytes_()")
+        page.evaluate("unit => window.goto_(unit)", 1003)
+        page.wait_for_timeout(1500)
+        print(f"{f'{name}, bytes of a unit seen before':46}{page.evaluate('window.bytes_()') - before:>8} B")
+    with page_of(browser, address) as page:
+        page.wait_for_function("window.first_")
+        texts = [text for word in ("fire", "ocean", "spider", "wheels") for text in (word[:2], word[:3], word, "")]
+        row(f"{name}, search", [page.evaluate("text => window.search_(text)", text) for text in texts * 2], empty)
+
+
+LOOP = """([seconds, between]) => { window.loop_ = (async () => {
+  const times = [], end = performance.now() + seconds * 1000;
+  while (performance.now() < end) {
+    await new Promise((done) => setTimeout(done, between * (0.8 + 0.4 * Math.random())));
+    times.push(await window.goto_(Math.floor(Math.random() * 2560)));
+  }
+  return times; })(); }"""
+
+
+def measure_users(browser: Any, address: str) -> None:
+    """Users that open another unit every 3 s, each in a browser of their own."""
+    medians = []
+    for users in (1, USERS):
+        contexts = [page_of(browser, f"{address}?unit={user}") for user in range(users)]
+        pages = [context.__enter__() for context in contexts]
+        for page in pages:
+            page.wait_for_function("window.first_")
+            page.evaluate(LOOP, [SECONDS, BETWEEN])
+        times = [time for page in pages for time in page.evaluate("window.loop_")]
+        for context in contexts:
+            context.__exit__(None, None, None)
+        medians.append(statistics.median(times))
+        row(f"Streamlit, {users} user{'s' * (users > 1)}, 3 s between clicks", times, medians[0])
+
+
+def memory() -> float:
+    """MB of this process's Streamlit server."""
+    children = psutil.Process().children(recursive=True)
+    return max(child.memory_info().rss for child in children if "streamlit" in " ".join(child.cmdline())) / 1e6
+
+
+def row(name: str, times: list[float], unit: float) -> None:
+    p50, p95 = statistics.median(times), sorted(times)[max(0, round(len(times) * 0.95) - 1)]
+    print(f"{name:46}{p50:>8.0f}{p95:>8.0f}{p50 / unit:>8.2f}{p95 / unit:>8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
