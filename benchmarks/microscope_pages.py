@@ -36,7 +36,8 @@ window.deep_ = (selector, root = document) => root.querySelector(selector)
   ?? [...root.querySelectorAll('*')].map((e) => e.shadowRoot && window.deep_(selector, e.shadowRoot)).find(Boolean);
 window.shown_ = () => new Promise((done) => document.addEventListener('microscope:shown', () => done(), { once: true }));
 window.timed_ = async (act) => { const from = performance.now(), shown = window.shown_(); act(); await shown; return (await window.frames_()) - from; };
-window.bytes_ = () => performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0);
+window.bytes_ = (unit) => performance.getEntriesByType('resource').reduce((sum, each) =>
+  sum + (unit === undefined || new RegExp(`/(units|sprites|renders|thumbs)/${unit}[._]`).test(each.name) ? each.transferSize : 0), 0);
 window.next_ = () => window.timed_(() => window.deep_('[data-focus="Next unit"]').click());
 window.goto_ = (unit) => window.timed_(() => { const dialog = [...window.deep_('.microscope').querySelectorAll('dialog')].find((e) => e.ariaLabel === 'Go to a unit');
   dialog.querySelector('input').value = unit; dialog.querySelector('form').requestSubmit(); });
@@ -110,22 +111,20 @@ def measure(name: str, browser: Any, address: str, empty: float, empty_first: fl
     rng = random.Random(0)
     with page_of(browser, f"{address}?unit=1000") as page:
         page.wait_for_function("window.first_")
-        timed, sizes = [], []
+        timed = []
         for _ in range(SWITCHES):
             page.wait_for_timeout(700)  # a look at the page; neighbours are fetched meanwhile
-            before = page.evaluate("window.bytes_()")
             timed.append(page.evaluate("window.next_()"))
-            sizes.append(page.evaluate("window.bytes_()") - before)
-            page.wait_for_timeout(50)
         row(f"{name}, neighbour", timed, empty)
         timed, own = [], []
-        for _ in range(SWITCHES):
+        for unit in rng.sample(range(UNITS), SWITCHES):
             page.wait_for_timeout(700)
-            before = page.evaluate("window.bytes_()")
-            timed.append(page.evaluate("unit => window.goto_(unit)", rng.randrange(UNITS)))
-            own.append(page.evaluate("window.bytes_()") - before)
+            timed.append(page.evaluate("unit => window.goto_(unit)", unit))
+            own.append(page.evaluate("unit => window.bytes_(unit)", unit))
         row(f"{name}, any other unit", timed, empty)
-        print(f"{f'{name}, bytes of a switch until it is shown':46}{max(own) / 1000:>8.0f} kB at most")
+        print(
+            f"{f'{name}, files of a unit':46}{max(own) / 1000:>8.0f} kB at most; as much for each neighbour, fetched when idle"
+        )
         page.wait_for_timeout(1500)
         before = page.evaluate("window.bytes_()")
         page.evaluate("unit => window.goto_(unit)", 1003)
@@ -164,8 +163,8 @@ def measure_users(browser: Any, address: str) -> None:
 
 def memory() -> float:
     """MB of this process's Streamlit server."""
-    children = psutil.Process().children(recursive=True)
-    return max(child.memory_info().rss for child in children if "streamlit" in " ".join(child.cmdline())) / 1e6
+    children = [child for child in psutil.Process().children() if child.name().startswith("python")]
+    return max(child.memory_info().rss for child in children) / 1e6
 
 
 def row(name: str, times: list[float], unit: float) -> None:

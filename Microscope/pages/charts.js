@@ -25,11 +25,13 @@ export function histogram({ counts, minimum, maximum, marks = [], colour = "var(
   const at = (v) => 4 + clamp((v - minimum) / (maximum - minimum || 1)) * (W - 8);
   const total = counts.reduce((a, b) => a + b, 0);
   const most = Math.max(...counts);
+  const bars = counts.map((count, k) => {
+    const tall = count > 0 ? Math.max(1, Math.log1p(count) / top * (bottom - 14)) : 0;
+    return `M${(4 + k * width + 0.5).toFixed(1)} ${bottom}v${(-tall).toFixed(1)}h${(width - 1).toFixed(1)}v${tall.toFixed(1)}z`;
+  }).join("");
   return s("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img",
     "aria-label": `Histogram of ${whole(total)} activations from ${shown(minimum)} to ${shown(maximum)}, logarithmic; fullest bin ${whole(most)}` },
-    counts.map((count, k) => count > 0 && s("rect", { x: 4 + k * width + 0.5, width: width - 1, y: bottom - Math.log1p(count) / top * (bottom - 14),
-      height: Math.max(1, Math.log1p(count) / top * (bottom - 14)), style: { fill: colour }, rx: 1 },
-      s("title", {}, `${shown(minimum + (maximum - minimum) * k / counts.length)} to ${shown(minimum + (maximum - minimum) * (k + 1) / counts.length)}: ${whole(count)}`))),
+    s("path", { d: bars, style: { fill: colour } }),
     s("line", { x1: 4, x2: W - 4, y1: bottom, y2: bottom, class: "rule" }),
     marks.map(({ value, label }, k) => [
       s("line", { x1: at(value), x2: at(value), y1: 10, y2: bottom, class: "mark" }),

@@ -51,7 +51,8 @@ class Explorer {
       await this.bundle.open();
     } catch (error) {
       this.frame.replaceChildren(h("div", { class: "content" }, failure("This bundle cannot be opened", error)));
-      return this.#shown("failed");
+      this.#shown("failed");
+      return this.#completed(() => {});
     }
     this.marks = bookmarks(this);
     this.#build();
@@ -140,10 +141,24 @@ class Explorer {
     }
     if (turn !== this.turn) return;
     this.shownParams = params;
+    if (how !== "go") page.later?.();
     if (page.element) this.#place(page, params, before, how, scroll);
     this.#header(params);
     this.#shown(params.page);
     page.after?.();
+    if (how === "go" && page.later) this.#whenIdle(() => turn === this.turn && this.#completed(page.later));
+    else this.#completed(() => {});
+  }
+
+  /** What lies below the window's edge is drawn once the frame with the rest is. */
+  #whenIdle(work) {
+    if (this.window.requestIdleCallback) this.window.requestIdleCallback(work, { timeout: 120 });
+    else this.window.setTimeout(work, 30);
+  }
+
+  #completed(draw) {
+    draw();
+    this.frame.dataset.complete = String(this.turn);
   }
 
   async #page(params, before) {
@@ -209,7 +224,8 @@ class Explorer {
     };
     this.search = h("input", { type: "search", placeholder: "Search labels and concepts", "aria-label": "Search labels and concepts", autocomplete: "off", spellcheck: "false", on: { input: typed } });
     const form = h("form", { class: "search", role: "search", on: { submit: (event) => { event.preventDefault(); this.#found(); } } }, this.search);
-    this.nav = h("nav", { "aria-label": "Pages of the explorer", class: "tabs" });
+    this.links = new Map(Object.entries(NAMES).map(([page, name]) => [page, this.link({ page }, name)]));
+    this.nav = h("nav", { "aria-label": "Pages of the explorer", class: "tabs" }, ...this.links.values());
     this.chooser = h("span", { class: "chooser" });
     this.themeButton = h("button", { type: "button", class: "plain", on: { click: () => this.#nextTheme() } });
     this.help = dialog("Keys", h("dl", { class: "keys" }, KEYS.map(([key, words]) => [h("dt", {}, key.split(" ").map((k) => h("kbd", {}, k))), h("dd", {}, words)])));
@@ -227,9 +243,14 @@ class Explorer {
 
   #header(params) {
     const current = (page) => page === params.page || (page === "browse" && OF_UNITS.has(params.page));
-    this.nav.replaceChildren(...Object.entries(NAMES).map(([page, name]) => this.link({ page }, { "aria-current": current(page) ? "page" : null }, name)));
-    const here = this.nav.querySelector("[aria-current]");
-    if (here) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
+    for (const [page, link] of this.links) {
+      link.setAttribute("href", this.address.link({ page }));
+      if (current(page)) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const here = this.links.get(params.page);
+    if (here && this.navAt !== params.page) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
+    this.navAt = params.page;
     const chosen = (event) => this.go({ page: OF_UNITS.has(params.page) ? "browse" : params.page, layer: event.target.value });
     if (this.bundle.keys.length > 1) {
       this.chooser.replaceChildren(h("select", { "aria-label": "Layer", on: { change: chosen } },

@@ -1,7 +1,7 @@
 // Unit: everything that is known of one unit.
 
 import { dose, histogram, interval } from "./charts.js";
-import { h, visible } from "./dom.js";
+import { append, h, visible } from "./dom.js";
 import { bibtex, csvOf, pngOf } from "./downloads.js";
 import { guess } from "./guess.js";
 import { percentile, shown, whole } from "./numbers.js";
@@ -16,25 +16,19 @@ export async function render(show, layer, params) {
   const [known, sprite] = await Promise.all([layer.unit(unit), layer.sprite(unit)]);
   const light = lightbox(show, layer, known, sprite);
   const heat = params.heat === "1";
-  const element = h("article", { class: "unit", "data-unit": unit },
-    unitHead(show, layer, known, "unit"),
-    h("div", { class: "columns" },
-      h("div", { class: "wide" },
-        topPictures(show, layer, known, sprite, heat),
-        strata(show, layer, known, sprite, heat),
-        wholeSet(show, layer, known),
-        h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
-        section("Guess the picture", guess(layer, known, sprite))),
-      h("div", { class: "narrow" },
-        renders(show, layer, known),
-        label(show, layer, known),
-        scores(show, layer, known),
-        exported(show, layer, known, sprite))),
-    light.box);
+  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, sprite, heat));
+  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known));
+  const element = h("article", { class: "unit", "data-unit": unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
   current = { element, light, known };
   return {
     element, title: `Unit ${unit} · ${layer.key}`,
     after: () => { light.draw(params); layer.prefetch([unit + 1, unit - 1], show.window); },
+    later: () => {
+      append(narrow, [scores(show, layer, known), exported(show, layer, known, sprite)]);
+      append(wide, [strata(show, layer, known, sprite, heat), wholeSet(show, layer, known),
+        h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
+        section("Guess the picture", guess(layer, known, sprite))]);
+    },
   };
 }
 

@@ -91,7 +91,7 @@ class Watched:
 
 def opened(page, url, query=""):
     page.goto(url + query)
-    page.locator(".microscope[data-shown]").wait_for(timeout=60_000)
+    page.locator(".microscope[data-complete]").wait_for(timeout=60_000)
     return page
 
 
