@@ -9,24 +9,48 @@ const FILTERS = ["InterpScore", "S", "C", "R", "H", "label_score", "sparsity", "
 const YES_NO = [["", "any"], ["1", "yes"], ["0", "no"]];
 const UNSORTED = /_(low|high)$/;
 
+let current = null;
+
 export async function render(show, layer, params) {
-  const units = chosen(show, layer, params);
+  const element = h("div", { class: "browse" });
+  current = { element, layer, head: h("div", { class: "heading" }), notable: h("div"), tools: h("div"), rest: h("div", { class: "stack" }), cards: new Map() };
+  element.append(current.head, current.notable, current.tools, current.rest);
+  const next = fill(show, layer, params, true);
+  return { element, title: "Browse", after: () => prefetch(show, layer, next) };
+}
+
+/** Another search, filter or page: cards that stay are not made again, nor are the controls while someone types. */
+export function update(show, layer, params, before, content) {
+  if (current?.element !== content.firstChild || current.layer !== layer) return false;
+  const others = ({ q, at, theme, ...rest }) => JSON.stringify(rest);
+  const next = fill(show, layer, params, others(params) !== others(before));
+  prefetch(show, layer, next);
+  return true;
+}
+
+/** Draw what the address asks for; gives the units of the next page. */
+function fill(show, layer, params, controls) {
+  const units = chosen(show, layer, params), name = sorting(layer, params);
   const last = Math.max(0, Math.ceil(units.length / PER_PAGE) - 1);
   const at = Math.min(last, Math.max(0, Number.parseInt(params.at ?? "0", 10) || 0));
-  const shownUnits = units.slice(at * PER_PAGE, (at + 1) * PER_PAGE);
-  const name = sorting(layer, params);
   const missing = name && layer.column(name) ? units.filter((unit) => layer.value(name, unit) === null).length : 0;
-  const element = h("div", { class: "browse" },
-    h("div", { class: "heading" }, h("h1", { tabindex: -1 }, layer.about.title), h("p", { class: "muted" },
-      `${counted(layer.about.units, "unit")} · ${counted(layer.about.images, "picture")} · `, h("span", { "data-count": units.length }, `${summary(units.length, layer.count)} shown`),
-      missing > 0 && params.sort && `, ${missing} without ${title(layer, name)} last`)),
-    notables(show, layer, params),
-    toolbar(show, layer, params, name),
-    chips(show, layer, params),
-    shownUnits.length ? h("ul", { class: "wall" }, shownUnits.map((unit) => h("li", {}, card(show, layer, unit, { name, lazy: false })))) : nothing(show, layer, params),
-    units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE));
-  const next = units.slice((at + 1) * PER_PAGE, (at + 2) * PER_PAGE);
-  return { element, title: "Browse", after: () => prefetch(show, layer, next) };
+  const made = (unit) => {
+    const key = `${unit} ${name}`;
+    if (!current.cards.has(key)) current.cards.set(key, h("li", {}, card(show, layer, unit, { name, lazy: false })));
+    return current.cards.get(key);
+  };
+  current.head.replaceChildren(h("h1", { tabindex: -1 }, layer.about.title), h("p", { class: "muted" },
+    `${counted(layer.about.units, "unit")} · ${counted(layer.about.images, "picture")} · `, h("span", { "data-count": units.length }, `${summary(units.length, layer.count)} shown`),
+    missing > 0 && params.sort && `, ${missing} without ${title(layer, name)} last`));
+  if (controls) {
+    current.notable.replaceChildren(...[notables(show, layer, params)].filter(Boolean));
+    current.tools.replaceChildren(toolbar(show, layer, params, name));
+  }
+  const here = units.slice(at * PER_PAGE, (at + 1) * PER_PAGE);
+  current.rest.replaceChildren(...[chips(show, layer, params),
+    here.length ? h("ul", { class: "wall" }, here.map(made)) : nothing(show, layer, params),
+    units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE)].filter(Boolean));
+  return units.slice((at + 1) * PER_PAGE, (at + 2) * PER_PAGE);
 }
 
 /** Units that the address asks for, in its order. */

@@ -129,6 +129,7 @@ class Explorer {
     this.#theme();
     if (this.pop.matches(":popover-open")) this.pop.hidePopover();
     const slow = this.window.setTimeout(() => this.frame.classList.add("waiting"), 150);
+    const focused = this.#focused()?.dataset?.focus;
     let page;
     try {
       page = await this.#page(params, before);
@@ -142,7 +143,10 @@ class Explorer {
     if (turn !== this.turn) return;
     this.shownParams = params;
     if (how !== "go") page.later?.();
-    if (page.element) this.#place(page, params, before, how, scroll);
+    if (page.element) this.#place(page, params);
+    this.#focus(focused, params, before);
+    if (how === "back") this.#scroller().scrollTop = scroll;
+    else if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
     this.#header(params);
     this.#shown(params.page);
     page.after?.();
@@ -180,16 +184,22 @@ class Explorer {
     return PAGE[params.page].render(this, layer, params);
   }
 
-  #place(page, params, before, how, scroll) {
-    const focused = this.frame.getRootNode().activeElement?.dataset?.focus;
+  #place(page, params) {
     this.content.replaceChildren(page.element);
     this.content.dataset.page = params.page;
     this.live.textContent = page.title;
     this.window.document.title = `${page.title} · ${this.bundle.about.title}`;
-    if (focused) [...this.content.querySelectorAll("[data-focus]")].find((each) => each.dataset.focus === focused)?.focus({ preventScroll: true });
-    else if (before && before.page !== params.page && this.frame.getRootNode().activeElement !== this.search) this.content.querySelector("h1")?.focus({ preventScroll: true });
-    if (how === "back") this.#scroller().scrollTop = scroll;
-    else if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
+  }
+
+  #focused() {
+    return this.frame.getRootNode().activeElement;
+  }
+
+  /** Keep the focus on the control that was used, where it was drawn again; on another page, start at its heading. */
+  #focus(name, params, before) {
+    const now = this.#focused();
+    if (name && now?.dataset?.focus !== name) [...this.content.querySelectorAll("[data-focus]")].find((each) => each.dataset.focus === name)?.focus({ preventScroll: true });
+    else if (!name && before && before.page !== params.page && now !== this.search) this.content.querySelector("h1")?.focus({ preventScroll: true });
   }
 
   #wrongUnit(layer, text) {
@@ -256,7 +266,7 @@ class Explorer {
       this.chooser.replaceChildren(h("select", { "aria-label": "Layer", on: { change: chosen } },
         this.bundle.about.layers.map(({ key, model, layer }) => h("option", { value: key, selected: key === this.layer?.key }, visible(`${model} · ${layer}`)))));
     }
-    if (this.frame.getRootNode().activeElement !== this.search) this.search.value = params.page === "browse" ? params.q ?? "" : "";
+    if (this.#focused() !== this.search) this.search.value = params.page === "browse" ? params.q ?? "" : "";
   }
 
   /** Enter in the search box: a number opens that unit. */
