@@ -2,6 +2,7 @@
 
 const SPRITES_KEPT = 40;
 const UNITS_KEPT = 2000;
+const IMAGES_KEPT = 800;
 
 /** What a bundle lacks or has wrong, in words for a reader. */
 export class BundleError extends Error {}
@@ -44,6 +45,7 @@ class Layer {
     this.key = key;
     this.units = new Kept(UNITS_KEPT);
     this.sprites = new Kept(SPRITES_KEPT);
+    this.images = new Map();
   }
 
   async open() {
@@ -69,6 +71,14 @@ class Layer {
 
   thumb(unit) {
     return this.file(this.index.thumb_file[unit]);
+  }
+
+  /** Keep an image element, so that the browser asks for its file once, whatever the server says of caching. */
+  remember(image) {
+    this.images.delete(image.src);
+    this.images.set(image.src, image);
+    if (this.images.size > IMAGES_KEPT) this.images.delete(this.images.keys().next().value);
+    return image;
   }
 
   concepts() {

@@ -101,7 +101,7 @@ function renders(show, layer, known) {
     h("ul", { class: "renders" }, known.renders.map((render, k) => {
       const works = render.times_natural === null ? null : render.times_natural >= 1;
       const what = [render.start && `start: ${render.start}`, render.facet && `facet: ${render.facet}`, render.recipe].filter(Boolean).map(visible).join(" · ");
-      return h("li", {}, h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" }),
+      return h("li", {}, layer.remember(h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" })),
         h("p", {}, works === null ? h("span", { class: "tag" }, "effect not measured") : h("span", { class: works ? "tag good" : "tag bad" }, works ? "works" : "does not work"), " ",
           number(show, layer, "times_natural", render.times_natural, { text: render.times_natural === null ? null : `${shown(render.times_natural)}×` }), works === null ? "" : " the best natural picture"),
         h("p", { class: "muted" }, what), render.flags.length > 0 && h("p", { class: "muted" }, render.flags.map(visible).join(", ")));
