@@ -69,6 +69,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/labelling_rates.py
 	$(BIN)/python benchmarks/labelling_coverage.py
 	$(BIN)/python benchmarks/study_load.py
+	$(BIN)/python benchmarks/microscope_pages.py
 
 vendor: $(VENV)/.installed
 	npm ci --ignore-scripts --no-audit --no-fund
@@ -79,7 +80,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(CPU_TORCH)
-	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study,figures]'
+	$(INSTALL) --constraint constraints.txt --editable '.[models,dream,study,figures,microscope]'
 	@touch $@
 
 # Holds what the demo needs as well, so that a fresh machine resolves requirements once.
