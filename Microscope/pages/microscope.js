@@ -8,14 +8,11 @@ import { distance, whole } from "./numbers.js";
 import { bookmarks } from "./parts.js";
 import * as browse from "./browse.js";
 import * as unit from "./unit.js";
-import * as similar from "./similar.js";
-import * as concepts from "./concepts.js";
-import * as compare from "./compare.js";
-import * as leaderboard from "./leaderboard.js";
-import * as atlas from "./atlas.js";
-import * as methods from "./methods.js";
 
-const PAGE = { browse, unit, similar, concepts, compare, leaderboard, atlas, methods };
+/** Pages that open first come with the explorer; the others when they are asked for, or when there is time. */
+const PAGE = { browse, unit };
+const LATER = ["similar", "concepts", "compare", "leaderboard", "atlas", "methods"];
+const load = async (page) => (PAGE[page] ??= await import(`./${page}.js`));
 const NAMES = { browse: "Browse", concepts: "Concepts", leaderboard: "Leaderboard", atlas: "Atlas", compare: "Compare", methods: "Data and methods" };
 const OF_UNITS = new Set(["unit", "similar"]);
 const THEMES = { auto: "light", light: "dark", dark: "auto" };
@@ -66,6 +63,7 @@ class Explorer {
       ArrowRight: () => this.#step(1),
     });
     await this.render("start");
+    this.window.setTimeout(() => LATER.forEach((page) => load(page).catch(() => null)), 1500);
   }
 
   close() {
@@ -142,7 +140,7 @@ class Explorer {
     }
     if (turn !== this.turn) return;
     this.shownParams = params;
-    if (how !== "go") page.later?.();
+    if (how === "back") page.later?.();
     if (page.element) this.#place(page, params);
     this.#focus(focused, params, before);
     if (how === "back") this.#scroller().scrollTop = scroll;
@@ -150,7 +148,7 @@ class Explorer {
     this.#header(params);
     this.#shown(params.page);
     page.after?.();
-    if (how === "go" && page.later) this.#whenIdle(() => turn === this.turn && this.#completed(page.later));
+    if (how !== "back" && page.later) this.#whenIdle(() => turn === this.turn && this.#completed(page.later));
     else this.#completed(() => {});
   }
 
@@ -179,9 +177,9 @@ class Explorer {
       if (wanted.unit === null || wanted.unit >= layer.count) return this.#wrongUnit(layer, wanted.text);
       this.here = { layer: key, unit: wanted.unit };
     }
-    const update = before?.page === params.page && PAGE[params.page].update;
-    if (update && (await update(this, layer, params, before, this.content))) return {};
-    return PAGE[params.page].render(this, layer, params);
+    const page = await load(params.page);
+    if (before?.page === params.page && page.update?.(this, layer, params, before, this.content)) return {};
+    return page.render(this, layer, params);
   }
 
   #place(page, params) {

@@ -204,6 +204,19 @@ def test_scripts_of_the_pages_parse():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def imported(name, found=()):
+    """A script and those that it needs before it runs."""
+    found = {*found, name}
+    for other in re.findall(r'^import .* from "./([\w.]+)";', (PAGES / name).read_text(encoding="utf-8"), re.MULTILINE):
+        found |= imported(other, found) if other not in found else set()
+    return found
+
+
+def test_the_page_asks_for_all_scripts_at_once():
+    page = (PAGES / "index.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'modulepreload" href="([\w.]+)"', page)) == sorted(imported("microscope.js"))
+
+
 def test_no_script_parses_markup_or_leaves_the_bundle():
     found = re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://(?!www\.w3\.org)"
