@@ -36,7 +36,16 @@ function map(show, layer, params) {
       paint.beginPath();
       paint.arc(x, y, r, 0, 7);
       paint.fillStyle = paint.strokeStyle = value === null || value === undefined ? "#9aa1a9" : colour((value - low) / (high - low || 1));
-      if (lifeless) paint.stroke(); else paint.fill();
+      if (lifeless) paint.stroke();
+      else {
+        paint.fill();
+        paint.strokeStyle = ink;
+        paint.globalAlpha = 0.35;
+        paint.lineWidth = 0.8;
+        paint.stroke();
+        paint.globalAlpha = 1;
+        paint.lineWidth = 1.5;
+      }
     }
     if (chosen === null) return;
     paint.beginPath();
@@ -74,7 +83,7 @@ function map(show, layer, params) {
 
 /** From violet over teal to yellow, readable on light and dark. */
 function colour(share) {
-  const stops = [[94, 60, 153], [36, 132, 140], [73, 176, 110], [233, 180, 40]], x = Math.max(0, Math.min(1, share)) * (stops.length - 1), k = Math.min(stops.length - 2, Math.floor(x));
+  const stops = [[122, 92, 190], [36, 132, 140], [73, 176, 110], [233, 180, 40]], x = Math.max(0, Math.min(1, share)) * (stops.length - 1), k = Math.min(stops.length - 2, Math.floor(x));
   return `rgb(${stops[k].map((from, c) => Math.round(from + (stops[k + 1][c] - from) * (x - k))).join(",")})`;
 }
 

@@ -87,7 +87,7 @@ class _Layer:
         self.folder, self.key, self.units, self.images, self.tile, self.names = folder, key, units, images, tile, names
         self.rng, self.bare = np.random.default_rng(seed), bare
         self.sprites = [webp(tiles(self.rng, tile, 10, 10)) for _ in range(min(distinct, units))]
-        self.thumbs = [webp(tiles(self.rng, max(tile, 96), 1, 1)) for _ in range(min(distinct, units))]
+        self.thumbs = [webp(tiles(self.rng, tile, 1, 1)) for _ in range(min(distinct, units))]
         self.numbers = {name: np.round(self.rng.uniform(0.1, 0.9, units), 4) for name in COLUMNS if name in (*SCORES, "MS", "sparsity", "entropy", "redundancy", "label_score")}  # fmt: skip
         weights = dict(zip(SCORES, (0.3, 0.3, 0.2, 0.2)))
         score = np.round(sum(weight * self.numbers[name] for name, weight in weights.items()), 4)

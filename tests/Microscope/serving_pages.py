@@ -18,6 +18,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def log_message(self, *_):
         pass
 

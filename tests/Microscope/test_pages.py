@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -64,10 +65,17 @@ def context(browser):
     found.close()
 
 
-@pytest.fixture
-def page(context):
+@pytest.fixture(scope="module")
+def tab(context):
+    """A tab that tests use in turns: most go to an address as Back and Forward do, which loads nothing."""
     with Watched(context) as found:
         yield found
+
+
+@pytest.fixture
+def page(tab):
+    with tab.nothing_wrong():
+        yield tab.page
 
 
 class Watched:
@@ -82,24 +90,40 @@ class Watched:
         self.page.on("dialog", lambda dialog: (self.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
 
     def __enter__(self):
-        return self.page
+        return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, *_):
         self.page.close()
-        assert kind or self.errors == []
+
+    @contextmanager
+    def nothing_wrong(self):
+        self.errors.clear()
+        yield self.page
+        assert self.errors == []
+
+
+@contextmanager
+def fresh(context):
+    """A tab of its own, in which nothing may go wrong."""
+    with Watched(context) as tab, tab.nothing_wrong() as page:
+        yield page
 
 
 def opened(page, url, query=""):
-    page.goto(url + query)
-    page.locator(".microscope[data-complete]").wait_for(timeout=60_000)
+    """Show an address: without loading anything where the page is there already."""
+    if page.url.startswith(url) and page.locator(".microscope[data-complete]").count():
+        before = page.locator(".microscope").get_attribute("data-complete")
+        page.evaluate("query => { history.pushState({}, '', query || location.pathname); dispatchEvent(new PopStateEvent('popstate')); }", query)  # fmt: skip
+        page.locator(f".microscope[data-complete]:not([data-complete='{before}'])").wait_for()
+    else:
+        loaded(page, url + query)
     return page
 
 
-def moved(page, query):
-    """To another address as Back and Forward go there, which loads no page."""
-    before = page.locator(".microscope").get_attribute("data-shown")
-    page.evaluate("query => { history.pushState({}, '', query || location.pathname); dispatchEvent(new PopStateEvent('popstate')); }", query)  # fmt: skip
-    page.locator(f".microscope[data-shown]:not([data-shown='{before}'])").wait_for()
+def loaded(page, address):
+    """Load a page, until it is complete."""
+    page.goto(address)
+    page.locator(".microscope[data-complete]").wait_for(timeout=60_000)
 
 
 def heading(page, text):
@@ -133,7 +157,7 @@ def test_back_forward_reload_and_a_shared_address_show_what_was_shown(page, cont
     heading(page, "Unit 5 ")
     page.reload()
     heading(page, "Unit 5 ")
-    with Watched(context) as other:
+    with fresh(context) as other:
         opened(other, shared)
         heading(other, "Unit 9 ")
 
@@ -226,14 +250,13 @@ def test_walls_show_the_units_that_search_filters_and_order_ask_for(page, url, k
         "?labelled=0": np.array([u for u in everything if index["label"][u] is None]),
         "?notable=0": np.argsort(-columns["S"])[:8],
     }
-    opened(page, url)
     for query, units in expected.items():
-        moved(page, query)
+        opened(page, url, query)
         assert cards(page) == units[:60].tolist(), query
     opened(page, url, "?sort=random&seed=7")
     first = cards(page)
     page.reload()
-    page.locator(".wall").wait_for()
+    page.locator(".microscope[data-complete]").wait_for()
     assert cards(page) == first != everything[:60].tolist()
     opened(page, url, "?sort=published_InterpScore")
     assert cards(page)[:10] == sorted(range(10), key=lambda u: -columns["published_InterpScore"][u])
@@ -310,7 +333,7 @@ def test_a_picture_is_enlarged_by_its_address_and_closed_by_escape(page, url, kn
     page.get_by_role("heading", name=tile["image"]).wait_for()
     page.keyboard.press("Escape")
     page.locator(".lightbox").wait_for(state="hidden")
-    assert "tile=" not in page.url
+    page.wait_for_url(lambda address: "tile=" not in address)
 
 
 def test_guesses_are_judged_by_the_activations(page, url):
@@ -456,7 +479,7 @@ def test_methods_show_hashes_formulas_and_what_is_missing(page, url):
 
 def test_two_users_see_what_each_asked_for(browser, url):
     contexts = [browser.new_context() for _ in range(2)]
-    with Watched(contexts[0]) as one, Watched(contexts[1]) as two:
+    with fresh(contexts[0]) as one, fresh(contexts[1]) as two:
         opened(one, url, "?unit=3")
         opened(two, url, "?unit=40")
         one.keyboard.press("ArrowRight")
@@ -475,7 +498,7 @@ def test_the_theme_follows_the_system_the_address_and_the_button(browser, url):
     context = browser.new_context(color_scheme="dark")
     ground = "() => getComputedStyle((document.querySelector('.microscope') ?? [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.microscope')).find(Boolean))).backgroundColor"
     dark, light = "rgb(19, 22, 25)", "rgb(246, 247, 247)"
-    with Watched(context) as page:
+    with fresh(context) as page:
         opened(page, url)
         assert page.evaluate(ground) == dark
         page.get_by_role("button", name="Colours: as the system").click()
@@ -486,7 +509,7 @@ def test_the_theme_follows_the_system_the_address_and_the_button(browser, url):
     context.close()
 
 
-QUICK = ("unit", "leaderboard", "atlas")
+QUICK = ("leaderboard", "wrong")
 slow = pytest.mark.slow
 
 
@@ -503,7 +526,7 @@ def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
     script, found = AXE.read_text(encoding="utf-8"), {}
     for name in names:
-        with Watched(context) as page:
+        with fresh(context) as page:
             opened(page, url, PAGES[name])
             page.evaluate(script)
             result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
@@ -515,7 +538,7 @@ def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme
 
 
 def test_the_app_switches_units_without_a_rerun(context, bundle):
-    with streamlit_app(bundle) as address, Watched(context) as page:
+    with streamlit_app(bundle) as address, fresh(context) as page:
         sent = []
         page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
         opened(page, address, "?unit=8")
@@ -527,6 +550,24 @@ def test_the_app_switches_units_without_a_rerun(context, bundle):
         assert (len(sent), page.url) == (before, f"{address}?unit={LAYER}:9")
         page.go_back()
         heading(page, "Unit 8 ")
+
+
+FRAME = """<!doctype html><title>host</title><link rel="icon" href="data:,"><iframe src="below/a%20path/?unit=8" style="width: 900px; height: 600px"></iframe>
+<script>window.heard = []; addEventListener("message", (event) => heard.push(event.data));</script>"""
+
+
+def test_in_a_frame_the_page_around_it_keeps_the_address(context, bundle, tmp_path):
+    with static_site(bundle, tmp_path) as address, fresh(context) as page:
+        (tmp_path / "host.html").write_text(FRAME)
+        page.goto(address.replace("below/a%20path/", "host.html"))
+        inside = page.frames[1]
+        heading(inside, "Unit 8 ")
+        inside.get_by_role("link", name="Next unit").click()
+        heading(inside, "Unit 9 ")
+        message = {"stCommVersion": 1, "type": "SET_QUERY_PARAM", "queryParams": f"?unit={LAYER}:9"}
+        assert page.evaluate("heard") == [message]
+        page.evaluate("frames[0].postMessage({type: 'UPDATE_FROM_QUERY_PARAMS', queryParams: 'unit=3'}, '*')")
+        heading(inside, "Unit 3 ")
 
 
 # Other bundles --------------------------------------------------------------------------------------------------------
@@ -547,7 +588,7 @@ EVERY = (
     "query", ["", "?unit=1", "?page=similar&unit=1", "?page=concepts", "?units=0,1", "?page=methods"]
 )
 def test_names_from_outside_are_text_on_every_page(context, hostile_url, query):
-    with Watched(context) as page:
+    with fresh(context) as page:
         opened(page, hostile_url, query)
         assert page.locator(".microscope script, .microscope img[onerror]").count() == 0
         assert page.locator("h1").count() == 1
@@ -567,18 +608,17 @@ def hostile_url(tmp_path_factory):
 
 def test_what_was_not_measured_is_said_with_the_reason(context, tmp_path_factory):
     bundle = make_bundle(tmp_path_factory.mktemp("bare") / "bundle", units=3, tile=16, distinct=1, bare=True)
-    with static_site(bundle, tmp_path_factory.mktemp("site")) as address:
+    with static_site(bundle, tmp_path_factory.mktemp("site")) as address, fresh(context) as page:
         for query in EVERY:
-            with Watched(context) as page:
-                opened(page, address, query)
-                said = page.locator(".content").inner_text()
-                assert query == "" or "no such file was given" in said or "not measured" in said.lower(), query
+            opened(page, address, query)
+            said = page.locator(".content").inner_text()
+            assert query == "" or "no such file was given" in said or "not measured" in said.lower(), query
 
 
 def test_an_empty_bundle_and_a_missing_one_are_said_in_words(context, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     with static_site(make_bundle(tmp_path_factory.mktemp("empty") / "bundle", layers=()), folder) as address:
-        with Watched(context) as page:
+        with fresh(context) as page:
             opened(page, address)
             heading(page, "This bundle has no layers")
         (folder / "below" / "a path" / "bundle" / "bundle.json").unlink()
@@ -590,7 +630,7 @@ def test_an_empty_bundle_and_a_missing_one_are_said_in_words(context, tmp_path_f
 
 
 def test_cells_of_exports_are_no_formulas(context, hostile_url):
-    with Watched(context) as page:
+    with fresh(context) as page:
         opened(page, hostile_url)
         rows = [["=1+1", "-2", "@x", "a,b", 'q"q', None, 3.5, "two\nlines"]]
         text = page.evaluate("async rows => (await import(new URL('numbers.js', location.href))).csv(rows)", rows)
