@@ -69,7 +69,7 @@ benchmarks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/labelling_rates.py
 	$(BIN)/python benchmarks/labelling_coverage.py
 	$(BIN)/python benchmarks/study_load.py
-	$(BIN)/python benchmarks/microscope_pages.py
+	$(BIN)/python benchmarks/microscope.py pages
 
 vendor: $(VENV)/.installed
 	npm ci --ignore-scripts --no-audit --no-fund

@@ -1,6 +1,7 @@
 """What a bundle of the explorer costs: building it, by what decoding the pictures that it shows takes alone. Prints ratios.
 
     python benchmarks/microscope.py build [--units 2560] [--images 50000] [--folder FOLDER]
+    python benchmarks/microscope.py pages [--switches 40]      what its users wait for, in Chromium
 
 Pictures of 224 × 224 pixels, JPEG, and a store of activations drawn at random, half of them 0. Decoding alone is that of
 the same pictures by the same processes, one a processor, hashed and scaled. Memory is the peak of unshared memory of the
@@ -22,6 +23,7 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 from memory import peak
+from microscope_pages import measure_pages
 from PIL import Image
 
 from Activation_Extraction.clip_helpers import ImageInput
@@ -42,6 +44,9 @@ def main() -> None:
     build.add_argument("--images", type=int, default=50_000)
     build.add_argument("--folder", type=Path, help="keep pictures, store and bundle here")
     build.set_defaults(measure=measure_build)
+    pages = commands.add_parser("pages", help="its pages in a browser")
+    pages.add_argument("--switches", type=int, default=40)
+    pages.set_defaults(measure=lambda arguments: measure_pages(arguments.switches))
     arguments = parser.parse_args()
     arguments.measure(arguments)
 

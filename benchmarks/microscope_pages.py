@@ -1,7 +1,7 @@
 """The explorer in Chromium, beside an empty Streamlit page: a generated bundle of 2,560 units × 50,000 pictures.
 
-Usage: python benchmarks/microscope_pages.py [switches]. All times are taken in the page, on one machine that runs browser and
-server: from the click to the frame after the page is drawn, its sprite decoded.
+Called by `python benchmarks/microscope.py pages`. All times are taken in the page, on one machine that runs browser and server:
+from the click to the frame after the page is drawn, its sprite decoded; what lies below the window follows when idle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' generator and s
 from tests.Microscope.made_bundle import make_bundle
 from tests.Microscope.serving_pages import chromium, running, static_site, streamlit_app
 
-SWITCHES = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 UNITS, IMAGES = 2560, 50_000
 COLD, USERS, BETWEEN, SECONDS = 5, 5, 3000, 60
 EMPTY = """import streamlit as st
@@ -47,21 +46,22 @@ performance.setResourceTimingBufferSize(100000);
 """
 
 
-def main() -> None:
-    print(f"{UNITS:,} units × {IMAGES:,} pictures, {psutil.cpu_count()} cores, {SWITCHES} switches of each kind; ms")
+def measure_pages(switches: int) -> None:
+    """Print what a user waits for, in ms and as a ratio to the empty page."""
+    print(f"{UNITS:,} units × {IMAGES:,} pictures, {psutil.cpu_count()} cores, {switches} switches of each kind; ms")
     print(f"{'':46}{'p50':>8}{'p95':>8}{'÷ empty page':>16}")
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        empty, empty_first = measure_empty(browser, Path(folder))
+        empty, empty_first = measure_empty(browser, Path(folder), switches)
         bundle = make_bundle(Path(folder) / "bundle", units=UNITS, images=IMAGES, tile=96, distinct=20)
         with streamlit_app(bundle) as address:
-            measure("Streamlit", browser, address, empty, empty_first)
+            measure("Streamlit", browser, address, switches, empty, empty_first)
             measure_users(browser, address)
             print(f"{'memory of the server':46}{memory():>8.0f} MB")
         with static_site(bundle, Path(folder) / "site") as address:
-            measure("static", browser, address, empty, empty_first)
+            measure("static", browser, address, switches, empty, empty_first)
 
 
-def measure_empty(browser: Any, folder: Path) -> tuple[float, float]:
+def measure_empty(browser: Any, folder: Path, switches: int) -> tuple[float, float]:
     """Median ms of an empty Streamlit page: a rerun by a click, and its first load from a cold browser."""
     script = folder / "empty.py"
     script.write_text(EMPTY)
@@ -71,7 +71,7 @@ def measure_empty(browser: Any, folder: Path) -> tuple[float, float]:
         ]
         with page_of(browser, address) as page:
             page.get_by_text("run 1", exact=True).wait_for()
-            times = [page.evaluate(RERUN, n) for n in range(2, SWITCHES + 2)]
+            times = [page.evaluate(RERUN, n) for n in range(2, switches + 2)]
     row("empty Streamlit page, rerun by a click", times, statistics.median(times))
     row("empty Streamlit page, first load", first, statistics.median(first))
     return statistics.median(times), statistics.median(first)
@@ -105,19 +105,19 @@ def page_of(browser: Any, address: str) -> Iterator[Any]:
     context.close()
 
 
-def measure(name: str, browser: Any, address: str, empty: float, empty_first: float) -> None:
+def measure(name: str, browser: Any, address: str, switches: int, empty: float, empty_first: float) -> None:
     first = [cold(browser, f"{address}?unit={unit}", "window.first_") for unit in range(100, 100 + COLD)]
     row(f"{name}, first unit page from a cold browser", first, empty_first)
     rng = random.Random(0)
     with page_of(browser, f"{address}?unit=1000") as page:
         page.wait_for_function("window.first_")
         timed = []
-        for _ in range(SWITCHES):
+        for _ in range(switches):
             page.wait_for_timeout(700)  # a look at the page; neighbours are fetched meanwhile
             timed.append(page.evaluate("window.next_()"))
         row(f"{name}, neighbour", timed, empty)
         timed, own = [], []
-        for unit in rng.sample(range(UNITS), SWITCHES):
+        for unit in rng.sample(range(UNITS), switches):
             page.wait_for_timeout(700)
             timed.append(page.evaluate("unit => window.goto_(unit)", unit))
             own.append(page.evaluate("unit => window.bytes_(unit)", unit))
@@ -170,7 +170,3 @@ def memory() -> float:
 def row(name: str, times: list[float], unit: float) -> None:
     p50, p95 = statistics.median(times), sorted(times)[max(0, round(len(times) * 0.95) - 1)]
     print(f"{name:46}{p50:>8.0f}{p95:>8.0f}{p50 / unit:>8.2f}{p95 / unit:>8.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -399,6 +399,12 @@ CASES = {
         file_of({"no text": NOT_TEXT, "empty": b"", "zeros": bytes(9), "other": b"a,b\n1,2\n"}, "p.csv"),
         lambda f, g, out: [*MICROSCOPE(g), "--published", f, "-o", out / "b"],
     ),
+    "microscope export bundle": (
+        folder_of(JSON, "bundle.json"), lambda f, g, out: ["microscope", "export", f, "-o", out / "site"],
+    ),
+    "microscope serve bundle": (
+        every(4, folder_of(JSON, "bundle.json")), lambda f, g, out: ["microscope", "serve", f],
+    ),
     "microscope build words": (
         file_of(WORDS, "words.txt"),
         lambda f, g, out: [*MICROSCOPE(g), "--embedding", g / "acts.zarr", "--words", f, "-o", out / "b"],
@@ -591,7 +597,7 @@ THE_SAME = {
 """Arguments that go to the same function as those of another command."""
 
 WRITTEN = {
-    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "figures output", "label output", "label map_out", "label export", "microscope build output",
+    "baseline output", "causality output", "compare output", "data download to", "dream output", "extract export", "figures output", "label output", "label map_out", "label export", "microscope build output", "microscope export output",
     "models download to", "sanity output", "score results",
     "profile output", "report output", "stimuli build output", "study adjudicate output", "study backup target", "study export output", "study import output", "study reconcile output", "study power output", "study report output", "study score differences", "study score output",
     "table output", "top output",

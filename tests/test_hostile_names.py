@@ -244,6 +244,8 @@ def microscope_of_names(called, pictures, out):
     said = json.loads((out / layer["key"] / "layer.json").read_text())
     concepts = json.loads((out / layer["key"] / said["concepts"]).read_text())["concepts"]
     assert {one["name"] for one in concepts} >= {name for name in NAMES if name}
+    called("microscope", "export", out, "-o", folder / "=site")
+    assert (folder / "=site" / "bundle" / "bundle.json").read_bytes() == (out / "bundle.json").read_bytes()
     _, err = called("microscope", "build", store, "--images", pictures / "odd", "-o", folder / "c", codes=[1])
     assert "not found" in err
 
@@ -379,6 +381,7 @@ CASES = {
     "table": table_of_concepts,
     "label": label_of_concepts,
     "microscope build": microscope_of_names,
+    "microscope export": "in the case of microscope build",
     "top": top_of_concepts,
     "profile": profile_of_layers,
     "score": score_of_concepts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,4 +27,6 @@ def export(
     files = export_site(bundle, output)
     if not quiet:
         say(f"{output}: {files:,} files")
-        say(f"To look at it: python -m http.server --directory {output} 8000, then http://localhost:8000")
+        say(
+            f"To look at it: python -m http.server --directory {shlex.quote(str(output))} 8000, then http://localhost:8000"
+        )

@@ -165,5 +165,5 @@ function nothing(show, layer, params) {
 
 function prefetch(show, layer, units) {
   const later = show.window.requestIdleCallback ?? ((work) => show.window.setTimeout(work, 200));
-  later(() => units.forEach((unit) => { new Image().src = layer.thumb(unit); }));
+  later(() => units.map((unit) => layer.thumb(unit)).filter(Boolean).forEach((src) => { new Image().src = src; }));
 }

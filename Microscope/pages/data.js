@@ -66,11 +66,14 @@ class Layer {
 
   /** The decoded sprite of a unit; null where it cannot be loaded. */
   sprite(unit) {
-    return this.sprites.get(unit, () => picture(this.file(this.index.sprite_file[unit])).catch(() => null));
+    const file = this.index.sprite_file[unit];
+    return file ? this.sprites.get(unit, () => picture(this.file(file)).catch(() => null)) : Promise.resolve(null);
   }
 
+  /** The address of what stands for a unit on a wall; null where no picture of it was found. */
   thumb(unit) {
-    return this.file(this.index.thumb_file[unit]);
+    const file = this.index.thumb_file[unit];
+    return file ? this.file(file) : null;
   }
 
   /** Keep an image element, so that the browser asks for its file once, whatever the server says of caching. */

@@ -51,7 +51,7 @@ function network(show, layer, known, kind, near, null_) {
     const open = (event) => { if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; event.preventDefault(); show.go({ page: own ? "unit" : "similar", unit: address(layer, unit), kind: own ? null : kind }); };
     return s("a", { href: show.address.link({ page: own ? "unit" : "similar", unit: address(layer, unit) }), class: own ? "node own" : "node", "aria-label": `Unit ${unit}, ${visible(layer.index.label[unit] ?? "no label")}`, on: { click: open } },
       s("clipPath", { id }, s("circle", { cx: x, cy: y, r })),
-      s("image", { href: layer.thumb(unit), x: x - r, y: y - r, width: 2 * r, height: 2 * r, "clip-path": `url(#${id})`, preserveAspectRatio: "xMidYMid slice" }),
+      layer.thumb(unit) ? s("image", { href: layer.thumb(unit), x: x - r, y: y - r, width: 2 * r, height: 2 * r, "clip-path": `url(#${id})`, preserveAspectRatio: "xMidYMid slice" }) : s("circle", { cx: x, cy: y, r, class: "blank" }),
       s("circle", { cx: x, cy: y, r, class: "ring" }), s("text", { x, y: y + r + 15, "text-anchor": "middle", class: "axis" }, String(unit)));
   };
   return s("svg", { viewBox: `0 0 ${size} ${size}`, class: "chart network" },

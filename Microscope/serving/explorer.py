@@ -9,7 +9,8 @@ from pathlib import Path
 import streamlit as st
 
 from Activation_Extraction.base.errors import InputError
-from Microscope.serving.files import PAGES, PATH
+from Activation_Extraction.base.files import read_bytes
+from Microscope.serving.files import PAGES, path_of_pages
 from Microscope.serving.opening import is_address, open_bundle
 
 VARIABLE = "INTERPSCORE_BUNDLE"
@@ -42,14 +43,15 @@ def show() -> None:
                 st.error(_literal(problem))
             return
     st.html(_WHOLE_WINDOW)
-    root = "/" + f"{st.get_option('server.baseUrlPath') or ''}{PATH}/".lstrip("/")
-    base = place if is_address(place) else f"{root}bundle/"
-    _component()(data={"pages": root, "base": base}, key="microscope")
+    root = path_of_pages(st.get_option("server.baseUrlPath") or "")
+    _component()(
+        data={"pages": f"{root}/", "base": place if is_address(place) else f"{root}/bundle/"}, key="microscope"
+    )
 
 
 @st.cache_resource
 def _component() -> st.components.v2.types.ComponentRenderer:
-    read = {name: (PAGES / name).read_bytes().decode() for name in ("style.css", "streamlit.js")}
+    read = {name: read_bytes(PAGES / name).decode() for name in ("style.css", "streamlit.js")}
     return st.components.v2.component("microscope", html="<div></div>", css=read["style.css"], js=read["streamlit.js"])
 
 

@@ -16,8 +16,6 @@ from Activation_Extraction.base.files import check_file
 from Microscope.serving.opening import is_address
 
 PAGES = Path(__file__).parents[1] / "pages"
-PATH = "/microscope"
-"""Where pages are, beside the app; the bundle is at `bundle/` below."""
 
 _HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -58,6 +56,15 @@ class Files(StaticFiles):
         return response
 
 
+def path_of_pages(prefix: str) -> str:
+    """Where the pages are on the server of an app below a prefix; the bundle is at `bundle/` below.
+
+    >>> path_of_pages(""), path_of_pages("/a/b/")
+    ('/microscope', '/a/b/microscope')
+    """
+    return f"/{prefix.strip('/')}/microscope".replace("//", "/")
+
+
 def routes_of(place: str, prefix: str = "") -> list[Mount]:
     """What a server shows beside the app: the pages, and the bundle where it is a folder.
 
@@ -67,6 +74,6 @@ def routes_of(place: str, prefix: str = "") -> list[Mount]:
     """
     for ending, kind in ((".js", "text/javascript"), (".webp", "image/webp")):
         mimetypes.add_type(kind, ending)  # not what a registry of the machine says
-    root = f"/{prefix.strip('/')}".rstrip("/") + PATH
+    root = path_of_pages(prefix)
     pages = Mount(root, Files(PAGES, inert=False, html=True))
     return [pages] if is_address(place) else [Mount(f"{root}/bundle", Files(Path(place), inert=True)), pages]

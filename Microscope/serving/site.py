@@ -36,6 +36,7 @@ def export_site(folder: Path, site: Path, progress: Callable[[int], None] = lamb
         OutputError: the folder has other files, or cannot be written.
     """
     open_bundle(folder)
+    site = site.absolute()
     _check_place(folder, site)
     files = _files_of(folder)
     made = site.with_name(f".{site.name}.{secrets.token_hex(4)}.part")

@@ -53,7 +53,7 @@ NOTHING = {
 def make_bundle(
     folder, units=24, images=5000, tile=32, layers=("layer4.5",), names=CONCEPTS, distinct=8, seed=0, bare=False
 ):
-    """Write a bundle and give its folder. `names`: of concepts, labels and pictures; `distinct`: different sprites; `bare`: nothing measured."""
+    """Write a bundle and give its folder. `names`: of concepts, labels and pictures; `distinct`: different sprites; `bare`: nothing measured, no picture found."""
     folder = Path(folder)
     (folder / "downloads").mkdir(parents=True)
     entries = []

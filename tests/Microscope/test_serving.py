@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.base.errors import InputError, OutputError
 from Microscope.serving.opening import open_bundle
 from Microscope.serving.site import export_site
@@ -229,3 +230,46 @@ def test_no_script_parses_markup_or_leaves_the_bundle():
 def test_importing_the_serving_code_needs_no_streamlit():
     code = "import sys, Microscope.serving.site, Microscope.cli.serve, Microscope.cli.export; print('streamlit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def called(capsys):
+    """Calls `interpscore microscope`; gives the exit code, standard output and standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            run(app, ["microscope", *map(str, arguments)])
+        return (stopped.value.code, *capsys.readouterr())
+
+    return call
+
+
+def test_export_says_how_to_look_at_the_site(called, bundle, tmp_path):
+    site = tmp_path / "my site"
+    code, out, _ = called("export", bundle, "-o", site)
+    assert (code, out.splitlines()[1]) == (
+        0, f"To look at it: python -m http.server --directory '{site}' 8000, then http://localhost:8000",
+    )  # fmt: skip
+    assert called("export", bundle, "-o", site, "--quiet") == (0, "", "")
+
+
+def test_serve_starts_streamlit_with_the_bundle_and_asks_for_nothing(called, bundle, monkeypatch):
+    pytest.importorskip("streamlit", reason="Streamlit is not installed")
+    started = []
+    monkeypatch.setattr("Microscope.cli.serve.os.execv", lambda program, command: started.append(command))
+    for place in (str(bundle), "https://example.org/bundle/"):
+        assert called("serve", place, "--port", 8600)[:2] == (0, "Open http://localhost:8600\n")
+        command = started.pop()
+        assert command[1:4] == ["-m", "streamlit", "run"]
+        assert command[-2:] == ["--", place]
+        assert {"--server.port=8600", "--server.headless=true", "--browser.gatherUsageStats=false"} <= set(command)
+
+
+def test_serve_without_streamlit_says_what_to_type(called, bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    code, _, err = called("serve", bundle)
+    assert (code, "streamlit is not installed; type: pip install" in err) == (2, True)
+    assert "[microscope]" in err
