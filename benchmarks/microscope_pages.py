@@ -1,7 +1,7 @@
 """The explorer in Chromium, beside an empty Streamlit page: a generated bundle of 2,560 units × 50,000 pictures.
 
 Called by `python benchmarks/microscope.py pages`. All times are taken in the page, on one machine that runs browser and server:
-from the click to the frame after the page is drawn, its sprite decoded; what lies below the window follows when idle.
+from the click until the frame that shows the page, its sprite decoded, is painted; what lies below the window follows when idle.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ st.button("again")
 st.write(f"run {st.session_state.n}")
 """
 HELPERS = """
-window.frames_ = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))));
+window.painted_ = () => new Promise((done) => requestAnimationFrame(() => {
+  const { port1, port2 } = new MessageChannel(); port1.onmessage = () => done(performance.now()); port2.postMessage(0); }));
 window.deep_ = (selector, root = document) => root.querySelector(selector)
   ?? [...root.querySelectorAll('*')].map((e) => e.shadowRoot && window.deep_(selector, e.shadowRoot)).find(Boolean);
 window.shown_ = () => new Promise((done) => document.addEventListener('microscope:shown', () => done(), { once: true }));
-window.timed_ = async (act) => { const from = performance.now(), shown = window.shown_(); act(); await shown; return (await window.frames_()) - from; };
+window.timed_ = async (act) => { const from = performance.now(), shown = window.shown_(); act(); await shown; return (await window.painted_()) - from; };
 window.bytes_ = (unit) => performance.getEntriesByType('resource').reduce((sum, each) =>
   sum + (unit === undefined || new RegExp(`/(units|sprites|renders|thumbs)/${unit}[._]`).test(each.name) ? each.transferSize : 0), 0);
 window.next_ = () => window.timed_(() => window.deep_('[data-focus="Next unit"]').click());
 window.goto_ = (unit) => window.timed_(() => { const dialog = [...window.deep_('.microscope').querySelectorAll('dialog')].find((e) => e.ariaLabel === 'Go to a unit');
   dialog.querySelector('input').value = unit; dialog.querySelector('form').requestSubmit(); });
 window.search_ = (text) => window.timed_(() => { const box = window.deep_('.search input'); box.value = text; box.dispatchEvent(new Event('input')); });
-document.addEventListener('microscope:shown', async () => { window.first_ ??= await window.frames_(); });
+document.addEventListener('microscope:shown', async () => { window.first_ ??= await window.painted_(); });
 performance.setResourceTimingBufferSize(100000);
 """
 
@@ -78,10 +79,11 @@ def measure_empty(browser: Any, folder: Path, switches: int) -> tuple[float, flo
 
 
 RERUN = """async (n) => {
-  const from = performance.now(), text = () => document.querySelector('.stMarkdown').textContent.trim();
+  const from = performance.now(), shown = () => document.querySelector('.stMarkdown').textContent.trim() === `run ${n}`;
   document.querySelector('.stButton button').click();
-  while (text() !== `run ${n}`) await new Promise((done) => requestAnimationFrame(done));
-  const to = await window.frames_();
+  await new Promise((done) => new MutationObserver((_, watch) => { if (shown()) { watch.disconnect(); done(); } })
+    .observe(document.body, { subtree: true, childList: true, characterData: true }));
+  const to = await window.painted_();
   await new Promise((done) => setTimeout(done, 300));
   return to - from;
 }"""
@@ -91,7 +93,7 @@ def cold(browser: Any, address: str, ready: str) -> float:
     """Ms from the request to the page that a condition is true of, in a browser without a cache."""
     with page_of(browser, address) as page:
         page.wait_for_function(ready, polling="raf", timeout=120_000)
-        return float(page.evaluate("() => window.first_ ?? window.frames_()"))
+        return float(page.evaluate("() => window.first_ ?? window.painted_()"))
 
 
 @contextmanager

@@ -127,7 +127,7 @@ class Explorer {
     this.#theme();
     if (this.pop.matches(":popover-open")) this.pop.hidePopover();
     const slow = this.window.setTimeout(() => this.frame.classList.add("waiting"), 150);
-    const focused = this.#focused()?.dataset?.focus;
+    const focused = nameOf(this.#focused());
     let page;
     try {
       page = await this.#page(params, before);
@@ -142,7 +142,7 @@ class Explorer {
     this.shownParams = params;
     if (how === "back") page.later?.();
     if (page.element) this.#place(page, params);
-    this.#focus(focused, params, before);
+    this.window.requestAnimationFrame(() => turn === this.turn && this.#focus(focused, params, before));  // sooner, it would lay the page out twice
     if (how === "back") this.#scroller().scrollTop = scroll;
     else if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
     this.#header(params);
@@ -196,7 +196,7 @@ class Explorer {
   /** Keep the focus on the control that was used, where it was drawn again; on another page, start at its heading. */
   #focus(name, params, before) {
     const now = this.#focused();
-    if (name && now?.dataset?.focus !== name) [...this.content.querySelectorAll("[data-focus]")].find((each) => each.dataset.focus === name)?.focus({ preventScroll: true });
+    if (name && nameOf(now) !== name) [...this.content.querySelectorAll("[data-focus], [data-tile]")].find((each) => nameOf(each) === name)?.focus({ preventScroll: true });
     else if (!name && before && before.page !== params.page && now !== this.search) this.content.querySelector("h1")?.focus({ preventScroll: true });
   }
 
@@ -307,8 +307,9 @@ class Explorer {
 
   #theme() {
     const theme = this.#wanted;
-    this.frame.dataset.theme = theme;
-    if (!this.themeButton) return;
+    if (this.frame.dataset.theme !== theme) this.frame.dataset.theme = theme;
+    if (!this.themeButton || this.themeButton.dataset.theme === theme) return;
+    this.themeButton.dataset.theme = theme;
     this.themeButton.textContent = { auto: "◐", light: "☀", dark: "☾" }[theme];
     this.themeButton.setAttribute("aria-label", `Colours: ${{ auto: "as the system", light: "light", dark: "dark" }[theme]}`);
   }
@@ -328,6 +329,9 @@ class Explorer {
     this.frame.dispatchEvent(new CustomEvent("microscope:shown", { bubbles: true, composed: true, detail: { page, turn: this.turn } }));
   }
 }
+
+/** What a control is called where a page is drawn again. */
+const nameOf = (element) => element?.dataset?.focus ?? element?.dataset?.tile;
 
 function dialog(heading, ...children) {
   const box = h("dialog", { "aria-label": heading }, h("h2", {}, heading), children, h("form", { method: "dialog" }, h("button", {}, "Close")));

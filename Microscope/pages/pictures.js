@@ -3,18 +3,20 @@
 import { h, visible } from "./dom.js";
 import { percentile, shown } from "./numbers.js";
 
-/** A tile as a block whose background is its part of the sprite. */
-export function tileImage(layer, unit, tile, sprite, { heat = false, size = null } = {}) {
-  if (tile.tile === null) return h("span", { class: "tile unreadable", role: "img", "aria-label": `${visible(tile.image)} could not be read` }, "unreadable");
-  if (!sprite) return h("span", { class: "tile unreadable", role: "img", "aria-label": "pictures cannot be loaded" }, "no picture");
+/** Where a tile is in a sprite, for a background: position and size. */
+function placeIn(layer, tile, sprite) {
   const { columns, tile: pixels } = layer.about.sprite;
   const rows = Math.max(1, Math.round(sprite.naturalHeight / pixels)), across = Math.max(1, Math.round(sprite.naturalWidth / pixels));
   const x = tile.tile % columns, y = Math.floor(tile.tile / columns);
-  const style = {
-    "background-image": `url("${sprite.src}")`, "background-size": `${across * 100}% ${rows * 100}%`,
-    "background-position": `${across > 1 ? (x / (across - 1)) * 100 : 0}% ${rows > 1 ? (y / (rows - 1)) * 100 : 0}%`,
-    ...(size ? { width: size } : {}),
-  };
+  return { at: `${across > 1 ? (x / (across - 1)) * 100 : 0}% ${rows > 1 ? (y / (rows - 1)) * 100 : 0}%`, size: `${across * 100}% ${rows * 100}%` };
+}
+
+/** A tile as a block whose background is its part of the sprite. */
+export function tileImage(layer, unit, tile, sprite, { heat = false } = {}) {
+  if (tile.tile === null) return h("span", { class: "tile unreadable", role: "img", "aria-label": `${visible(tile.image)} could not be read` }, "unreadable");
+  if (!sprite) return h("span", { class: "tile unreadable", role: "img", "aria-label": "pictures cannot be loaded" }, "no picture");
+  const { at, size } = placeIn(layer, tile, sprite);
+  const style = { "background-image": `url("${sprite.src}")`, "background-size": size, "background-position": at };
   return h("span", { class: "tile", style }, heat && tile.heat && heatMap(tile));
 }
 
@@ -34,11 +36,27 @@ function heatMap(tile) {
 export const words = (tile) => `${visible(tile.image)}: activation ${shown(tile.activation)}, above ${percentile(tile.percentile)} of pictures`;
 
 /** Tiles of one list as buttons that enlarge them. `place`: of the list in the address, such as `top`. */
-export function tiles(show, layer, unit, list, sprite, place, { heat, caption = true } = {}) {
-  return h("ul", { class: "tiles" }, list.map((tile, k) => h("li", {},
-    h("button", { type: "button", class: "tile-button", "aria-label": `Enlarge ${words(tile)}`, title: words(tile), "data-focus": `${place}-${k}`, "data-tile": `${place}-${k}`, on: { click: () => show.go({ tile: `${place}-${k}` }) } },
-      tileImage(layer, unit, tile, sprite, { heat }), caption && h("span", { class: "amount" }, shown(tile.activation))))));
+export function tiles(show, layer, unit, list, sprite, place, { heat } = {}) {
+  const style = sprite ? { "--sprite": `url("${sprite.src}")`, "--size": placeIn(layer, { tile: 0 }, sprite).size } : {};
+  const opened = (event) => {
+    const button = event.target.closest("[data-tile]");
+    if (button) show.go({ tile: button.dataset.tile });
+  };
+  return h("ul", { class: "tiles", style, on: { click: opened } }, list.map((tile, k) => {
+    const item = TILE.cloneNode(true), button = item.firstChild, plain = sprite && tile.tile !== null && !(heat && tile.heat);
+    button.title = words(tile);
+    button.dataset.tile = `${place}-${k}`;
+    if (plain) button.style.setProperty("--at", placeIn(layer, tile, sprite).at);
+    else {
+      button.classList.remove("plain-tile");
+      button.prepend(tileImage(layer, unit, tile, sprite, { heat }));
+    }
+    button.lastChild.textContent = shown(tile.activation);
+    return item;
+  }));
 }
+
+const TILE = h("li", {}, h("button", { type: "button", class: "tile-button plain-tile" }, h("span", { class: "amount" })));
 
 /** The list of tiles that a place such as `top-3` or `s2-0` is in, with the tile. */
 export function tileAt(known, place) {
