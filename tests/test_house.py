@@ -23,7 +23,14 @@ from InterpScore.tables.experiment_rows import PARTICIPANT_COLUMNS
 
 ROOT = Path(InterpScore.__file__).parents[1]
 DATA_README = (ROOT / "Data" / "README.md").read_text(encoding="utf-8")
-ROOMS = ("Activation_Extraction", "InterpScore", "DeepDream_Setup", "Human_Experiment_Setup", "Microscope", "Visualizations")
+ROOMS = (
+    "Activation_Extraction",
+    "InterpScore",
+    "DeepDream_Setup",
+    "Human_Experiment_Setup",
+    "Microscope",
+    "Visualizations",
+)
 HEAVY = ("torch", "streamlit", "matplotlib", "tensorflow", "torchvision", "xarray", "zarr")
 RUNNING_NETWORKS = re.compile(
     r"InterpScore\.(baselines\.make|causality_score_helpers|interventions\..+|sanity\.(network|edited_networks))"
