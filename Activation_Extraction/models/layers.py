@@ -30,6 +30,10 @@ STEPS_WITHOUT_DOWNSAMPLING = {"add_1": "bn1", "add_5": "bn3", "add_6": "add"}
 """Further nodes, whose numbers are known only in blocks without a downsampling branch (not in unit 0)."""
 
 
+_SMALL = 2**25
+"""Bytes of weights of networks that run in less time than PyTorch takes for its first operation on the meta device (1 s)."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer, or one call of a layer that runs several times (`relu#2`).
@@ -133,7 +137,7 @@ class LayerNames:
     def listing(self, example: Tensor) -> list[Layer]:
         """Every layer that runs on an image batch, in the order in which they return.
 
-        The network runs on the meta device, without computing; if it needs values, on `example` itself.
+        The network runs on the meta device, without computing; if it needs values, or is small, on `example` itself.
 
         Args:
             example: a batch of images as the network takes them; only its shape and type matter.
@@ -190,6 +194,10 @@ class LayerNames:
         return self._known[kind]
 
     def _shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+        weights = (*self._module.parameters(), *self._module.buffers())
+        small = sum(tensor.nbytes for tensor in weights) <= _SMALL and not self._module.training
+        if small and not example.is_meta:
+            return _shapes(self._module, example)
         try:
             return _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
         except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
