@@ -1,9 +1,10 @@
 """How much faster backends change activations, and the scores and ranks computed from them.
 
 `python benchmarks/fidelity.py` prints two tables for two networks, clip-mini and CLIP RN50x4 with random weights;
-`--json FILE` writes the same. The pictures and the simulated ratings are those of the demo (Data/demo/make_demo.py),
-with noise at every level but the clean one. Scored are the unit that the demo would choose for each concept, and every
-unit that is not dead, for the concept that activates it most. The reference is the original network in fp32.
+`--json FILE` writes the same. The pictures are drawn as those of the demo are (Data/demo/make_demo.py), with noise at every
+level but the clean one; the ratings are simulated here, from the demo's design without its study. Scored are the unit that
+the demo would choose for each concept, and every unit that is not dead, for the concept that activates it most. The reference
+is the original network in fp32.
 """
 
 from __future__ import annotations

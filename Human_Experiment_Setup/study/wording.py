@@ -60,6 +60,7 @@ ENGLISH = {
     "lab_button": "Continue",
     "link_title": "This link is not complete",
     "link_about": "Please open the study from Prolific again. If you see this page once more, send the researcher a message there. Nothing was saved.",
+    "lab_link_title": "This is not a participant code",
     "lab_link_about": "A participant code has letters, digits, dashes and underscores. Please check it. Nothing was saved.",
     "full_title": "All places are taken",
     "full_about": "Enough people have taken part. Thank you for your interest. If you came from Prolific, please return your submission.",

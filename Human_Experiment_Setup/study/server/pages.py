@@ -21,7 +21,6 @@ STATUS = {
     "closed": 410, "not_found": 404, "too_many": 429, "error": 500,
 }  # fmt: skip
 """Page that ends a visit → its HTTP status."""
-_TITLES = {"lab_link": "link"}
 
 
 @cache
@@ -49,7 +48,7 @@ def page(study: Served, template: str, status: int = 200, *, preview: bool = Fal
 
 def ending_page(study: Served, name: str, *, preview: bool = False) -> HTMLResponse:
     """A page that says why it does not go on here: a name of `STATUS`."""
-    title = study.protocol.texts[f"{_TITLES.get(name, name)}_title"]
+    title = study.protocol.texts[f"{name}_title"]
     return page(
         study,
         "ending",
