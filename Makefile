@@ -26,12 +26,16 @@ demo: $(VENV)/.installed
 	@$(BIN)/interpscore label demo_results/selection.zarr --concepts demo_results/pictures/selection.csv -o demo_results/labels.parquet --quiet
 	@$(BIN)/interpscore report demo_results/results.csv --data demo_results/demo_experiment.csv --store demo_results/selection.zarr \
 		--images demo_results/pictures --renders demo_results/renders --labels demo_results/labels.parquet -o demo_results/report.html --quiet
+	@$(BIN)/interpscore microscope build demo_results/selection.zarr --images demo_results/pictures/selection.csv --labels demo_results/labels.parquet \
+		--renders demo_results/renders --results demo_results/results.csv --model clip-mini --effect-images 16 --top 16 --strata 6x3 \
+		-o demo_results/microscope --quiet
 	@echo
 	@echo "Open demo_results/report.html in a browser: the findings, a card for each neuron, limits and methods."
 	@echo "Then look at what it rests on:"
 	@echo "  demo_results/units.png                   the pictures that activate each unit most"
 	@echo "  demo_results/stimuli/contact_sheet.png   what the (simulated) participants saw"
 	@echo "  demo_results/results.csv                 every number, with intervals and notes"
+	@echo "To see what each of the 512 units sees, type: $(BIN)/interpscore microscope serve demo_results/microscope"
 
 # One process for each core, each with one thread; freed memory is kept, since getting it again is slow on some machines.
 test test-all: export OMP_NUM_THREADS = 1

@@ -32,6 +32,7 @@ from Activation_Extraction.images.reading import png_bytes
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.images.wall import Row, Tile, draw_wall, in_digits
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
+from Activation_Extraction.top_maps import keep_top_maps
 from DeepDream_Setup import Request, run_session
 from Human_Experiment_Setup import build_stimuli, read_protocol
 from InterpScore.baselines.make import make_baseline
@@ -51,6 +52,9 @@ PICTURES = {"selection": 24, "evaluation": 8}
 
 BEST = 10
 """Pictures of a unit on the wall."""
+
+MAPS = 16
+"""Top pictures of each unit whose maps are kept, for the explorer."""
 
 CONTROLS = 2
 """Random units for comparison, each assigned a concept that already has a chosen unit."""
@@ -134,10 +138,12 @@ def clean_pictures(folder: Path) -> ImageSet:
 
 
 def selection_store(folder: Path, model: Model) -> np.ndarray:
-    """Extract the selection pictures into `selection.zarr`; activations, (image, unit)."""
+    """Extract the selection pictures into `selection.zarr`, with maps of top pictures; activations, (image, unit)."""
+    pictures = folder / "pictures" / "selection.csv"
     made = extract_full_layer_activations(
-        folder / "pictures" / "selection.csv", LAYER, folder / "selection.zarr", model, backend="eager", progress=False
+        pictures, LAYER, folder / "selection.zarr", model, backend="eager", progress=False
     )
+    keep_top_maps(made.store, image_set(pictures), model, MAPS, progress=False)
     (layer,) = made.store.layers
     return made.store.units(layer, range(made.store.shapes[layer][0]))
 
