@@ -38,6 +38,7 @@ def identity_of(
         **hashes,
         "embedding": None if embedding is None else sha256_of(embedding.path / COMPLETE, embedding.path),
         "model": files.model,
+        "weights": sha256_of(files.weights) if files.weights and Path(files.weights).is_file() else files.weights,
         "options": {name: value for name, value in asdict(options).items() if name != "layers"},
     }
 

@@ -30,6 +30,7 @@ from Microscope.bundle import pictures
 from Microscope.bundle.asked import identity_of
 from Microscope.bundle.distributions import Distributions, Ints, distributions_of, joined
 from Microscope.bundle.evidence.gathering import gathered
+from Microscope.bundle.evidence.image_tables import with_image_tables
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.format import Bundle, LayerEntry
 from Microscope.bundle.layer import Measured, UnitFiles, add_store_values, index_of, layer_of
@@ -94,6 +95,7 @@ def build_bundle(
     layers = source_layers(stores, options.layers)
     _check(layers, options)
     images = image_set(files.images) if files.images else None
+    layers = layers if images is None else with_image_tables(layers, images)
     known = gathered(layers, files, options)
     check_folder(folder)
     asked = identity_of(layers, files, options, images)

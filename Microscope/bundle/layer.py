@@ -104,7 +104,7 @@ def layer_of(
         files: `index` and `concepts`, below the layer's folder.
     """
     identity, images = source.store.identity, len(source.store)
-    known_columns = {**known.columns, "map": columns.of_metric("map", "Map", f"units that correlate lie near each other; axes have no unit: {atlas.method(source.units)}", source.store.path.name)}  # fmt: skip
+    known_columns = {**known.columns, "map": columns.described("map", f"units that correlate lie near each other; axes have no unit: {atlas.method(source.units)}", source.store.path.name)}  # fmt: skip
     return Layer(
         key=source.key,
         model=source.model,

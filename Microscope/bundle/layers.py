@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -21,6 +21,8 @@ from Microscope.bundle.format import Rights, Source
 from Microscope.bundle.options import Path
 
 MOST_UNITS = 10_000
+TOLD = ("concept", "source", "licence")
+"""Columns of image tables that bundles show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +31,14 @@ class SourceLayer:
 
     Attributes:
         key: its folder in the bundle; label: its name in results and maps of several layers.
+        told: column of `TOLD` → what tables of `--images` say of each image, for columns that the store's table lacks.
     """
 
     key: str
     label: str
     store: ActivationStore
     layer: str
+    told: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -88,7 +92,7 @@ class SourceLayer:
 
     @cached_property
     def concepts(self) -> list[str | None]:
-        """What the image table says that each image shows."""
+        """What the image tables say that each image shows."""
         return self._column("concept")
 
     @cached_property
@@ -103,9 +107,8 @@ class SourceLayer:
 
     def _column(self, name: str) -> list[str | None]:
         table = self.store.images
-        if name not in table:
-            return [None] * len(self.store)
-        return [str(value) if _is_there(value) else None for value in table[name]]
+        cells = table[name] if name in table else self.told.get(name, [None] * len(self.store))
+        return [str(value) if _is_there(value) else None for value in cells]
 
 
 def _is_there(value: Any) -> bool:

@@ -20,7 +20,7 @@ from Activation_Extraction.store.files import spatial_mean
 from Microscope.bundle import columns, similarity
 from Microscope.bundle.atlas import atlas
 from Microscope.bundle.distributions import Distributions, Floats
-from Microscope.bundle.evidence.concepts import concepts_of, has_concepts, ranked_units
+from Microscope.bundle.evidence.concepts import RANKED_BY, concepts_of, has_concepts, ranked_units
 from Microscope.bundle.evidence.embeddings import HOW, Embeddings, as_words, described, embedded_tops, words_of
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.evidence.network import incoming_weights, mean_changes, network_of
@@ -164,7 +164,7 @@ def _add_vectors(
         WEIGHTS: "cosine of the incoming weights of two units, BatchNorm folded, -1 to 1",
         EFFECT: "cosine of the mean changes of the embedding when each of two units is ablated, -1 to 1",
     }[kind]
-    known.columns[f"similar_{kind}"] = columns.of_metric(kind, kind.capitalize(), f"{meaning} ({how.partition('; ')[2]})", layer.model)  # fmt: skip
+    known.columns[f"similar_{kind}"] = columns.described(f"similar_{kind}", f"{meaning} ({how.partition('; ')[2]})", layer.model)  # fmt: skip
 
 
 # Concepts, clusters, words --------------------------------------------------------------------------------------------
@@ -176,8 +176,12 @@ def _add_concepts(
     if has_concepts(layer):
         found = cached(f"{layer.key}.concepts", lambda: ranked_units(layer, options.seed))
         known.concepts = concepts_of(layer, known, found, options.seed)
+        n = f"{sum(map(bool, layer.hashes)):,} images"
+        known.columns["concept_score"] = columns.described("concept_score", f"{RANKED_BY}, -1 to 1, of the unit's top images and the concept; for ranking units, since labels are tested on images of their own", layer.store.path.name, n)  # fmt: skip
     else:
-        known.not_measured["concepts"] = "the images have no concepts: no column 'concept' in the store's image table"
+        known.not_measured["concepts"] = (
+            "the images have no concepts: no column 'concept' in the image table of the store, or of --images"
+        )
     if files.embedding is None:
         return
     embeddings = Embeddings(layer, Path(files.embedding))
@@ -188,7 +192,7 @@ def _add_concepts(
             known.clusters[unit] = described(layer, row_K[has].tolist(), of_K[has])
             known.column("clusters")[unit] = len(known.clusters[unit][0])
     name = embeddings.of.store.path.name
-    known.columns["clusters"] = columns.of_metric("clusters", "Clusters of top pictures", HOW, name, f"{options.top} top pictures")  # fmt: skip
+    known.columns["clusters"] = columns.described("clusters", HOW, name, f"{options.top} top pictures")  # fmt: skip
     about: dict[str, str | int | float | bool | None] = {"model": embeddings.of.network, "layer": embeddings.of.layer}
     known.sources.append(Source(kind="embedding", name=name, sha256=embeddings.of.about["sha256"], about=about))
     if files.words is None:
@@ -199,5 +203,6 @@ def _add_concepts(
     except InputError as error:
         known.not_measured["words"] = "; ".join(error.problems)
         return
+    known.columns["word_score"] = columns.described("word_score", f"cosine of the mean embedding of the top pictures with the text of a word ({options.template}), above its mean over units", name, f"{options.top} top pictures")  # fmt: skip
     known.concepts = known.concepts or Concepts(ranked_by="not ranked: the images have no concepts", concepts=[])
     known.concepts = known.concepts.model_copy(update={"words": as_words(embeddings, words, path, options.template)})

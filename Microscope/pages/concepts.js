@@ -29,7 +29,7 @@ function ranked(show, layer, known, params) {
     h("div", { class: "stack" }, wrong && h("p", { class: "missing" }, `There is no concept “${visible(params.concept)}”; this is ${chosen.name}.`),
       h("div", { class: "heading" }, h("h3", { class: "big" }, visible(chosen.name)), h("p", { class: "muted" },
         chosen.images !== null && `${counted(chosen.images, "picture")} · `, `label of ${counted(chosen.labelled.length, "unit")} · ranked by ${known.ranked_by}`)),
-      rows.length ? h("ol", { class: "wall" }, rows.map(([unit, score], k) => h("li", { class: labelled.has(unit) ? "ranked is-label" : "ranked" }, h("span", { class: "place" }, String(k + 1)), card(show, layer, unit, { name: "label_score", value: score })))) : h("p", { class: "missing" }, "No unit is ranked for it."),
+      rows.length ? h("ol", { class: "wall" }, rows.map(([unit, score], k) => h("li", { class: labelled.has(unit) ? "ranked is-label" : "ranked" }, h("span", { class: "place" }, String(k + 1)), card(show, layer, unit, { name: "concept_score", value: score })))) : h("p", { class: "missing" }, "No unit is ranked for it."),
       h("p", { class: "muted" }, "A coloured edge marks units whose label it is."),
       exports({ CSV: () => save(`${chosen.name}.csv`, "text/csv", csv([["concept", "rank", "unit", "score", "is_label"], ...rows.map(([unit, score], k) => [chosen.name, k + 1, unit, score, labelled.has(unit) ? 1 : 0])])) }))));
 }
@@ -41,7 +41,7 @@ function probe(show, layer, words, params) {
   const word = (params.word ?? "").toLowerCase().trim(), at = words.vocabulary.findIndex((each) => each.toLowerCase() === word);
   return section("Find by words", h("p", { class: "muted" }, `Units whose top pictures are closest to a word, by ${words.model} with “${words.template}”, among ${counted(words.vocabulary.length, "word")}. The value is the cosine above the mean over units.`),
     h("form", { class: "row", on: { submit: ask } }, input, h("datalist", { id: "vocabulary" }, words.vocabulary.slice(0, 5000).map((each) => h("option", { value: each }))), h("button", { class: "primary" }, "Find")),
-    word && (at < 0 ? unknownWord(show, words, word) : h("ol", { class: "wall", "data-word": words.vocabulary[at] }, words.units[at].map((unit, k) => h("li", {}, card(show, layer, unit, { name: "cosine", value: words.score[at][k] }))))));
+    word && (at < 0 ? unknownWord(show, words, word) : h("ol", { class: "wall", "data-word": words.vocabulary[at] }, words.units[at].map((unit, k) => h("li", {}, card(show, layer, unit, { name: "word_score", value: words.score[at][k] }))))));
 }
 
 function unknownWord(show, words, word) {

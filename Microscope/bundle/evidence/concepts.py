@@ -15,6 +15,7 @@ from Microscope.bundle.format import ConceptEntry, Concepts
 from Microscope.bundle.layers import SourceLayer
 
 MOST_UNITS = 50
+RANKED_BY = "AUPRC above chance"
 _BLOCK_BYTES = 64_000_000
 
 
@@ -73,5 +74,4 @@ def concepts_of(layer: SourceLayer, known: Known, found: Mapping[str, NDArray[An
             )
         )  # fmt: skip
     entries += [ConceptEntry(name=name, images=None, units=[], score=[], labelled=units) for name, units in sorted(labelled.items())]  # fmt: skip
-    ranked = f"AUPRC above chance (METRICS 8), on all {len(rows):,} images with an activation; for ranking alone: labels are tested on images of their own"  # fmt: skip
-    return Concepts(ranked_by=ranked, concepts=entries)
+    return Concepts(ranked_by=f"{RANKED_BY} on all {len(rows):,} images with an activation", concepts=entries)

@@ -43,7 +43,7 @@ def add_effects(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
     source = source_of(of, "effects", path, effects.about)
     n = f"{len(frame):,} images"
     meaning = "‖E' - E‖ / ‖E‖ where the unit is multiplied by λ, mean over images"
-    of.columns["dose"] = columns.of_metric("C", "Dose curve", meaning, source.name, n)
+    of.columns["dose"] = columns.described("dose", meaning, source.name, n)
     weights_BM = _resamples(len(frame), seed)
     for kind, strength in sorted(kinds.items(), key=lambda pair: pair[1]):
         units = [u for u in range(layer.units) if unit_column(kind, u) in frame]
@@ -55,7 +55,7 @@ def add_effects(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
                 if kind == ABLATION and interval.value is not None:
                     of.column("ablation")[unit] = interval.value
     if "ablation" in of.values:
-        of.columns["ablation"] = columns.of_metric("C", "Effect of ablation", "‖E' - E‖ / ‖E‖ without the unit, mean over images", source.name, n)  # fmt: skip
+        of.columns["ablation"] = columns.described("ablation", "‖E' - E‖ / ‖E‖ without the unit, mean over images", source.name, n)  # fmt: skip
 
 
 def _numbers(frame: pd.DataFrame, path: Path) -> Floats:

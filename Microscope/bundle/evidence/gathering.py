@@ -44,6 +44,8 @@ def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> d
         add_effects(layers, known, path, options.seed)
     for path in map(Path, files.renders):
         add_renders(layers, known, path, options.tile)
+    if files.weights is not None and files.model is None:
+        raise InputError(f"--weights: found {files.weights}; expected the network that they are of (--model)")
     if files.words is not None:
         if files.embedding is None:
             raise InputError(

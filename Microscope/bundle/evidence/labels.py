@@ -38,7 +38,8 @@ def add_labels(layers: Sequence[SourceLayer], known: Mapping[str, Known], path: 
     """
     table, about = _read(path)
     signature = about["signature"]
-    by, chance = _BY.get(signature.get("options", {}).get("by", ""), ("score", None))
+    chosen_by = str(signature.get("options", {}).get("by", ""))
+    by, chance = _BY.get(chosen_by, ("score", None))
     groups = table.groupby("layer", sort=False) if "layer" in table else [(None, table)]
     for name, rows in groups:
         layer = the_layer(layers, [name], path)
@@ -54,8 +55,10 @@ def add_labels(layers: Sequence[SourceLayer], known: Mapping[str, Known], path: 
         meaning = f"{by} of the unit's label, on the {split}"
         tested = n.get("tested_on", n.get("images"))
         counted = f"{tested:,} images" if isinstance(tested, int) else None
-        of.columns["label_score"] = columns.of_metric("label_score", "Label score", meaning, source.name, counted)
-        of.columns["polysemy"] = columns.of_metric("polysemy", "Polysemy", "concepts that the unit needs; 0 without a label", source.name, counted)  # fmt: skip
+        of.columns["label_score"] = columns.described(
+            "label_score", meaning, source.name, counted, columns.OF_LABELS.get(chosen_by)
+        )
+        of.columns["polysemy"] = columns.described("polysemy", "concepts that the unit needs; 0 without a label", source.name, counted)  # fmt: skip
         if split == "all images":
             of.limits.append("Labels were chosen on the images that they are scored on: their scores are too high, their p-values are not.")  # fmt: skip
         for row in rows.to_dict("records"):

@@ -19,14 +19,12 @@ WEIGHTS = "weights_sha256"
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'\"]+[/\\])+")
 
 
-def without_folders(text: str, paths: Iterable[object] = ()) -> str:
-    """A text that names files of a machine, without their folders.
+def without_folders(text: str) -> str:
+    """A text that names files of a machine, without their folders; files of ours name none, others may.
 
-    >>> without_folders("/home/me/a b.csv and /srv/x/y.zarr: 3 rows", ["/home/me/a b.csv"])
-    'a b.csv and y.zarr: 3 rows'
+    >>> without_folders("/home/me/a.csv and /srv/x/y.zarr: 3 rows")
+    'a.csv and y.zarr: 3 rows'
     """
-    for path in sorted(map(str, paths), key=len, reverse=True):
-        text = text.replace(path, path.replace("\\", "/").rstrip("/").rpartition("/")[2])
     return _FOLDERS.sub("", text)
 
 

@@ -43,7 +43,7 @@ def add_profile(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
     n = f"{images:,} images" if isinstance(images, int) else None
     scores = [name for name in SCORES if name in table]
     for name in scores:
-        of.columns[name] = columns.of_metric(name, name.replace("_", " "), MEANING[name], source.name, n)
+        of.columns[name] = columns.described(name, MEANING[name], source.name, n)
     for row in table.to_dict("records"):
         if (unit := unit_in(layer, row["unit"], path)) is not None:
             for name in scores:

@@ -69,7 +69,7 @@ def add_renders(layers: Sequence[SourceLayer], known: Mapping[str, Known], folde
         of = known[layer.key]
         source = source_of(of, "renders", path, {"model": manifest.model, "recipe": recipe, "seed": (manifest.model_extra or {}).get("seed")}, download=False)  # fmt: skip
         meaning = "activation of the best render divided by that of the best natural picture; below 1 it does not work"
-        of.columns["times_natural"] = columns.of_metric("times_natural", "Render, times natural", meaning, source.name)
+        of.columns["times_natural"] = columns.described("times_natural", meaning, source.name)
         for name, entries in manifest.units.items():
             if (unit := unit_in(layer, name, path)) is not None:
                 _add_unit(of, unit, entries, path, recipe, tile)

@@ -53,7 +53,6 @@ def add_results(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
     except (AssertionError, LookupError, TypeError, ValueError):
         found = "no such file" if document is None else "other content"
         raise InputError(f"{path.with_suffix('.json')}: {found}; expected {_EXPECTED}, the CSV with its JSON beside it") from None  # fmt: skip
-    paths = [one.get("path", "") for one in _mappings(signature.get("inputs", {}))] + [one.get("path", "") for one in signature.get("stores", ())]  # fmt: skip
     touched: dict[str, SourceLayer] = {}
     seen: set[tuple[str, int]] = set()
     for row, name in zip(rows, names, strict=True):
@@ -68,11 +67,11 @@ def add_results(layers: Sequence[SourceLayer], known: Mapping[str, Known], path:
         seen.add((layer.key, unit))
         if "InterpScore" in known[layer.key].scores.get(unit, {}):
             raise InputError(f"{path}: unit {unit} of {layer.label} has scores already; expected each unit in the results of one run")  # fmt: skip
-        _add_row(known[layer.key], unit, row, meanings, paths)
+        _add_row(known[layer.key], unit, row)
         if row.get("Concept"):
             give(known[layer.key], unit, str(row["Concept"]).split(" | "), f"neuron map of {path.stem} (given, not tested)")  # fmt: skip
     for layer in touched.values():
-        _add_run(known[layer.key], path, signature, options, meanings, warnings, paths)
+        _add_run(known[layer.key], path, signature, options, meanings, warnings)
 
 
 def _layer_of(
@@ -93,10 +92,8 @@ def _layer_of(
     return layer
 
 
-def _add_row(
-    known: Known, unit: int, row: Mapping[str, Any], meanings: Mapping[str, str], paths: Sequence[str]
-) -> None:
-    notes = without_folders(str(row.get("Notes") or ""), paths)
+def _add_row(known: Known, unit: int, row: Mapping[str, Any]) -> None:
+    notes = without_folders(str(row.get("Notes") or ""))
     for name in _scores_of(row):
         value, excess = number(row[name]), number(row.get(f"{name}_excess"))
         interval = Interval(
@@ -126,30 +123,27 @@ def _counted(name: str, row: Mapping[str, Any]) -> str | None:
 
 def _add_run(
     known: Known, path: Path, signature: Mapping[str, Any], options: Mapping[str, Any], meanings: Mapping[str, str],
-    warnings: Sequence[str], paths: Sequence[str],
+    warnings: Sequence[str],
 ) -> None:  # fmt: skip
     csv = path.with_suffix(".csv")
     about = {name: options.get(name) for name in ("preset", "resamples", "seed", "adjust", "confidence")}
     about["baseline"] = "untrained networks" if signature.get("baseline") else None
     source = source_of(known, "results", csv if csv.is_file() else path, about)
     n = ", ".join(f"{value:,} {name}" for name, value in signature.get("n", {}).items() if isinstance(value, int))
-    for name in known.values:
+    own = {"S": columns.OF_SELECTIVITY.get(str(options.get("selectivity")))}
+    for name in (
+        *known.values,
+        *(name for scores in known.scores.values() for name in scores),
+    ):  # also where all are missing
         if name in meanings and name not in known.columns:
-            known.columns[name] = columns.of_metric(name, name.replace("_", " "), meanings[name], source.name, n)
+            known.columns[name] = columns.described(name, meanings[name], source.name, n, own.get(name))
     weights = options.get("weights")
     if isinstance(weights, list):
         weights = dict(zip((metric.name for metric in components()), weights))
     if isinstance(weights, Mapping):
         known.weights |= {str(name): float(value) for name, value in weights.items() if number(value) is not None}
     known.simulated |= bool(signature.get("participants_simulated"))
-    known.limits += [f"{source.name}: {without_folders(line, paths)}" for line in warnings]
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    """All mappings in a document."""
-    if isinstance(value, Mapping):
-        return [value, *(inner for each in value.values() for inner in _mappings(each))]
-    return [inner for each in value for inner in _mappings(each)] if isinstance(value, list) else []
+    known.limits += [f"{source.name}: {without_folders(line)}" for line in warnings]
 
 
 def add_published(layers: Sequence[SourceLayer], known: Mapping[str, Known], path: Path) -> None:
@@ -180,8 +174,7 @@ def add_published(layers: Sequence[SourceLayer], known: Mapping[str, Known], pat
         if not found:
             of.not_measured["published"] = f"none of the {len(table):,} rows of {path.name} is of a unit and concept of this layer"  # fmt: skip
         for name in scores if found else ():
-            meaning = f"{name} that was published of the same unit or concept; not recomputed"
-            of.columns[f"published_{name}"] = columns.of_metric(name, f"{name}, published", meaning, source.name)
+            of.columns[f"published_{name}"] = columns.published(name, source.name)
 
 
 def _units_of(row: Mapping[str, str], known: Known, layer: SourceLayer) -> list[int]:
