@@ -23,7 +23,7 @@ _SHOWN_UNITS = 40
 
 MEANING = {
     "MS": "monosemanticity: mean cosine of the embeddings of pairs of images, weighted by how strongly both activate the unit; -1 to 1",
-    "MS_top": "the same of activations above the unit's 99% quantile",
+    "MS_top": "monosemanticity of activations above the unit's 99% quantile; -1 to 1",
     "clarity": "mean cosine of pairs of the unit's top images, up to 16; -1 to 1",
     "redundancy": "largest cosine of the mean embedding of the top images, less that of all images, with another unit's; -1 to 1",
     "overlap": "largest Jaccard index of the top images with another unit's; 0 to 1",

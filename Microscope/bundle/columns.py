@@ -6,6 +6,7 @@ Meanings are those of the places that compute the numbers, which also cite secti
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from Microscope.bundle.format import Column
 
@@ -61,6 +62,21 @@ OF_LABELS = {
 }  # fmt: skip
 """`--by` of labels → the formula of their score."""
 
+_OF_LAYER = {
+    "redundant": ("Redundant pairs", "pairs of units whose correlation is at least .95"),
+    "images": ("Pictures in the store", "images that units were measured on, unreadable ones included"),
+    "unreadable_images": ("Unreadable pictures", "images that have no activation, since they could not be read"),
+    "pictures_shown": ("Pictures shown", "distinct images that are among the top or sampled pictures of a unit, and were found"),
+    "pictures_not_found": ("Pictures not found", "those that were not found, or are other files than those that were measured"),
+    "nearest_above_chance": ("Units with a neighbour above chance", "units whose nearest by correlation is above the 95% quantile of permuted units'"),
+    "labelled": ("Labelled units", "units with a label, tested or given"),
+    "concepts_of_labels": ("Concepts of labels", "distinct labels"),
+    "concepts_of_images": ("Concepts of pictures", "distinct concepts of the image table"),
+    "concepts_covered": ("Concepts covered", "share of the pictures' concepts that are the label of a unit, 0 to 1"),
+    "scored": ("Scored units", "units with an InterpScore in the results"),
+}  # fmt: skip
+"""Statistic of a layer → title, meaning; those that are a column of units, such as `dead`, count the units that have it."""
+
 _ENDS = {"low": "lower end of the interval of {}", "high": "upper end of the interval of {}"}
 _CITED = re.compile(r" \((?:METRICS|crossed bootstrap, METRICS) (\d+)\)")
 
@@ -87,6 +103,18 @@ def of_store(n_images: int, store: str) -> dict[str, Column]:
         "nearest_correlation": column("Nearest by correlation", "highest correlation with another unit, -1 to 1", "max r"),
         "similar_correlation": column("Correlation of activations", "Pearson correlation of the activations of two units, -1 to 1", "Σ (a - ā)(b - b̄) / √(Σ (a - ā)² Σ (b - b̄)²)"),
     }  # fmt: skip
+
+
+def of_layer(statistics: Iterable[str], known: Mapping[str, Column], store: str) -> dict[str, Column]:
+    """The statistics of a layer that are no column of units: counts, and medians of columns over units."""
+    found = {}
+    for name in statistics:
+        if name in _OF_LAYER:
+            title, meaning = _OF_LAYER[name]
+            found[name] = Column(title=title, meaning=_sentence(meaning), source=store)
+        elif name.startswith("median_") and (of := known.get(name.removeprefix("median_"))):
+            found[name] = of.model_copy(update={"title": f"Median: {of.title}", "meaning": f"Median over units. {of.meaning}"})  # fmt: skip
+    return found
 
 
 def described(name: str, meaning: str, source: str | None, n: str | None = None, formula: str | None = None) -> Column:

@@ -104,6 +104,7 @@ def layer_of(
         files: `index` and `concepts`, below the layer's folder.
     """
     identity, images = source.store.identity, len(source.store)
+    found = statistics(known, source, d, measured)
     known_columns = {**known.columns, "map": columns.described("map", f"units that correlate lie near each other; axes have no unit: {atlas.method(source.units)}", source.store.path.name)}  # fmt: skip
     return Layer(
         key=source.key,
@@ -116,13 +117,13 @@ def layer_of(
         index=str(files["index"]),
         concepts=files["concepts"],
         sources=[source.source, *known.sources],
-        columns={name: known_columns[name] for name in known_columns},
+        columns=known_columns | columns.of_layer(found, known_columns, source.store.path.name),
         not_measured=dict(sorted(known.not_measured.items())),
         preprocessing=str(identity.get("preprocessing") or "not stated"),
         input=str(identity.get("input") or "not stated"),
         histogram_edges=np.linspace(0, 1, BINS + 1).tolist(),
         nulls=dict(measured.nulls),  # type: ignore[arg-type]
-        statistics=statistics(known, source, d, measured),
+        statistics=found,
         notable=notable(known, d, measured),
         weights=known.weights,
         rights=source.rights[0],
