@@ -32,7 +32,7 @@ function chance(null_) {
 
 function list(show, layer, kind, near, null_) {
   return h("ol", { class: "neighbours" }, near.map(({ unit, value }) => {
-    const above = null_ ? Math.abs(value) > null_.nearest_95 : null;
+    const above = null_ ? value > null_.nearest_95 : null;
     return h("li", { "data-neighbour": unit },
       show.link({ page: "similar", unit: address(layer, unit), kind }, { class: "line" }, thumb(layer, unit, false), h("span", {}, h("b", {}, String(unit)), " ", visible(layer.index.label[unit] ?? "no label"))),
       h("span", { class: "meter", "aria-hidden": "true" }, h("span", { style: { width: `${Math.min(1, Math.abs(value)) * 100}%` } }), null_ && h("i", { style: { left: `${Math.min(1, null_.nearest_95) * 100}%` } })),

@@ -143,7 +143,7 @@ function scores(show, layer, known) {
   const table = (list) => h("table", { class: "scores" }, h("tbody", {}, list.map(row)));
   const rest = names.filter((name) => !main.includes(name));
   const measured = main.some((name) => known.scores[name]);
-  return section("Scores", measured ? table(main) : notMeasured(layer, "scores"), rest.length > 0 && [h("h3", {}, "Profile"), table(rest)],
+  return section("Scores", measured ? table(main) : notMeasured(layer, "scores"), rest.length > 0 && [h("h3", {}, "Further scores"), table(rest)],
     h("p", { class: "legend muted" }, "● value and 95% interval  ┃ chance  ▲ untrained network"), known.notes.map((note) => h("p", { class: "muted" }, visible(note))));
 }
 

@@ -29,6 +29,8 @@ class Full:
     home: Home
     names: list[str]
     files: dict[str, Path]
+    e_ND: np.ndarray
+    """Embeddings."""
 
     def table(self, kind: str) -> pd.DataFrame:
         path = self.files[kind]
@@ -69,7 +71,7 @@ def full_bundle(folder: Path) -> Full:
     files["published.csv"].write_text("neuron,S,InterpScore\n0,.91,.71\n2,.83,.62\n")
     command("label", store, "-o", files["labels.parquet"], "--resamples", 50, "--quiet")
     command("profile", store, "--embedding", embedding, "-o", files["profile.parquet"], "--quiet")
-    _write_ratings(folder / "ratings.csv", names, concepts)
+    write_ratings(folder / "ratings.csv", names, concepts)
     (folder / "map.json").write_text(json.dumps({str(u): concept for u, concept in enumerate(CONCEPTS)}))
     command("score", folder / "ratings.csv", folder / "map.json", files["results.csv"], "--store", store, "--causality", files["effects.parquet"], "--resamples", 50, "--quiet")  # fmt: skip
     home = Home(folder / "photos", store, a_NU, concepts)
@@ -78,7 +80,7 @@ def full_bundle(folder: Path) -> Full:
         results=[files["results.csv"]], effects=[files["effects.parquet"]], published=files["published.csv"], embedding=embedding,
     )  # fmt: skip
     build(home, folder / "bundle", given, OPTIONS)
-    return Full(folder / "bundle", home, names, {path.stem: path for path in files.values()})
+    return Full(folder / "bundle", home, names, {path.stem: path for path in files.values()}, e_ND)
 
 
 def _write_effects(path, names):
@@ -87,7 +89,7 @@ def _write_effects(path, names):
     pd.DataFrame({"image_filename": names, **effects}).to_parquet(path)
 
 
-def _write_ratings(path, names, concepts):
+def write_ratings(path, names, concepts):
     generator = np.random.default_rng(3)
     rows = [
         {"trial_category": "experiment", "ground_truth": concept, "level": LEVELS[i % EACH < CLEAN], "image_filename": name, "participant": f"p{p}", "soft_correct": int(generator.random() < 0.7)}

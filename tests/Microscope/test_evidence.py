@@ -11,6 +11,7 @@ from Activation_Extraction.base.errors import InputError
 from Microscope.bundle.evidence.effects import intervals
 from Microscope.bundle.evidence.embeddings import clusters_of, silhouette
 from Microscope.bundle.options import Files
+from tests.Microscope.full_bundle import write_ratings
 from tests.Microscope.small_bundles import activations, build, five, read, small_home, write_json, write_store
 
 
@@ -77,14 +78,21 @@ def test_labels_are_those_of_the_table_with_everything_beside_them(home, labels,
     assert (tmp_path / "b" / source.download).read_bytes() == labels.read_bytes()
 
 
-def test_no_unit_of_permuted_activations_has_a_label(tmp_path):
+def test_no_unit_of_permuted_activations_has_a_label_or_is_selective(tmp_path):
     generator = np.random.default_rng(8)
     permuted = np.stack([generator.permutation(np.linspace(0, 3, 90)) for _ in range(40)], 1).astype(np.float32)
     home = small_home(tmp_path, permuted, broken=())
     command("label", home.store, "-o", tmp_path / "labels.parquet", "--resamples", 0, "--quiet")
-    build(home, tmp_path / "b", Files(labels=[tmp_path / "labels.parquet"]))
+    names = [f"{concept}/{i}.png" for i, concept in enumerate(home.concepts)]
+    write_ratings(tmp_path / "ratings.csv", names, home.concepts)
+    given = write_json(tmp_path / "map.json", {str(u): f"concept {u % 3}" for u in range(40)})
+    command("score", tmp_path / "ratings.csv", given, tmp_path / "r.csv", "--store", home.store, "--resamples", 20, "--quiet")  # fmt: skip
+    build(home, tmp_path / "b", Files(labels=[tmp_path / "labels.parquet"], results=[tmp_path / "r.csv"]))
     made = read(tmp_path / "b")
     assert made.index.label == [None] * 40
+    selectivity = [made.unit(u).scores["S"] for u in range(40)]
+    assert [one.significant for one in selectivity] == [False] * 40
+    assert np.mean([one.value - one.chance for one in selectivity]) == pytest.approx(0, abs=0.03)
     assert made.unit(3).label.why == "none better than chance"
     assert made.unit(3).label.runners_up[0].score is not None
 
