@@ -307,6 +307,7 @@ class _Build:
         named = {"index": add("index", as_document(index_of(known, layer, d, units, measured.place_U2)))}
         named["concepts"] = add("concepts", as_document(known.concepts)) if known.concepts else None  # type: ignore[assignment]
         contents |= {f"{DOWNLOADS}/{name}": content for name, content in known.downloads.items()}
+        contents |= {f"{layer.key}/{name}": content for name, content in known.files.items()}
         contents[f"{layer.key}/layer.json"] = as_document(layer_of(known, layer, d, measured, self.options, named))
         self.folder.keep(layer.key, contents, not_found=lost)
 

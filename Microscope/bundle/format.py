@@ -8,6 +8,7 @@
     <layer>/sprites/<unit>.<hash>.webp   the pictures of a unit, side by side: tile t is at column t mod C, row t div C
     <layer>/thumbs/<unit>.<hash>.webp    what stands for the unit on a wall: its render where there is one, else its best picture
     <layer>/renders/<unit>_<n>.<hash>.webp
+    <layer>/embedding.<hash>.npz         mean embedding of the top pictures of each unit, (units, dimensions): text probes on a server
     downloads/<name>.<hash>.<ending>     tables that pages offer for download
 
 `<layer>` is the layer's `key`. `<hash>` is the first 12 hexadecimal digits of the file's SHA-256, so whatever has one may be
@@ -204,6 +205,10 @@ class Words(_Part):
     """`[word][k]`, best first."""
     score: list[list[float]]
     """Cosine above the mean over units, `[word][k]`."""
+    embedding: str | None = None
+    """File below the layer's folder: the mean embeddings of top pictures, which other texts are compared with on a server."""
+    weights_sha256: str | None = None
+    """Of the network."""
 
 
 # What is known of a unit ----------------------------------------------------------------------------------------------

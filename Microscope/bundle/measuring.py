@@ -205,4 +205,6 @@ def _add_concepts(
         return
     known.columns["word_score"] = columns.described("word_score", f"cosine of the mean embedding of the top pictures with the text of a word ({options.template}), above its mean over units", name, f"{options.top} top pictures")  # fmt: skip
     known.concepts = known.concepts or Concepts(ranked_by="not ranked: the images have no concepts", concepts=[])
-    known.concepts = known.concepts.model_copy(update={"words": as_words(embeddings, words, path, options.template)})
+    shown, content = as_words(embeddings, words, tops["mean_UD"], path, options.template)
+    known.files[str(shown.embedding)] = content
+    known.concepts = known.concepts.model_copy(update={"words": shown})

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import streamlit as st
 
-from Activation_Extraction.base.errors import InputError
+from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.base.files import read_bytes
+from Microscope.bundle.format import Words
 from Microscope.serving.files import PAGES, path_of_pages
 from Microscope.serving.opening import is_address, open_bundle
+from Microscope.serving.probe import LONGEST, labelled_units, words_by_layer
+
+if TYPE_CHECKING:
+    from Activation_Extraction.models.registry import Model
 
 VARIABLE = "INTERPSCORE_BUNDLE"
 """Where the command line cannot say which bundle: Streamlit's cloud sets it from the secret of this name."""
@@ -47,12 +54,46 @@ def show() -> None:
     _component()(
         data={"pages": f"{root}/", "base": place if is_address(place) else f"{root}/bundle/"}, key="microscope"
     )
+    if not is_address(place):
+        _text_probe(Path(place))
 
 
 @st.cache_resource
 def _component() -> st.components.v2.types.ComponentRenderer:
     read = {name: read_bytes(PAGES / name).decode() for name in ("style.css", "streamlit.js")}
     return st.components.v2.component("microscope", html="<div></div>", css=read["style.css"], js=read["streamlit.js"])
+
+
+def _text_probe(bundle: Path) -> None:
+    """Below the pages: the units that are closest to any text, or what this server lacks to find them."""
+    words = _words(bundle, (bundle / "bundle.json").stat().st_mtime)
+    if not words:
+        return
+    with st.expander("Find units by any text"):
+        key = str(st.selectbox("Layer", list(words))) if len(words) > 1 else next(iter(words))
+        text = st.text_input("Text", max_chars=LONGEST, help=f"Compared as “{words[key].template}” with each unit's top pictures, by {words[key].model}.")  # fmt: skip
+        if not text.strip():
+            return
+        try:
+            with st.spinner("Comparing"):
+                found = labelled_units(bundle, key, words[key], _network(words[key].model_dump_json()), text)
+        except InterpScoreError as error:
+            st.warning(_literal(f"This text cannot be compared here: {error}"))
+            return
+        lines = [f"1. [unit {unit}](?unit={quote(f'{key}:{unit}')}) {_literal(label or 'no label')}, {score:.3f}" for unit, label, score in found]  # fmt: skip
+        st.markdown("Cosine of the top pictures with the text, above the mean over units:\n\n" + "\n".join(lines))
+
+
+@st.cache_resource(max_entries=4)
+def _words(bundle: Path, written: float) -> dict[str, Words]:
+    return words_by_layer(bundle)
+
+
+@st.cache_resource(max_entries=1)
+def _network(words: str) -> Model:
+    from Microscope.bundle.evidence.texts import network_of_words  # late: torch, which other visitors do without
+
+    return network_of_words(Words.model_validate_json(words))
 
 
 def _literal(text: str) -> str:

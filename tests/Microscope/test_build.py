@@ -11,15 +11,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from Activation_Extraction.base.errors import InputError, OutputError
 from Activation_Extraction.base.run_folder import RunFolder
+from Microscope.bundle.asked import identity_of
 from Microscope.bundle.format import Layer, Similar, Unit
+from Microscope.bundle.layers import source_layers
 from Microscope.bundle.options import Files, Options
 from tests.hostile import NAMES, ON_DISK, is_safe_part
-from tests.Microscope.small_bundles import OPTIONS, activations, build, draw, files_of, read, small_home, write_store
+from tests.Microscope.small_bundles import (
+    OPTIONS,
+    Home,
+    activations,
+    build,
+    draw,
+    files_of,
+    read,
+    small_home,
+    write_store,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +119,53 @@ def test_images_without_concepts_are_said_to_have_none(tmp_path):
     made = read(tmp_path / "b")
     assert made.layer.concepts is None
     assert "no column 'concept'" in made.layer.not_measured["concepts"]
+
+
+def flat_home(folder):
+    """A store of pictures whose table has names alone, and an image table that says more of most of them."""
+    names = [f"{i}.png" for i in range(12)]
+    contents = draw(folder / "photos", names)
+    a_NU = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    store = write_store(folder / "a.zarr", {"layer4": a_NU}, names, contents)
+    table = pd.DataFrame(
+        {"image": [f"photos/{name}" for name in names[:10]], "concept": ["cat", "dog"] * 5, "licence": "CC0"}
+    )
+    table.to_csv(folder / "images.csv", index=False)
+    return Home(folder / "photos", store, a_NU, []), table
+
+
+def test_concepts_and_rights_that_the_store_lacks_are_those_of_the_image_tables(tmp_path):
+    home, table = flat_home(tmp_path)
+    draw(tmp_path / "photos", ["3.png"])  # now another picture
+    build(home, tmp_path / "b", Files(images=[str(tmp_path / "images.csv")]))
+    made = read(tmp_path / "b")
+    said = {tile.image: (tile.concept, tile.rights) for u in range(3) for tile in made.unit(u).top}
+    assert len(said) > 8
+    for image, found in said.items():
+        i = int(image.removesuffix(".png"))
+        assert found == ((None, None) if i in (3, 10, 11) else (table["concept"][i], 0))
+    assert {one.name: one.images for one in made.concepts.concepts} == {"cat": 5, "dog": 4}
+    assert [(one.licence, one.images) for one in made.layer.rights] == [("CC0", 9)]
+
+
+def test_an_image_with_two_concepts_in_the_image_tables_is_refused(tmp_path):
+    home, table = flat_home(tmp_path)
+    pd.concat([table, table.iloc[:1].assign(concept="dog")]).to_csv(tmp_path / "images.csv", index=False)
+    with pytest.raises(InputError, match=r"0\.png' has more than one concept"):
+        build(home, tmp_path / "b", Files(images=[str(tmp_path / "images.csv")]))
+
+
+def test_weights_and_layers_are_part_of_what_was_asked_for(tmp_path):
+    home, _ = flat_home(tmp_path)
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    layers = source_layers([home.store], [])
+
+    def asked(**files):
+        return identity_of(layers, Files(model="m", **files), Options(), None)
+
+    assert len({str(asked(weights=weights)) for weights in (None, "random", str(tmp_path / "w.pt"))}) == 3
+    assert str(tmp_path) not in str(asked(weights=str(tmp_path / "w.pt")))
+    assert [one["layer"] for one in asked()["layers"]] == ["layer4"]
 
 
 def test_one_unit_and_fewer_images_than_strata_are_shown(tmp_path):

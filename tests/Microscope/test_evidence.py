@@ -10,6 +10,7 @@ from Activation_Extraction.base.commands import app, run
 from Activation_Extraction.base.errors import InputError
 from Microscope.bundle.evidence.effects import intervals
 from Microscope.bundle.evidence.embeddings import clusters_of, silhouette
+from Microscope.bundle.evidence.texts import network_of_words, units_of_text
 from Microscope.bundle.options import Files
 from tests.Microscope.full_bundle import write_ratings
 from tests.Microscope.small_bundles import activations, build, five, read, small_home, write_json, write_store
@@ -250,6 +251,11 @@ def test_weights_effects_and_words_are_those_of_the_network(tmp_path):
     assert [len(units) for units in words.units] == [20, 20]
     assert words.score[0] == sorted(words.score[0], reverse=True)
     assert words.score[0][0] > 0
+    embedding = (made.folder / words.embedding).read_bytes()
+    for k, word in enumerate(words.vocabulary):  # a text that is typed on a server ranks units as the vocabulary does
+        found = units_of_text(words, embedding, network_of_words(words), word)
+        assert [unit for unit, _ in found] == words.units[k]
+        assert [score for _, score in found] == pytest.approx(words.score[k], abs=1e-5)
 
 
 # The right store
@@ -283,6 +289,22 @@ def test_a_unit_in_two_results_is_refused(home, tmp_path):
     paths = [results(tmp_path / name, [{"Neuron": "1"}]) for name in ("r.csv", "q.csv")]
     with pytest.raises(InputError, match="unit 1 of layer4 has scores already"):
         build(home, tmp_path / "b", Files(results=paths))
+
+
+def test_words_of_a_network_that_is_a_file_are_not_measured_since_it_is_not_run(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    (tmp_path / "words.txt").write_text("fire\nsnow\n")
+    names = [f"{concept}/{i}.png" for i, concept in enumerate(home.concepts)]
+    contents = [(home.photos / name).read_bytes() for name in names]
+    embedding = write_store(tmp_path / "e.zarr", {"pooled": np.ones((90, 4), np.float32)}, names, contents, identity={"model": "evil.py:load"})  # fmt: skip
+    build(home, tmp_path / "b", Files(embedding=embedding, words=tmp_path / "words.txt"))
+    assert "is never run" in read(tmp_path / "b").layer.not_measured["words"]
+
+
+def test_weights_without_their_network_are_refused(home, tmp_path):
+    with pytest.raises(InputError, match=r"--weights: found w\.pt; expected the network"):
+        build(home, tmp_path / "b", Files(weights="w.pt"))
 
 
 @pytest.mark.parametrize("kind", ["labels", "profile", "results", "effects", "renders", "published", "embedding"])

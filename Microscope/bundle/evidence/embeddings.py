@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from Activation_Extraction.base.errors import InputError, shown
 from InterpScore.labelling.sources.words import (
     embedded_texts,
     embedding_layer,
@@ -23,14 +25,18 @@ from InterpScore.labelling.sources.words import (
 from InterpScore.profiles.sources import LayerOfStore, matched_rows
 from InterpScore.tables.from_stores import complete_store
 from Microscope.bundle.distributions import Ints
+from Microscope.bundle.evidence.matching import WEIGHTS
 from Microscope.bundle.format import Cluster, Words
 from Microscope.bundle.layers import SourceLayer
+from Microscope.bundle.writing import hashed
 
 MOST_CLUSTERS, FEWEST = 4, 3
 """Clusters of a unit's top pictures, and pictures of a cluster."""
 CLEAR = 0.25
 """Mean silhouette from which pictures count as clustered; below it there is "no substantial structure" (Kaufman & Rousseeuw 1990)."""
 BEST_UNITS = 20
+MEAN = "mean_UD"
+"""Array of the file of mean embeddings."""
 HOW = f"average linkage of cosine distances; 2 to {MOST_CLUSTERS} clusters of at least {FEWEST} pictures with the highest mean silhouette, one where it is below {CLEAR}"  # fmt: skip
 
 
@@ -132,12 +138,20 @@ def words_of(embeddings: Embeddings, mean_UD: NDArray[Any], path: Path, template
     Returns:
         `(W, BEST_UNITS)` each: cosine of the mean embedding of a unit's top pictures with the text, minus the mean over units.
     """
+    from Activation_Extraction.models.own_file import names_a_file
     from Activation_Extraction.models.registry import load_model
 
     vocabulary = read_words(path)
+    if names_a_file(embeddings.of.network):
+        raise InputError(f"{path}: the embeddings are of the model {shown(embeddings.of.network)}; a file that a store names is never run")  # fmt: skip
     model = load_model(embeddings.of.network)
     refuse_other_network(embeddings.of.store, model)
     text_WD = embedded_texts(model, [template.replace("{word}", word) for word in vocabulary])
+    return closest_units(text_WD, mean_UD)
+
+
+def closest_units(text_WD: NDArray[Any], mean_UD: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+    """What `words_of` returns, of embeddings of texts."""
     alive = np.flatnonzero(np.isfinite(mean_UD).all(1))
     cosine_WU = text_WD @ unit_length(mean_UD[alive]).T
     cosine_WU -= cosine_WU.mean(1, keepdims=True)
@@ -145,9 +159,15 @@ def words_of(embeddings: Embeddings, mean_UD: NDArray[Any], path: Path, template
     return {"unit_WK": alive[order_WK], "score_WK": np.take_along_axis(cosine_WU, order_WK, 1)}
 
 
-def as_words(embeddings: Embeddings, found: Mapping[str, NDArray[Any]], path: Path, template: str) -> Words:
-    """Words as the bundle has them."""
-    return Words(
+def as_words(
+    embeddings: Embeddings, found: Mapping[str, NDArray[Any]], mean_UD: NDArray[Any], path: Path, template: str
+) -> tuple[Words, bytes]:
+    """Words as the bundle has them, and the file of mean embeddings."""
+    content = BytesIO()
+    np.savez(content, **{MEAN: mean_UD.astype(np.float32)})  # type: ignore[arg-type]
+    words = Words(
         model=embeddings.of.network, template=template, vocabulary=read_words(path),
         units=found["unit_WK"].tolist(), score=found["score_WK"].tolist(),
+        embedding=hashed("embedding", "npz", content.getvalue()), weights_sha256=embeddings.of.store.identity.get("provenance", {}).get(WEIGHTS),
     )  # fmt: skip
+    return words, content.getvalue()

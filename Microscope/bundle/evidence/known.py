@@ -24,7 +24,7 @@ class Known:
         render_bytes: file below the layer's folder → its content; face: unit → the render that stands for it, a file.
         heat: unit → image row → where in the picture it fires: base64 of h × w values, and h and w.
         clusters: unit → clusters, and image row → cluster.
-        downloads: name in the bundle → content.
+        downloads: name in the bundle → content; files: the same, below the layer's folder.
     """
 
     units: int
@@ -46,6 +46,7 @@ class Known:
     notable: list[Notable] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
     downloads: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     simulated: bool = False
 
     def score(self, unit: int, name: str, value: Interval) -> None:
