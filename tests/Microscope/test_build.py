@@ -104,7 +104,7 @@ def test_a_store_alone_makes_a_bundle_in_which_all_else_is_absent_with_a_reason(
     assert (found.similar.weights, found.similar.effect) == (None, None)
     assert all(tile.tile is None for tile in found.top)
     assert set(made.index.sprite_file) == set(made.index.thumb_file) == {None}
-    expected = {"tiles", "label", "scores", "profile", "dose", "renders", "published", "clusters", "words", "weights", "effect", "heat"}  # fmt: skip
+    expected = {"tiles", "label", "scores", "profile", "dose", "renders", "published", "clusters", "words", "weights", "effect", "heat", "polysemy", "redundancy"}  # fmt: skip
     assert set(said) == expected
     assert all(said.values())
     fields = {*Unit.model_fields, *Similar.model_fields, *Layer.model_fields, *made.layer.columns, "tiles", "heat", "profile", "published", "words"}  # fmt: skip

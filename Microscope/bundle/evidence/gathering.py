@@ -17,11 +17,12 @@ from Microscope.bundle.evidence.scores import add_published, add_results
 from Microscope.bundle.layers import SourceLayer
 from Microscope.bundle.options import Files, Options
 
-_OF = {
-    "labels": "label", "results": "scores", "profile": "profile", "effects": "dose", "renders": "renders",
-    "published": "published", "embedding": "clusters", "words": "words",
+_OF: dict[str, tuple[str, tuple[str, ...]]] = {
+    "labels": ("labels", ("label", "polysemy")), "results": ("results", ("scores",)), "profile": ("profile", ("profile", "redundancy")),
+    "effects": ("effects", ("dose",)), "renders": ("renders", ("renders",)), "published": ("published scores", ("published",)),
+    "embedding": ("embeddings", ("clusters",)), "words": ("words", ("words",)),
 }  # fmt: skip
-"""Option → the field that it gives."""
+"""Option → what it takes, and the fields that it gives."""
 
 
 def gathered(layers: Sequence[SourceLayer], files: Files, options: Options) -> dict[str, Known]:
@@ -67,7 +68,8 @@ def _say_why(known: Known, files: Files) -> None:
         "published": any(name.startswith("published_") for name in known.columns),
         "embedding": files.embedding is not None, "words": files.words is not None,
     }  # fmt: skip
-    for option, field in _OF.items():
-        if not has[option]:
-            given = bool(getattr(files, option))
-            known.not_measured.setdefault(field, f"--{option} has nothing of this layer" if given else f"was not given (--{option})")  # fmt: skip
+    for option, (what, fields) in _OF.items():
+        given = bool(getattr(files, option))
+        reason = f"--{option} has nothing of this layer" if given else f"no {what} given (--{option})"
+        for field in () if has[option] else fields:
+            known.not_measured.setdefault(field, reason)
