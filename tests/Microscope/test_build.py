@@ -107,7 +107,7 @@ def test_a_store_alone_makes_a_bundle_in_which_all_else_is_absent_with_a_reason(
     expected = {"tiles", "label", "scores", "profile", "dose", "renders", "published", "clusters", "words", "weights", "effect", "heat", "polysemy", "redundancy"}  # fmt: skip
     assert set(said) == expected
     assert all(said.values())
-    fields = {*Unit.model_fields, *Similar.model_fields, *Layer.model_fields, *made.layer.columns, "tiles", "heat", "profile", "published", "words"}  # fmt: skip
+    fields = {*Unit.model_fields, *Similar.model_fields, *Layer.model_fields, *made.layer.columns, "tiles", "heat", "profile", "published", "words", "polysemy", "redundancy"}  # fmt: skip
     assert set(said) <= fields
     assert made.concepts.words is None
 
