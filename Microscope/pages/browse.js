@@ -1,6 +1,6 @@
 // Browse: a wall of units, searched, filtered and sorted in the browser.
 
-import { append, h } from "./dom.js";
+import { append, h, patch } from "./dom.js";
 import { counted, distance, randomFrom, shown } from "./numbers.js";
 import { address, card, choice, mostKnown, pager, summary, term, title } from "./parts.js";
 
@@ -12,51 +12,45 @@ const UNSORTED = /_(low|high)$/;
 let current = null;
 
 export async function render(show, layer, params) {
-  const element = h("div", { class: "browse" });
-  current = { element, layer, head: h("div", { class: "heading" }), notable: h("div"), tools: h("div"), rest: h("div", { class: "stack" }), cards: new Map() };
-  element.append(current.head, current.notable, current.tools, current.rest);
-  const next = fill(show, layer, params, true);
-  return { element, title: "Browse", after: () => prefetch(show, layer, next) };
+  const of = { layer, head: h("div", { class: "heading" }), notable: h("div"), tools: h("div"), list: h("div", { class: "stack" }) };
+  of.element = h("div", { class: "browse" }, of.head, of.notable, of.tools, of.list);
+  const next = fill(of, show, layer, params, true);
+  return { element: of.element, title: "Browse", after: () => { current = of; prefetch(layer, next); } };
 }
 
-/** Another search, filter or page: cards that stay are not made again, nor are the controls while someone types. */
+/** Another search, filter or page: what differs is drawn again, and the controls only where they changed. */
 export function update(show, layer, params, before, content) {
-  if (current?.element !== content.firstChild || current.layer !== layer) return false;
+  const of = current;
+  if (of?.element !== content.firstChild || of.layer !== layer) return null;
   const others = ({ q, at, theme, ...rest }) => JSON.stringify(rest);
-  const next = fill(show, layer, params, others(params) !== others(before));
-  prefetch(show, layer, next);
-  return true;
+  let next = [];
+  return { draw: () => { next = fill(of, show, layer, params, others(params) !== others(before)); }, after: () => prefetch(layer, next) };
 }
 
 /** Draw what the address asks for; gives the units of the next page. */
-function fill(show, layer, params, controls) {
+function fill(of, show, layer, params, controls) {
   const units = chosen(show, layer, params), name = sorting(layer, params);
   const last = Math.max(0, Math.ceil(units.length / PER_PAGE) - 1);
   const at = Math.min(last, Math.max(0, Number.parseInt(params.at ?? "0", 10) || 0));
   const missing = name && layer.column(name) ? units.filter((unit) => layer.value(name, unit) === null).length : 0;
-  const made = (unit) => {
-    const key = `${unit} ${name}`;
-    if (!current.cards.has(key)) current.cards.set(key, h("li", {}, card(show, layer, unit, { name, lazy: false })));
-    return current.cards.get(key);
-  };
-  current.head.replaceChildren(h("h1", { tabindex: -1 }, layer.about.title), h("p", { class: "muted" },
+  patch(of.head, h("div", { class: "heading" }, h("h1", { tabindex: -1 }, layer.about.title), h("p", { class: "muted" },
     `${counted(layer.about.units, "unit")} · ${counted(layer.about.images, "picture")} · `, h("span", { "data-count": units.length }, `${summary(units.length, layer.count)} shown`),
-    missing > 0 && params.sort && `, ${missing} without ${title(layer, name)} last`));
+    missing > 0 && params.sort && `, ${missing} without ${title(layer, name)} last`)));
   if (controls) {
-    current.notable.replaceChildren(...[notables(show, layer, params)].filter(Boolean));
-    current.tools.replaceChildren(toolbar(show, layer, params, name));
+    of.notable.replaceChildren(...[notables(show, layer, params)].filter(Boolean));
+    of.tools.replaceChildren(toolbar(show, layer, params, name));
   }
   const here = units.slice(at * PER_PAGE, (at + 1) * PER_PAGE);
-  current.rest.replaceChildren(...[chips(show, layer, params),
-    here.length ? h("ul", { class: "wall" }, here.map(made)) : nothing(show, layer, params),
-    units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE)].filter(Boolean));
+  patch(of.list, h("div", { class: "stack" }, h("div", { class: "filtered" }, chips(show, layer, params)),
+    here.length ? h("ul", { class: "wall" }, here.map((unit) => h("li", {}, card(show, layer, unit, { name, lazy: false })))) : nothing(show, layer, params),
+    units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE)));
   return units.slice((at + 1) * PER_PAGE, (at + 2) * PER_PAGE);
 }
 
 /** Units that the address asks for, in its order. */
 export function chosen(show, layer, params) {
   const notable = layer.about.notable[Number(params.notable)];
-  let units = params.notable !== undefined && notable ? notable.units.filter((unit) => unit < layer.count) : [...Array(layer.count).keys()];
+  let units = params.notable !== undefined && notable ? notable.units.filter((unit) => unit < layer.count) : [...layer.index.unit_file.keys()];
   for (const text of (params.q ?? "").toLowerCase().split(/\s+/).filter(Boolean)) {
     const number = text.slice(text.lastIndexOf(":") + 1);
     units = units.filter((unit) => layer.searched[unit].includes(text) || (/^\d+$/.test(number) && String(unit) === number));
@@ -163,7 +157,10 @@ function nothing(show, layer, params) {
     h("p", {}, show.link({ page: "browse" }, { class: "button" }, "Show all units"))]);
 }
 
-function prefetch(show, layer, units) {
-  const later = show.window.requestIdleCallback ?? ((work) => show.window.setTimeout(work, 200));
-  later(() => units.map((unit) => layer.thumb(unit)).filter(Boolean).forEach((src) => { new Image().src = src; }));
+/** Pictures of the next page, once nobody types. */
+function prefetch(layer, units) {
+  window.clearTimeout(soon);
+  soon = window.setTimeout(() => units.map((unit) => layer.thumb(unit)).filter(Boolean).forEach((src) => { new Image().src = src; }), 600);
 }
+
+let soon = null;

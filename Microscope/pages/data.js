@@ -76,10 +76,11 @@ class Layer {
     return file ? this.file(file) : null;
   }
 
-  /** Keep an image element, so that the browser asks for its file once, whatever the server says of caching. */
-  remember(image) {
-    this.images.delete(image.src);
-    this.images.set(image.src, image);
+  /** An image element of a file: one that is kept and free, so that the browser asks for the file once, whatever the server says of caching. */
+  image(src, make) {
+    const kept = this.images.get(src), image = kept && !kept.isConnected ? kept : make();
+    this.images.delete(src);
+    this.images.set(src, image);
     if (this.images.size > IMAGES_KEPT) this.images.delete(this.images.keys().next().value);
     return image;
   }

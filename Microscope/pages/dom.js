@@ -14,24 +14,76 @@ export function s(tag, props = {}, ...children) {
 }
 
 function filled(element, props, children) {
-  for (const [name, value] of Object.entries(props ?? {})) {
+  for (const name in props) {
+    const value = props[name];
     if (value === null || value === undefined || value === false) continue;
-    if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
-    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    if (name === "class") element.setAttribute("class", value);
+    else if (name === "on") hear(element, value);
+    else if (name === "style") for (const key in value) element.style.setProperty(key, value[key]);
     else if (name === "value") element.value = value;
     else if (/^on|^srcdoc$/i.test(name)) throw new Error(`no attribute ${name}: listeners go in "on"`);
-    else if (/^(href|src|action)$/.test(name)) element.setAttribute(name, safeAddress(value));
+    else if (name === "href" || name === "src" || name === "action") element.setAttribute(name, safeAddress(value));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  append(element, children);
-  return element;
+  return append(element, children);
+}
+
+const HEARD = Symbol("listeners");
+
+function heard(event) {
+  this[HEARD]?.[event.type]?.call(this, event);
+}
+
+/** Listeners by event, in place of those that the element has. */
+function hear(element, listeners) {
+  for (const event of Object.keys(listeners ?? {})) if (!element[HEARD]?.[event]) element.addEventListener(event, heard);
+  element[HEARD] = listeners;
+}
+
+/**
+ * Make an element equal to a fresh one, touching what differs alone: the browser lays out and paints no more than that.
+ * Pictures of other files, and elements marked `data-own` (their listeners know them), are replaced; what is in elements
+ * marked `data-later` stays until it is drawn.
+ */
+export function patch(old, fresh) {
+  if (old.nodeName !== fresh.nodeName || ownOrOther(old, fresh)) return old.replaceWith(fresh);
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) === value) continue;
+    if (name === "style") old.style.cssText = value;  // a policy against inline styles has nothing against it
+    else old.setAttribute(name, value);
+  }
+  if (old[HEARD] !== fresh[HEARD]) hear(old, fresh[HEARD]);
+  if (fresh.hasAttribute("data-later")) return;
+  let was = old.firstChild, is = fresh.firstChild;
+  while (was && is) {
+    const next = [was.nextSibling, is.nextSibling];
+    patch(was, is);
+    [was, is] = next;
+  }
+  rest(was).forEach((each) => each.remove());
+  old.append(...rest(is));
+}
+
+const ownOrOther = (old, fresh) => fresh.nodeType === Node.ELEMENT_NODE
+  && (fresh.hasAttribute("data-own") || (fresh.nodeName === "IMG" && old.getAttribute("src") !== fresh.getAttribute("src")));
+
+function rest(node) {
+  const found = [];
+  for (; node; node = node.nextSibling) found.push(node);
+  return found;
 }
 
 /** Append children: elements, text, or lists of them; null and false are left out. */
 export function append(element, children) {
-  for (const child of [children].flat(Infinity)) {
+  for (const child of children) {
     if (child === null || child === undefined || child === false) continue;
-    element.append(child.nodeType ? child : document.createTextNode(String(child)));
+    if (Array.isArray(child)) append(element, child);
+    else element.append(child.nodeType ? child : String(child));
   }
   return element;
 }

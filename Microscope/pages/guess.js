@@ -6,7 +6,7 @@ import { tileImage } from "./pictures.js";
 
 export function guess(layer, known, sprite) {
   const strata = known.strata.map((stratum) => stratum.tiles.filter((tile) => tile.tile !== null)).filter((list) => list.length);
-  const box = h("div", { class: "guess" });
+  const box = h("div", { class: "guess", "data-own": true });
   if (strata.length < 2 || !sprite) return h("p", { class: "missing" }, "There are too few pictures to guess from.");
   let right = 0, asked = 0;
   const pick = (list) => list[Math.floor(Math.random() * list.length)];

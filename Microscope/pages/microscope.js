@@ -39,6 +39,9 @@ class Explorer {
     this.pop = h("div", { class: "popover", popover: "auto" });
     root.append(this.frame);
     this.turn = 0;
+    this.scrolled = 0;
+    this.scrolls = ({ target }) => { if (target.contains(this.#host)) this.scrolled = (target.scrollingElement ?? target).scrollTop; };
+    window.addEventListener("scroll", this.scrolls, { capture: true, passive: true });
   }
 
   async start() {
@@ -68,6 +71,7 @@ class Explorer {
 
   close() {
     this.stop?.();
+    this.window.removeEventListener("scroll", this.scrolls, { capture: true });
     this.address.close();
     this.frame.remove();
   }
@@ -91,7 +95,7 @@ class Explorer {
 
   go(changes, options = {}) {
     this.top = options.top ?? changes.page !== undefined;
-    this.address.go(changes, { ...options, scroll: this.#scroller().scrollTop });
+    this.address.go(changes, { ...options, scroll: this.scrolled });  // to ask the window now would lay the page out
   }
 
   popover(anchor, ...children) {
@@ -140,9 +144,11 @@ class Explorer {
     }
     if (turn !== this.turn) return;
     this.shownParams = params;
-    if (how === "back") page.later?.();
-    if (page.element) this.#place(page, params);
+    if (page.element) this.content.replaceChildren(page.element);
+    page.draw?.();
+    if (page.title) this.#entitle(page.title, params);
     this.window.requestAnimationFrame(() => turn === this.turn && this.#focus(focused, params, before));  // sooner, it would lay the page out twice
+    if (how === "back") page.later?.();
     if (how === "back") this.#scroller().scrollTop = scroll;
     else if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
     this.#header(params);
@@ -178,15 +184,14 @@ class Explorer {
       this.here = { layer: key, unit: wanted.unit };
     }
     const page = await load(params.page);
-    if (before?.page === params.page && page.update?.(this, layer, params, before, this.content)) return {};
-    return page.render(this, layer, params);
+    const changed = before?.page === params.page ? await page.update?.(this, layer, params, before, this.content) : null;
+    return changed ?? page.render(this, layer, params);
   }
 
-  #place(page, params) {
-    this.content.replaceChildren(page.element);
+  #entitle(title, params) {
     this.content.dataset.page = params.page;
-    this.live.textContent = page.title;
-    this.window.document.title = `${page.title} · ${this.bundle.about.title}`;
+    this.live.textContent = title;
+    this.window.document.title = `${title} · ${this.bundle.about.title}`;
   }
 
   #focused() {
@@ -252,9 +257,10 @@ class Explorer {
   #header(params) {
     const current = (page) => page === params.page || (page === "browse" && OF_UNITS.has(params.page));
     for (const [page, link] of this.links) {
-      link.setAttribute("href", this.address.link({ page }));
-      if (current(page)) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      const there = this.address.link({ page });
+      if (link.getAttribute("href") !== there) link.setAttribute("href", there);
+      if (!current(page)) link.removeAttribute("aria-current");
+      else if (!link.hasAttribute("aria-current")) link.setAttribute("aria-current", "page");
     }
     const here = this.links.get(params.page);
     if (here && this.navAt !== params.page) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
@@ -315,6 +321,10 @@ class Explorer {
   }
 
   // What scrolls: the window, or a part of the page around us ---------------------------------------------------------
+
+  get #host() {
+    return this.frame.getRootNode().host ?? this.frame;
+  }
 
   #scroller() {
     let node = this.frame;

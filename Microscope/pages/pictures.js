@@ -16,13 +16,12 @@ export function tileImage(layer, unit, tile, sprite, { heat = false } = {}) {
   if (tile.tile === null) return h("span", { class: "tile unreadable", role: "img", "aria-label": `${visible(tile.image)} could not be read` }, "unreadable");
   if (!sprite) return h("span", { class: "tile unreadable", role: "img", "aria-label": "pictures cannot be loaded" }, "no picture");
   const { at, size } = placeIn(layer, tile, sprite);
-  const style = { "background-image": `url("${sprite.src}")`, "background-size": size, "background-position": at };
-  return h("span", { class: "tile", style }, heat && tile.heat && heatMap(tile));
+  return h("span", { class: "tile", style: { "background-image": `url("${sprite.src}")`, "background-size": size, "background-position": at } }, heat && tile.heat && heatMap(tile));
 }
 
 /** Where in the picture the unit fires, over the picture. */
 function heatMap(tile) {
-  const [rows, columns] = tile.heat_shape, canvas = h("canvas", { class: "heat", width: columns, height: rows });
+  const [rows, columns] = tile.heat_shape, canvas = h("canvas", { class: "heat", width: columns, height: rows, "data-own": true });
   const values = Uint8Array.from(atob(tile.heat), (c) => c.charCodeAt(0));
   const context = canvas.getContext("2d"), pixels = context.createImageData(columns, rows);
   for (let k = 0; k < rows * columns; k++) {
@@ -37,26 +36,21 @@ export const words = (tile) => `${visible(tile.image)}: activation ${shown(tile.
 
 /** Tiles of one list as buttons that enlarge them. `place`: of the list in the address, such as `top`. */
 export function tiles(show, layer, unit, list, sprite, place, { heat } = {}) {
-  const style = sprite ? { "--sprite": `url("${sprite.src}")`, "--size": placeIn(layer, { tile: 0 }, sprite).size } : {};
   const opened = (event) => {
     const button = event.target.closest("[data-tile]");
     if (button) show.go({ tile: button.dataset.tile });
   };
-  return h("ul", { class: "tiles", style, on: { click: opened } }, list.map((tile, k) => {
-    const item = TILE.cloneNode(true), button = item.firstChild, plain = sprite && tile.tile !== null && !(heat && tile.heat);
+  return h("ul", { class: "tiles", on: { click: opened } }, list.map((tile, k) => {
+    const item = TILE.cloneNode(true), button = item.firstChild;
     button.title = words(tile);
     button.dataset.tile = `${place}-${k}`;
-    if (plain) button.style.setProperty("--at", placeIn(layer, tile, sprite).at);
-    else {
-      button.classList.remove("plain-tile");
-      button.prepend(tileImage(layer, unit, tile, sprite, { heat }));
-    }
+    button.prepend(tileImage(layer, unit, tile, sprite, { heat }));
     button.lastChild.textContent = shown(tile.activation);
     return item;
   }));
 }
 
-const TILE = h("li", {}, h("button", { type: "button", class: "tile-button plain-tile" }, h("span", { class: "amount" })));
+const TILE = h("li", {}, h("button", { type: "button", class: "tile-button" }, h("span", { class: "amount" })));
 
 /** The list of tiles that a place such as `top-3` or `s2-0` is in, with the tile. */
 export function tileAt(known, place) {
@@ -68,7 +62,7 @@ export function tileAt(known, place) {
 
 /** A picture enlarged, with what is known of it; its neighbours by the arrow keys. */
 export function lightbox(show, layer, known, sprite) {
-  const box = h("dialog", { class: "lightbox", "aria-label": "Picture" });
+  const box = h("dialog", { class: "lightbox", "aria-label": "Picture", "data-own": true });
   const close = () => { if (tileAt(known, show.params.tile)) show.go({ tile: null }, { replace: true }); };
   box.addEventListener("close", close);
   box.addEventListener("click", (event) => { if (event.target === box) box.close(); });

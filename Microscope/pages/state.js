@@ -77,7 +77,7 @@ export class Address {
       this.window.parent.postMessage(message, "*");
     } else if (replace) history.replaceState(history.state, "", to);
     else {
-      history.replaceState({ ...history.state, scroll }, "");
+      if ((history.state?.scroll ?? 0) !== scroll) history.replaceState({ ...history.state, scroll }, "");
       history.pushState({ scroll: 0 }, "", to);
     }
     this.changed("go");

@@ -1,7 +1,7 @@
 // Unit: everything that is known of one unit.
 
 import { dose, histogram, interval } from "./charts.js";
-import { append, h, visible } from "./dom.js";
+import { h, patch, visible } from "./dom.js";
 import { bibtex, csvOf, pngOf } from "./downloads.js";
 import { guess } from "./guess.js";
 import { percentile, shown, whole } from "./numbers.js";
@@ -11,37 +11,46 @@ import { lightbox, tileAt, tiles } from "./pictures.js";
 /** Scores that lie between 0 and 1 and get a bar. */
 const isShare = ({ value, low, high }) => [value, low, high].every((x) => x === null || x === undefined || (x >= 0 && x <= 1));
 
-export async function render(show, layer, params) {
-  const { unit } = show.here;
-  const [known, sprite] = await Promise.all([layer.unit(unit), layer.sprite(unit)]);
-  const light = lightbox(show, layer, known, sprite);
-  const heat = params.heat === "1";
-  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, sprite, heat));
-  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known));
-  const element = h("article", { class: "unit", "data-unit": unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
-  current = { element, light, known };
-  return {
-    element, title: `Unit ${unit} · ${layer.key}`,
-    after: () => { light.draw(params); layer.prefetch([unit + 1, unit - 1], show.window); },
-    later: () => {
-      append(narrow, [scores(show, layer, known), exported(show, layer, known, sprite)]);
-      append(wide, [strata(show, layer, known, sprite, heat), wholeSet(show, layer, known),
-        h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
-        section("Guess the picture", guess(layer, known, sprite))]);
-    },
-  };
-}
-
 let current = null;
 
-/** A picture enlarged or closed changes nothing else. */
-export function update(show, layer, params, before, content) {
-  const rest = ({ tile, heat, ...others }) => JSON.stringify(others);
-  if (!current || content.firstChild !== current.element || params.theme !== before.theme || rest(params) !== rest(before)) return false;
-  if (params.heat !== before.heat && !tileAt(current.known, params.tile)) return false;
-  if (params.tile === before.tile && params.heat === before.heat) return false;
-  current.light.draw(params);
-  return true;
+export async function render(show, layer, params) {
+  const page = await read(show, layer, params);
+  return { ...page, element: page.own.element };
+}
+
+/** A picture enlarged or closed changes nothing else; another unit changes what differs. */
+export async function update(show, layer, params, before, content) {
+  const of = current, others = ({ tile, heat, unit, ...rest }) => JSON.stringify(rest);
+  if (!of || of.layer !== layer || content.firstChild !== of.element || others(params) !== others(before)) return null;
+  if (params.unit !== before.unit) {
+    const page = await read(show, layer, params);
+    return { ...page, draw: () => { patch(of.element, page.own.element); page.own.element = of.element; } };
+  }
+  if (params.tile === before.tile && params.heat === before.heat) return null;
+  if (params.heat !== before.heat && !tileAt(of.known, params.tile)) return null;
+  return { draw: () => of.light.draw(params) };
+}
+
+/** A unit's page: its head and what is beside the pictures at first, what lies below `later`. */
+async function read(show, layer, params) {
+  const { unit } = show.here;
+  const [known, sprite] = await Promise.all([layer.unit(unit), layer.sprite(unit)]);
+  const heat = params.heat === "1", light = lightbox(show, layer, known, sprite);
+  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, sprite, heat), h("div", { class: "rest stale", "data-later": true }));
+  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), h("div", { class: "rest stale", "data-later": true }));
+  const element = h("article", { class: "unit", "data-unit": unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
+  const own = { element, layer, light, known };
+  return {
+    own, title: `Unit ${unit} · ${layer.key}`,
+    after: () => { current = own; light.draw(params); layer.prefetch([unit + 1, unit - 1], show.window); },
+    later: () => {
+      const [below, beside] = own.element.querySelectorAll(":scope > .columns > * > .rest");
+      patch(below, h("div", { class: "rest" }, strata(show, layer, known, sprite, heat), wholeSet(show, layer, known),
+        h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
+        section("Guess the picture", guess(layer, known, sprite))));
+      patch(beside, h("div", { class: "rest" }, scores(show, layer, known), exported(show, layer, known, sprite)));
+    },
+  };
 }
 
 /** The head of a unit's pages. */
@@ -101,7 +110,7 @@ function renders(show, layer, known) {
     h("ul", { class: "renders" }, known.renders.map((render, k) => {
       const works = render.times_natural === null ? null : render.times_natural >= 1;
       const what = [render.start && `start: ${render.start}`, render.facet && `facet: ${render.facet}`, render.recipe].filter(Boolean).map(visible).join(" · ");
-      return h("li", {}, layer.remember(h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" })),
+      return h("li", {}, layer.image(layer.file(render.file), () => h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" })),
         h("p", {}, works === null ? h("span", { class: "tag" }, "effect not measured") : h("span", { class: works ? "tag good" : "tag bad" }, works ? "works" : "does not work"), " ",
           number(show, layer, "times_natural", render.times_natural, { text: render.times_natural === null ? null : `${shown(render.times_natural)}×` }), works === null ? "" : " the best natural picture"),
         h("p", { class: "muted" }, what), render.flags.length > 0 && h("p", { class: "muted" }, render.flags.map(visible).join(", ")));
