@@ -116,9 +116,7 @@ def page_of(browser: Any, address: str) -> Iterator[Any]:
     context.close()
 
 
-def measure(
-    name: str, browser: Any, address: str, switches: int, empty: list[float], empty_first: list[float]
-) -> None:
+def measure(name: str, browser: Any, address: str, switches: int, empty: list[float], empty_first: list[float]) -> None:
     first = [cold(browser, f"{address}?unit={unit}", "window.first_") for unit in range(100, 100 + COLD)]
     row(f"{name}, first unit page from a cold browser", first, empty_first)
     rng = random.Random(0)

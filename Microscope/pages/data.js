@@ -64,7 +64,7 @@ class Layer {
     return this.units.get(unit, () => json(this.file(this.index.unit_file[unit])));
   }
 
-  /** The decoded sprite of a unit; null where it cannot be loaded. */
+  /** The sprite of a unit, being decoded; null where it cannot be loaded. */
   sprite(unit) {
     const file = this.index.sprite_file[unit];
     return file ? this.sprites.get(unit, () => picture(this.file(file)).catch(() => null)) : Promise.resolve(null);
@@ -147,9 +147,13 @@ async function json(url) {
   }
 }
 
-async function picture(url) {
+/** An image element once its file is there; `decoded` of it tells when it can be painted at once. */
+function picture(url) {
   const image = new Image();
-  image.src = url;
-  await image.decode();
-  return image;
+  return new Promise((there, fail) => {
+    image.onload = () => there(image);
+    image.onerror = () => fail(new BundleError(`${url} cannot be loaded`));
+    image.src = url;
+    image.decoded = image.decode().catch(() => null);
+  });
 }

@@ -40,6 +40,7 @@ async function read(show, layer, params) {
   const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), h("div", { class: "rest stale", "data-later": true }));
   const element = h("article", { class: "unit", "data-unit": unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
   const own = { element, layer, light, known };
+  await sprite?.decoded;
   return {
     own, title: `Unit ${unit} · ${layer.key}`,
     after: () => { current = own; light.draw(params); layer.prefetch([unit + 1, unit - 1], show.window); },

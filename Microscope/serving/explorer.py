@@ -13,8 +13,8 @@ import streamlit as st
 from Activation_Extraction.base.errors import InputError, InterpScoreError
 from Activation_Extraction.base.files import read_bytes
 from Microscope.bundle.format import Words
-from Microscope.serving.files import PAGES, path_of_pages
-from Microscope.serving.opening import is_address, open_bundle
+from Microscope.serving.files import PAGES, path_of_pages, scripts_at_first
+from Microscope.serving.opening import first_files, is_address, open_bundle
 from Microscope.serving.probe import LONGEST, labelled_units, words_by_layer
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "INTERPSCORE_BUNDLE"
 """Where the command line cannot say which bundle: Streamlit's cloud sets it from the secret of this name."""
-_WHOLE_WINDOW = """<style>
-.stMainBlockContainer { padding: 0; max-width: none; } .stMainBlockContainer > div { gap: 0; }
-header.stAppHeader { display: none; } [data-testid="stElementContainer"]:has(style) { display: none; }
-</style>"""
 
 
 def bundle_asked_for() -> str | None:
@@ -41,18 +37,24 @@ def show() -> None:
         st.title("Microscope")
         st.write("No bundle is named. Type `interpscore microscope serve bundle/`, or set the secret or variable " + VARIABLE + " to the address of one.")  # fmt: skip
         return
+    first = ["bundle.json"]
     if not is_address(place):
         try:
-            open_bundle(Path(place))
+            first = first_files(Path(place), open_bundle(Path(place)))
         except InputError as error:
             st.title("Microscope")
             for problem in error.problems:
                 st.error(_literal(problem))
             return
-    st.html(_WHOLE_WINDOW)
     root = path_of_pages(st.get_option("server.baseUrlPath") or "")
     _component()(
-        data={"pages": f"{root}/", "base": place if is_address(place) else f"{root}/bundle/"}, key="microscope"
+        data={
+            "pages": f"{root}/",
+            "base": f"{place.rstrip('/')}/" if is_address(place) else f"{root}/bundle/",
+            "scripts": scripts_at_first(),
+            "first": first,
+        },
+        key="microscope",
     )
     if not is_address(place):
         _text_probe(Path(place))

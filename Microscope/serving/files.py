@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import mimetypes
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from Activation_Extraction.base.files import check_file
+from Activation_Extraction.base.files import check_file, read_bytes
 from Microscope.serving.opening import is_address
 
 PAGES = Path(__file__).parents[1] / "pages"
@@ -53,7 +56,19 @@ class Files(StaticFiles):
         response.headers["Cache-Control"] = _FOR_EVER if _HASHED.search(str(full_path)) else "no-cache"
         if self._inert:
             response.headers.update(_INERT)
+        headers = Headers(scope=scope)
+        plain = scope["method"] == "GET" and response.status_code == 200 and "range" not in headers
+        if plain and str(full_path).endswith(".json") and "gzip" in headers.get("accept-encoding", ""):
+            content = _compressed(str(full_path), stat_result.st_mtime_ns, stat_result.st_size)
+            kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+            return Response(content, headers=kept | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
         return response
+
+
+@lru_cache(maxsize=512)
+def _compressed(path: str, modified: int, size: int) -> bytes:
+    """A file compressed once, not for each user: Streamlit would do so each time."""
+    return gzip.compress(read_bytes(Path(path)), 6)
 
 
 def path_of_pages(prefix: str) -> str:
@@ -63,6 +78,12 @@ def path_of_pages(prefix: str) -> str:
     ('/microscope', '/a/b/microscope')
     """
     return f"/{prefix.strip('/')}/microscope".replace("//", "/")
+
+
+def scripts_at_first() -> list[str]:
+    """Scripts that every page needs, as `index.html` names them."""
+    page = (PAGES / "index.html").read_text(encoding="utf-8")
+    return re.findall(r'<link rel="modulepreload" href="([\w.]+)">', page)
 
 
 def routes_of(place: str, prefix: str = "") -> list[Mount]:

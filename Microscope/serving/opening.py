@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from Activation_Extraction.base.documents import read_json
 from Activation_Extraction.base.errors import InputError, shown
@@ -37,6 +38,15 @@ def open_bundle(folder: Path) -> Bundle:
     if problems:
         raise InputError(problems)
     return bundle
+
+
+def first_files(folder: Path, bundle: Bundle) -> list[str]:
+    """Files that the pages read before they can show a unit of the first layer, in their order."""
+    if not bundle.layers:
+        return ["bundle.json"]
+    key = bundle.layers[0].key
+    layer = validated(Layer, read_json(folder / key / "layer.json", within=folder), str(folder / key / "layer.json"))
+    return ["bundle.json", f"{quote(key)}/layer.json", f"{quote(key)}/{quote(layer.index)}"]
 
 
 def _problems_of_layer(folder: Path, key: str) -> list[str]:

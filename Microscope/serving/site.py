@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import secrets
 import shutil
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from Activation_Extraction.base.errors import InputError, OutputError
-from Activation_Extraction.base.files import check_creatable, check_file
+from Activation_Extraction.base.files import check_creatable, check_file, read_bytes
 from Microscope.serving.files import PAGES
-from Microscope.serving.opening import open_bundle
+from Microscope.serving.opening import first_files, open_bundle
 
 MARK = "microscope.js"
 """A folder that has this beside `bundle/bundle.json` is a site of ours, which a new one replaces."""
+PRELOAD = '<link rel="preload" href="bundle/{}" as="fetch" crossorigin>'
 OF_STREAMLIT = ("streamlit.js",)
 
 
@@ -35,7 +37,7 @@ def export_site(folder: Path, site: Path, progress: Callable[[int], None] = lamb
         InputError: no bundle, or one with links in it; the site lies in the bundle.
         OutputError: the folder has other files, or cannot be written.
     """
-    open_bundle(folder)
+    first = first_files(folder, open_bundle(folder))
     site = site.absolute()
     _check_place(folder, site)
     files = _files_of(folder)
@@ -47,12 +49,20 @@ def export_site(folder: Path, site: Path, progress: Callable[[int], None] = lamb
         pages = [path for path in PAGES.iterdir() if path.is_file() and path.name not in OF_STREAMLIT]
         for path in pages:
             shutil.copyfile(path, made / path.name)
+        _preload(made / "index.html", first)
         _replace(made, site)
     except OSError as error:
         raise OutputError(f"{site}: cannot be written ({error.strerror})") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return len(files) + len(pages)
+
+
+def _preload(page: Path, files: list[str]) -> None:
+    """Let a page ask at once for the files of the bundle that it reads one after the other."""
+    one = PRELOAD.format("bundle.json")
+    content = read_bytes(page).decode().replace(one, "\n".join(PRELOAD.format(html.escape(name)) for name in files))
+    page.write_text(content, encoding="utf-8")
 
 
 def _check_place(folder: Path, site: Path) -> None:

@@ -51,6 +51,17 @@ def test_names_with_a_hash_are_immutable_and_others_are_asked_for_again(client, 
         assert same.headers["cache-control"] == first.headers["cache-control"]
 
 
+def test_documents_are_sent_compressed_and_a_changed_one_is_sent_again(client, bundle):
+    for name in ("bundle.json", f"{LAYER}/layer.json", next((bundle / LAYER).glob("index.*")).relative_to(bundle)):
+        found = client.get(f"/microscope/bundle/{name}")
+        assert found.headers["content-encoding"] == "gzip"
+        assert found.content == (bundle / name).read_bytes()
+        plain = client.get(f"/microscope/bundle/{name}", headers={"Accept-Encoding": "identity"})
+        assert ("content-encoding" in plain.headers, plain.content) == (False, found.content)
+    spoil(bundle, "bundle.json", title="A longer title than before")
+    assert client.get("/microscope/bundle/bundle.json").json()["title"] == "A longer title than before"
+
+
 def test_pages_are_beside_the_bundle_also_below_a_path(bundle):
     for prefix in ("", "below/a/path", "/below/a/path/"):
         root = f"/{prefix.strip('/')}".rstrip("/")
@@ -110,6 +121,9 @@ def test_a_site_has_the_pages_and_the_files_of_the_bundle_alone(bundle, tmp_path
     assert {name.removeprefix("bundle/") for name in files if name.startswith("bundle/")} == of_bundle - {".lock"}
     assert {"index.html", "style.css", "microscope.js", "unit.js"} <= files
     assert (count, "streamlit.js" in files) == (len(files), False)
+    asked = re.findall(r'preload" href="bundle/([^"]+)" as="fetch"', (site / "index.html").read_text())
+    index = next((bundle / LAYER).glob("index.*")).name
+    assert asked == ["bundle.json", f"{LAYER}/layer.json", f"{LAYER}/{index}"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
