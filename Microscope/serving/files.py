@@ -82,7 +82,7 @@ def path_of_pages(prefix: str) -> str:
 
 def scripts_at_first() -> list[str]:
     """Scripts that every page needs, as `index.html` names them."""
-    page = (PAGES / "index.html").read_text(encoding="utf-8")
+    page = read_bytes(PAGES / "index.html").decode()
     return re.findall(r'<link rel="modulepreload" href="([\w.]+)">', page)
 
 

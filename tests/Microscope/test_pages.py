@@ -131,7 +131,7 @@ def heading(page, text):
 
 
 def cards(page):
-    return [int(text) for text in page.locator(".wall .card b").all_inner_texts()]
+    return [int(text) for text in page.locator(".wall .card b").all_text_contents()]
 
 
 # The address ----------------------------------------------------------------------------------------------------------
@@ -405,13 +405,13 @@ def test_concepts_rank_units_and_words_find_them(page, url, bundle):
     page.get_by_label("Filter concepts").fill("oce")
     page.get_by_role("link", name=re.compile("^ocean")).click()
     page.locator("h3", has_text="ocean").wait_for()
-    assert [int(text) for text in page.locator(".ranked .card b").all_inner_texts()] == ocean["units"]
+    assert [int(text) for text in page.locator(".ranked .card b").all_text_contents()] == ocean["units"]
     page.get_by_label("A word").fill("sea")
     page.keyboard.press("Enter")
     page.locator("[data-word=sea]").wait_for()
-    assert [int(text) for text in page.locator("[data-word] .card b").all_inner_texts()] == concepts["words"]["units"][
-        2
-    ]
+    assert [int(text) for text in page.locator("[data-word] .card b").all_text_contents()] == concepts["words"][
+        "units"
+    ][2]
     page.get_by_label("A word").fill("flam")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="flame", exact=True).wait_for()

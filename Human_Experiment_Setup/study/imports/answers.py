@@ -97,7 +97,7 @@ def _trials(rows: Sequence[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         before = found.setdefault(row[_TRIAL], row | {"words": []})
-        for name in row.keys() - _DIFFERS - _OF_A_ROW - {"words"}:
+        for name in (name for name in row if name not in {*_DIFFERS, *_OF_A_ROW, "words"}):
             if row[name] != before[name]:
                 raise InputError(
                     f"{path}, row {row[_ROW]}: found {name} {shown(row[name])}; expected {shown(before[name])} as in row "
