@@ -172,15 +172,15 @@ def test_switching_units_loads_no_page(page, url):
 
 
 def test_a_page_drawn_over_another_is_the_page_drawn_alone(page, url):
-    drawn = """() => { const copy = document.querySelector('.content').cloneNode(true);
+    drawn = """(content) => { const copy = content.cloneNode(true);
       copy.querySelectorAll('.guess').forEach((each) => each.remove()); return copy.innerHTML; }"""
     for path in (("?unit=8", "?unit=9"), ("?unit=9", "?unit=11"), ("?unit=8&heat=1", "?unit=10&heat=1"), ("", "?q=oce"), ("?q=snow", "?at=2"), ("?q=nothing", "")):  # fmt: skip
         for query in path:
             opened(page, url, query)
-        over = page.evaluate(drawn)
+        over = page.locator(".content").evaluate(drawn)
         page.reload()
         page.locator(".microscope[data-complete]").wait_for()
-        assert page.evaluate(drawn) == over, path
+        assert page.locator(".content").evaluate(drawn) == over, path
 
 
 @pytest.mark.parametrize(
