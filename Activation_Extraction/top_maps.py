@@ -79,7 +79,7 @@ def keep_top_maps(
     with RunFolder(store.path / FOLDER, {**model.made_with, **runner.provenance}) as folder:
         if read_json(folder.path / IDENTITY, store.path) != asked:  # none yet, or of the store before it grew
             for record in folder.records():
-                (folder.path / ".records" / f"{record}.json").unlink()
+                folder.remove(record)
             folder.write(IDENTITY, as_json(asked))
         missing = folder.missing(parts, _name)
         left = sum(map(len, missing))

@@ -25,6 +25,7 @@ from Activation_Extraction.base.extras import naming_extras
 from Activation_Extraction.base.files import sha256_of
 from Activation_Extraction.base.names import without_folders
 from Activation_Extraction.base.progress import StageProgress
+from Activation_Extraction.images.places import HUGGING_FACE
 from Activation_Extraction.models.own_file import FILE_SHA256, names_a_file
 from Activation_Extraction.tables.dialects.options import CsvOptions, Given, table_options
 from InterpScore.baselines.beside import Baseline
@@ -151,17 +152,16 @@ def run_interpretability_benchmark(
         result.signature["stores"] = stored.signature()
     if table.effects_from:
         result.signature["causality"] = table.effects_from
-    paths = [
-        str(path) for path in (*files.values(), *stores, *sources, baseline) if isinstance(path, str | os.PathLike)
-    ]
-    result = _without_folders(result, paths)
+    result = _without_folders(result, (*files.values(), *stores, *sources, baseline))
     for message in result.warnings:
         warnings.warn(message, TableWarning, stacklevel=2)
     return result
 
 
-def _without_folders(result: BenchmarkResult, paths: Sequence[str]) -> BenchmarkResult:
-    """The result with names of files in the place of paths: it is made to be shared."""
+def _without_folders(result: BenchmarkResult, inputs: Sequence[Any]) -> BenchmarkResult:
+    """The result with names of files in the place of paths: it is made to be shared. Names of datasets stay."""
+    texts = [str(each) for each in inputs if isinstance(each, str | os.PathLike)]
+    paths = [text for text in texts if not text.startswith(HUGGING_FACE)]
     table = result.table.assign(Notes=without_folders(result.table["Notes"].tolist(), paths))
     signature, said = without_folders(result.signature, paths), without_folders(result.warnings, paths)
     return replace(result, table=table, signature=signature, warnings=said)

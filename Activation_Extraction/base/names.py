@@ -134,8 +134,12 @@ def without_folders(content: Any, paths: Iterable[str | os.PathLike[str]]) -> An
 
     >>> without_folders({"notes": ["/home/me/data.csv: 3 rows"], "n": 3}, ["/home/me/data.csv"])
     {'notes': ['data.csv: 3 rows'], 'n': 3}
+    >>> without_folders("/a/b/ and /a/b", ["/a/b/"])
+    'b and b'
     """
-    named = {text: Path(text).name for text in sorted((os.fspath(path) for path in paths), key=len, reverse=True)}
+    given = [os.fspath(path) for path in paths]
+    spelled = {text for path in given for text in (path, str(Path(path)))}  # with a slash at the end, and without
+    named = {text: Path(text).name for text in sorted(spelled, key=len, reverse=True)}
 
     def of(value: Any) -> Any:
         if isinstance(value, str):

@@ -12,6 +12,8 @@ AN_IMAGE = "a JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or AVIF image"
 
 MAX_BYTES = 2**29
 """Larger files are refused before they are read: 100 million pixels of 4 bytes are smaller, and not compressed."""
+HUGGING_FACE = "hf:"
+"""Before the name of a dataset, where others have a path."""
 
 
 class FilePart(NamedTuple):

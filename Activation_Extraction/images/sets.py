@@ -37,7 +37,7 @@ from Activation_Extraction.images.listing import (
     list_folder,
 )
 from Activation_Extraction.images.packed import is_saved_dataset, list_dataset, list_tar
-from Activation_Extraction.images.places import FilePart, bytes_of
+from Activation_Extraction.images.places import HUGGING_FACE, FilePart, bytes_of
 from Activation_Extraction.images.tables import TABLES, list_table
 from Activation_Extraction.images.twins import remark_on_names
 from Activation_Extraction.tables.dialects.options import Given, TableOptions, table_options
@@ -47,7 +47,6 @@ Source: TypeAlias = "str | os.PathLike[str]"
 EXPECTED = (
     "a folder of images, image files, an image table (.csv, .xlsx, .parquet), .tar shards, or hf:NAME of a dataset"
 )
-HUGGING_FACE = "hf:"
 _PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 _HASHED_ROWS = 65536
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,14 @@ def top_maps(store: ActivationStore, layer: str) -> TopMaps | None:
     again = "run `interpscore extract --maps` again"
     if identity.get("format") != FORMAT or identity.get("store") != sha256_of(store.path / COMPLETE, store.path):
         raise InputError(f"{folder}: maps of this store before it changed; {again}")
+    records = sorted((folder / RECORDS).glob("*.json"))
+    if len(records) != identity.get("parts"):
+        raise InputError(f"{folder}: unfinished, {len(records)} of {identity.get('parts')} parts; {again}")
     statistics, group = store.statistics(name), group_name(name)
     try:
         k = int(identity["k"])
         rows_UK = statistics.top_image_UK[:, :k]
-        parts = [_part(folder, record) for record in sorted((folder / RECORDS).glob("*.json"))]
+        parts = [_part(folder, record) for record in records]
         of_layer = [{key: part[f"{group}/{key}"] for key in ("unit", "rank", "row", "steps", "low", "high")} for part in parts if f"{group}/unit" in part]  # fmt: skip
         if not of_layer:
             return None
@@ -104,8 +108,6 @@ def top_maps(store: ActivationStore, layer: str) -> TopMaps | None:
         found.low_UK[at], found.high_UK[at] = of["low"], of["high"]
     except (ValueError, LookupError, TypeError, OSError) as error:
         raise InputError(f"{folder}: damaged ({error}); {again}") from None
-    if identity.get("parts") != len(parts):
-        raise InputError(f"{folder}: unfinished, {len(parts)} of {identity.get('parts')} parts; {again}")
     return found
 
 
@@ -113,6 +115,6 @@ def _part(folder: Path, record: Path) -> dict[str, NDArray[Any]]:
     stated = (read_json(record, folder) or {})["files"]
     ((name, about),) = stated.items()
     content = read_bytes(folder / name, folder)
-    if sha256_of(folder / name, folder) != about["sha256"]:
+    if sha256(content).hexdigest() != about["sha256"]:
         raise ValueError(f"{name} is not what was written")
     return parse_npz(content)

@@ -107,7 +107,7 @@ def test_a_store_without_maps_says_so_and_damaged_or_unfinished_ones_are_refused
         top_maps(store, "1")
     part.write_bytes(content)
     (store.path / FOLDER / ".records" / "00000004.json").unlink()
-    with pytest.raises(InputError, match="unfinished, 2 of 3 parts"):
+    with pytest.raises(InputError, match="__maps__: unfinished, 2 of 3 parts"):
         top_maps(store, "1")
 
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from InterpScore import InputError, TableWarning, calculate_selectivity_score, run_interpretability_benchmark
+from InterpScore import InputError, TableWarning, benchmark, calculate_selectivity_score, run_interpretability_benchmark
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame
 
 STUDY = Path(os.environ.get("INTERPSCORE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -394,3 +395,10 @@ def test_a_single_weighted_component_is_the_score_with_its_interval(study, neuro
     assert row[["InterpScore", "InterpScore_low", "InterpScore_high"]].tolist() == pytest.approx(
         row[[name, f"{name}_low", f"{name}_high"]].tolist(), nan_ok=True
     )
+
+
+def test_names_of_datasets_stay_in_what_results_say(study, neuron_map):
+    result = run_interpretability_benchmark(study, neuron_map, resamples=0)
+    said = replace(result, warnings=["C: on hf:org/birds", "/home/me/photos: none"])
+    kept = benchmark._without_folders(said, ["hf:org/birds", "/home/me/photos", study])
+    assert kept.warnings == ["C: on hf:org/birds", "photos: none"]

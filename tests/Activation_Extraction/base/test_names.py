@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Activation_Extraction.base.errors import InputError
-from Activation_Extraction.base.names import LONGEST, file_name, file_names, folded, paths_below
+from Activation_Extraction.base.names import LONGEST, file_name, file_names, folded, paths_below, without_folders
 from tests.hostile import NAMES, is_safe_part
 
 
@@ -99,3 +99,17 @@ def test_keys_made_to_collide_are_refused():
     forged = paths_below(["fire", "Fire"])["fire"]
     with pytest.raises(InputError, match="cannot be told apart as files"):
         paths_below(["fire", "Fire", forged])
+
+
+@pytest.mark.parametrize(
+    ("text", "paths", "said"),
+    [
+        ("/home/me/a.csv: 3 rows", ["/home/me/a.csv"], "a.csv: 3 rows"),
+        ("/home/me/photos: 2 files", ["/home/me/photos/"], "photos: 2 files"),
+        ("/a/b/c and /a/b", ["/a/b", "/a/b/c"], "c and b"),
+        ("a.csv: 3 rows", ["a.csv", "."], "a.csv: 3 rows"),
+        ("../x/a.zarr", ["../x/a.zarr"], "a.zarr"),
+    ],
+)
+def test_files_name_their_inputs_without_folders(text, paths, said):
+    assert without_folders({"notes": [text], "n": 1}, paths) == {"notes": [said], "n": 1}
