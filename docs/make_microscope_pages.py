@@ -12,7 +12,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' server and browser
 
-from tests.Microscope.serving_pages import chromium, static_site
+from tests.browser import chromium
+from tests.Microscope.serving_pages import static_site
 
 IMAGES = Path(__file__).parent / "images"
 UNIT = 90

@@ -11,14 +11,14 @@ from random import Random
 import numpy as np
 import pandas as pd
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from Activation_Extraction.models.clip_mini.world.scenes import draw_scene
 from Human_Experiment_Setup.study import passwords
 from Human_Experiment_Setup.study.database.schema import Study
 from Human_Experiment_Setup.study.protocol import PLACE_TO_FILL, StudyProtocol, read_study_protocol
+from tests.browser import chromium
 from tests.Human_Experiment_Setup.study.small_study import CHECK, FAST, TRAP, serving, small_study
-from tests.Human_Experiment_Setup.study.test_browser import CHROMIUM
 from tests.Human_Experiment_Setup.study.test_pages import PASSWORD, every_page, other_pages
 
 IMAGES = Path(__file__).parent / "images"
@@ -96,7 +96,7 @@ def sheet(pictures: list[Image.Image], columns: int, width: int, name: str) -> N
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as temporary, chromium() as browser:
         folder = Path(temporary)
         write_stimuli(folder / "stimuli")
         study = small_study(
@@ -107,7 +107,6 @@ def main() -> None:
         assert isinstance(study.protocol, StudyProtocol)
         with study.database.writing() as session:
             session.get_one(Study, 1).password_hash = passwords.hashed(PASSWORD)
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         lab = small_study(
             folder, str(folder / "lab.db"), state=folder / "lab", mark="pilot", levels=[5, 1, 2], trials_per_participant=1,
             completion={"path": "lab"}, consent=study.protocol.consent[:1], **texts(),
@@ -123,7 +122,6 @@ def main() -> None:
                 admin.save(IMAGES / f"study_admin_{name}.jpg", quality=80, optimize=True, progressive=True)
                 amiss = photograph(page, other_pages(page, url, lab_url), width)
                 sheet(list(amiss.values()), columns, scaled, f"study_{name}_amiss.jpg")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ import urllib.request
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
-from pathlib import Path
 from socket import socket
 
 from Microscope.cli.serve import command_of
 from Microscope.serving.site import export_site
 from tests.Activation_Extraction.local_server import serving
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -85,14 +82,3 @@ def wait_for(address, process, seconds=120):
         except OSError:
             time.sleep(0.1)
     raise AssertionError("the app does not answer")
-
-
-@contextmanager
-def chromium():
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()

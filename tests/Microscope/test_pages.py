@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import Microscope
+from tests.browser import chromium, needs_chromium, violations
 from tests.hostile import NAMES
 from tests.Microscope.made_bundle import make_bundle
-from tests.Microscope.serving_pages import CHROMIUM, chromium, static_site, streamlit_app
+from tests.Microscope.serving_pages import static_site, streamlit_app
 
-pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("streamlit", reason="Streamlit is not installed")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
+pytestmark = needs_chromium
 
-AXE = Path(Microscope.__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 UNITS, LAYER = 130, "layer4.5"
 PAGES = {
     "browse": "", "filters": "?min.S=0.3&dead=0&sort=S", "unit": "?unit=8", "enlarged": "?unit=8&tile=top-2&heat=1",
@@ -534,17 +531,12 @@ slow = pytest.mark.slow
     ],
 )
 def test_every_page_is_accessible_and_fits_its_window(browser, url, width, theme, names):
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed (npm ci)")
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
-    script, found = AXE.read_text(encoding="utf-8"), {}
+    found = {}
     for name in names:
         with fresh(context) as page:
             opened(page, url, PAGES[name])
-            page.evaluate(script)
-            result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
-            for each in result["violations"]:
-                found[name, each["id"]] = [(node["html"], node["failureSummary"]) for node in each["nodes"]][:2]
+            found |= {(name, rule): elements for rule, elements in violations(page).items()}
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     assert found == {}
     context.close()

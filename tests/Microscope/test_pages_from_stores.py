@@ -14,12 +14,12 @@ import pytest
 
 from InterpScore.pairs import formulas
 from Microscope.bundle.evidence.embeddings import clusters_of
+from tests.browser import chromium, needs_chromium
 from tests.Microscope.full_bundle import CONCEPTS, CONSTANT, DEAD, EACH, OPTIONS, UNITS, full_bundle
-from tests.Microscope.serving_pages import CHROMIUM, chromium, static_site
+from tests.Microscope.serving_pages import static_site
 from tests.Microscope.small_bundles import five, read
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
+pytestmark = needs_chromium
 
 ALIVE = [u for u in range(UNITS) if u not in (DEAD, CONSTANT)]
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")

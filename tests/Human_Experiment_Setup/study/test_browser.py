@@ -1,11 +1,10 @@
 """Guards the study in a real browser: what is answered is saved once, whatever the network, the keyboard or the page do."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
 from Human_Experiment_Setup.study.database.schema import SavedAnswer, StudySession
+from tests.browser import chromium, needs_chromium
 from tests.Human_Experiment_Setup.study.small_study import (
     CODE,
     prolific_ids,
@@ -14,20 +13,13 @@ from tests.Human_Experiment_Setup.study.small_study import (
     write_stimuli,
 )  # fmt: skip
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

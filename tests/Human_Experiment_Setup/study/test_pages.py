@@ -1,17 +1,16 @@
 """Guards every page of a study: no violation of WCAG 2.2 AA, nothing wider than the window, and nothing that the policy forbids."""
 
 import secrets
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-import Human_Experiment_Setup
 from Human_Experiment_Setup.study import passwords
 from Human_Experiment_Setup.study.database.schema import Study
 from Human_Experiment_Setup.study.operations import RefusedError
 from Human_Experiment_Setup.study.server import participant
 from Human_Experiment_Setup.study.server.pages import STATUS
+from tests.browser import needs_chromium, violations
 from tests.Human_Experiment_Setup.study.small_study import (
     CHECK,
     CODE,
@@ -22,13 +21,11 @@ from tests.Human_Experiment_Setup.study.small_study import (
     small_study,
     write_stimuli,
 )  # fmt: skip
-from tests.Human_Experiment_Setup.study.test_browser import CHROMIUM, answer, answered, at, browser, link
+from tests.Human_Experiment_Setup.study.test_browser import answer, answered, at, browser, link
 
 __all__ = ["browser"]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
-AXE = Path(Human_Experiment_Setup.__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+pytestmark = needs_chromium
 PASSWORD = "correct horse"
 
 
@@ -170,10 +167,8 @@ def _amiss(page, url):
     page.unroute("**/api/answers")
 
 
-def violations(browser, pages, width, height):
+def amiss(browser, pages, width, height):
     """What axe-core, the policy and the window's width find on pages: page and rule → elements; and the pages' names."""
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed (npm ci)")
     context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=False)
     page, seen, found = context.new_page(), [], {}
     page.on("pageerror", lambda error: found.setdefault((str(seen[-1:]), "error"), str(error)))
@@ -183,16 +178,11 @@ def violations(browser, pages, width, height):
             found.setdefault((str(seen[-1:]), "policy"), line.text) if "Content Security Policy" in line.text else None
         ),
     )
-    session = context.new_cdp_session(page)
-    script = AXE.read_text(encoding="utf-8")
     for name in pages(page):
         if name in seen:
             continue
         seen.append(name)
-        session.send("Runtime.evaluate", {"expression": script})  # as a debugger does: no policy is asked
-        result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", WCAG)
-        for each in result["violations"]:
-            found[name, each["id"]] = [node["html"] for node in each["nodes"]][:3]
+        found |= {(name, rule): elements for rule, elements in violations(page).items()}
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
             found[name, "width"] = wide
     context.close()
@@ -204,14 +194,14 @@ WINDOWS = pytest.mark.parametrize(("width", "height"), [(360, 740), pytest.param
 
 @WINDOWS
 def test_every_page_is_accessible_fits_its_window_and_keeps_to_the_policy(browser, long_study, width, height):
-    found, seen = violations(browser, lambda page: every_page(page, long_study), width, height)
+    found, seen = amiss(browser, lambda page: every_page(page, long_study), width, height)
     assert found == {}
     assert {"Practice", "Time for a break", TRAP["question"], "What do you see in this picture?"} <= set(seen)
 
 
 @WINDOWS
 def test_so_is_every_page_that_says_what_is_amiss(browser, long_study, lab_study, width, height):
-    found, seen = violations(browser, lambda page: other_pages(page, long_study, lab_study), width, height)
+    found, seen = amiss(browser, lambda page: other_pages(page, long_study, lab_study), width, height)
     assert found == {}
     assert len(seen) == len(STATUS) + 9
 

@@ -1,29 +1,18 @@
 """Guards the report in a real browser: opened from disk it is complete, silent, accessible, and fits a phone and paper."""
 
-from pathlib import Path
-
 import pytest
 
-import Visualizations
+from tests.browser import chromium, needs_chromium, violations
 from Visualizations.report.page import make_report
 from Visualizations.run import Run
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(Visualizations.__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +57,9 @@ def test_the_page_is_silent_fits_its_window_and_is_accessible(opened, width, sch
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
     assert said == []
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed (npm ci)")
-    assert violations(page, WCAG) == {}
+    assert violations(page) == {}
     page.emulate_media(color_scheme="light" if scheme == "dark" else "dark")
     assert violations(page, {"type": "rule", "values": ["color-contrast"]}) == {}
-
-
-def violations(page, what):
-    """What axe-core finds: rule → elements."""
-    session = page.context.new_cdp_session(page)
-    session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})  # no policy is asked
-    result = page.evaluate("what => axe.run(document, {runOnly: what, resultTypes: ['violations']})", what)
-    return {each["id"]: [node["html"] for node in each["nodes"]][:3] for each in result["violations"]}
 
 
 def test_a_ranking_is_sorted_by_a_press_and_back_by_another(wide):

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 from random import Random
 
 import pandas as pd
@@ -29,6 +28,7 @@ from Human_Experiment_Setup.study.simulation.people import MARK, Behavior, Perso
 from Human_Experiment_Setup.study.simulation.typing_errors import mistyped
 from Human_Experiment_Setup.study.simulation.visit import World, visit
 from Human_Experiment_Setup.study.stimuli_table import Stimulus, read_stimuli
+from tests.browser import chromium, needs_chromium
 from tests.Human_Experiment_Setup.study.small_study import (
     CHECK,
     PROTOCOL,
@@ -41,7 +41,6 @@ from tests.Human_Experiment_Setup.study.small_study import (
 )
 from tests.Human_Experiment_Setup.study.test_trial_kinds import PYTHON, installed_slider
 
-CHROMIUM = Path("/usr/bin/chromium")
 LEVELS = {5: 1.0, 1: 0.0}
 STEADY = Behavior(LEVELS, spread=0, lapses=0, typos=0, drop_outs=0, duplicates=0)
 
@@ -270,12 +269,8 @@ def exported_table(called, folder, database):
 
 
 @pytest.mark.slow
+@needs_chromium
 def test_a_simulated_participant_takes_the_study_in_a_real_browser(tmp_path):
-    pytest.importorskip("playwright", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
     stimuli = write_stimuli(tmp_path / "stimuli", pictures=6, size=64)
     study = small_study(
         tmp_path, mark="simulated", stimuli=stimuli, checks=[CHECK], traps=[TRAP], trials_per_participant=6
@@ -283,8 +278,7 @@ def test_a_simulated_participant_takes_the_study_in_a_real_browser(tmp_path):
     pictures = {each.sha256: each for each in study.version.stimuli.values()}
     person = Person(0, 0, Behavior({5: 1.0, 1: 0.0}, cannot_tell=0.5, drop_outs=0), ["fire", "puppies"])
     expected = {}
-    with serving(study) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+    with serving(study) as address, chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(20_000)
         ids = "&".join(f"{name}={value}" for name, value in person.link("prolific").items())

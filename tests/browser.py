@@ -1,0 +1,44 @@
+"""A real browser for tests: Debian's Chromium through Playwright, and axe-core for accessibility. Each is skipped where it is absent."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason="Chromium is not installed (apt-get install chromium)"
+)
+
+
+@contextmanager
+def chromium():
+    """The browser; the test is skipped where Playwright is not installed."""
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+def violations(page, what=WCAG):
+    """What axe-core finds on a page: rule → elements and why, at most three of each.
+
+    Args:
+        what: tags of rules, or as axe's `runOnly` takes it.
+    """
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (npm ci)")
+    session = page.context.new_cdp_session(page)
+    session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})  # no policy is asked
+    session.detach()
+    result = page.evaluate("what => axe.run(document, {runOnly: what, resultTypes: ['violations']})", what)
+    return {
+        each["id"]: [(node["html"], node["failureSummary"]) for node in each["nodes"]][:3]
+        for each in result["violations"]
+    }
