@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import os
 import signal
 
 import pytest
@@ -25,6 +26,14 @@ def _cache_of_its_own(tmp_path_factory):
     """What a person keeps in the cache changes no test, and no test changes it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("INTERPSCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk():
+    """Files are not flushed in this process: no test loses power but those of `tests/power`, which note what was."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "fsync", os.fstat)  # refuses what is no open file, as well
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,19 +41,40 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], Callable[[UnitStatistics], NDArray[Any
 _DIGEST = hashlib.sha256().digest_size
 
 
+_ZSTD_LEVEL = 0
+"""Zarr's own choice of compression."""
+
+
 def write_arrays(folder: Path, layer: str, statistics: UnitStatistics) -> None:
-    """Write the statistics of a layer into its group, where none are."""
-    group = zarr_package().open_group(
-        folder, path=group_name(layer), mode="r+", zarr_format=3, use_consolidated=False
-    )  # fmt: skip
-    for name, (dimension_names, values_of) in _ARRAYS.items():
+    """Write the statistics of a layer into its group, where none are.
+
+    They are the files that Zarr writes for arrays of one chunk, without its many steps for each.
+    """
+    from numcodecs.zstd import Zstd  # late: it comes with Zarr
+
+    files = iter(files_of_arrays([layer]))
+    for dimension_names, values_of in _ARRAYS.values():
         values = values_of(statistics)
-        array = group.create_array(
-            name, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=dimension_names,
-            fill_value=float("nan") if values.dtype.kind == "f" else 0, config={"write_empty_chunks": True},
-        )  # fmt: skip
-        array[...] = values
+        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        contents = _metadata(values.shape, values.dtype.name, dimension_names), Zstd(level=_ZSTD_LEVEL).encode(little)
+        for content in contents:
+            path = folder / next(files)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
     flush_below(folder, files_of_arrays([layer]))
+
+
+@cache
+def _metadata(shape: tuple[int, ...], dtype: str, dimension_names: tuple[str, ...]) -> bytes:
+    """What Zarr states of an array of one chunk."""
+    zarr = zarr_package()
+    files: dict[str, Any] = {}
+    zarr.create_array(
+        zarr.storage.MemoryStore(files), shape=shape, dtype=dtype, chunks=shape, dimension_names=dimension_names,
+        fill_value=float("nan") if np.dtype(dtype).kind == "f" else 0, zarr_format=3,
+        compressors=zarr.codecs.ZstdCodec(level=_ZSTD_LEVEL),
+    )  # fmt: skip
+    return bytes(files[METADATA].to_bytes())
 
 
 def remove_arrays(folder: Path, layers: Iterable[str]) -> None:
