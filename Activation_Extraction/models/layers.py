@@ -182,9 +182,9 @@ class LayerNames:
     def _calls(self, example: Tensor) -> dict[str, dict[int, tuple[int, ...]]]:
         kind = example.shape, example.dtype
         if kind not in self._known:
-            found = self._shapes(example)
+            found, module = self._shapes(example, self._without_computing(example))
             try:
-                more = self._shapes(torch.cat([example, example[:1]]))
+                more, _ = self._shapes(torch.cat([example, example[:1]]), module)
             except Exception:  # a network's own code may refuse other numbers of images in any way
                 more = {}
             self._known[kind] = {
@@ -193,15 +193,20 @@ class LayerNames:
             }
         return self._known[kind]
 
-    def _shapes(self, example: Tensor) -> dict[str, tuple[int, ...]]:
+    def _without_computing(self, example: Tensor) -> nn.Module:
+        """The module that tells shapes: a copy without values, unless the network is small and can run on the example."""
         weights = (*self._module.parameters(), *self._module.buffers())
         small = sum(tensor.nbytes for tensor in weights) <= _SMALL and not self._module.training
-        if small and not example.is_meta:
-            return _shapes(self._module, example)
-        try:
-            return _shapes(_without_values(self._module), torch.empty_like(example, device="meta"))
-        except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
-            return _shapes(self._module, example)
+        return self._module if small and not example.is_meta else _without_values(self._module)
+
+    def _shapes(self, example: Tensor, module: nn.Module) -> tuple[dict[str, tuple[int, ...]], nn.Module]:
+        """Shapes of what a module gives for an example, or the network itself where the module cannot, and which it was."""
+        if module is not self._module:
+            try:
+                return _shapes(module, torch.empty_like(example, device="meta")), module
+            except RuntimeError:  # an operation that needs values, or tensors that are neither parameters nor buffers
+                pass
+        return _shapes(self._module, example), self._module
 
 
 def clip_aliases(tower: ModifiedResNet) -> dict[str, str]:

@@ -103,7 +103,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lo
 # Pixels and rows ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", ["clip", "published"])
+@pytest.mark.usefixtures("decoding_here")
+@pytest.mark.parametrize("preset", [pytest.param("clip", marks=pytest.mark.decoding_processes), "published"])
 def test_every_kind_of_source_shows_what_prepare_does(photos, tmp_path, preset):
     datasets = pytest.importorskip("datasets")
     records = [{"bytes": data, "path": name} for name, data in FILES.items()]
@@ -121,9 +122,13 @@ def test_every_kind_of_source_shows_what_prepare_does(photos, tmp_path, preset):
         check_row(row, FILES[os.path.basename(name)], name, preset=preset)
 
 
-@settings(max_examples=4)
+@pytest.mark.usefixtures("decoding_here")
+@pytest.mark.parametrize(
+    "where", ["here", pytest.param("in processes", marks=[pytest.mark.slow, pytest.mark.decoding_processes])]
+)
+@settings(max_examples=8)
 @given(st.data())
-def test_rows_match_for_any_order_duplicates_batches_and_broken_images(tmp_path_factory, data):
+def test_rows_match_for_any_order_duplicates_batches_and_broken_images(tmp_path_factory, where, data):
     folder = written(tmp_path_factory.getbasetemp() / "photos", FILES)
     chosen = data.draw(st.lists(st.sampled_from([*FILES, "missing.png"]), min_size=1, max_size=20))
     pd.DataFrame({"image": chosen}).to_csv(folder / "t.csv", index=False)
@@ -189,6 +194,7 @@ def test_larger_images_and_files_are_broken(photos, monkeypatch):
     assert "expected at most 1,000 pixels" in decoded(image_set(photos / "0.png"), max_pixels=1000)[0][2]
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_names_that_are_no_text_and_pipes_are_read_or_refused(tmp_path):
     folder = os.fsencode(written(tmp_path / "odd", {}))
     with open(folder + b"/caf\xe9.png", "wb") as file:
@@ -225,6 +231,7 @@ def rows_whole_so_far(batches):
         yield batch
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_image_that_goes_away_alone_stops_the_run_where_a_folder_held_it(photos):
     images = image_set(photos)
     (photos / "1.png").unlink()
@@ -232,6 +239,7 @@ def test_image_that_goes_away_alone_stops_the_run_where_a_folder_held_it(photos)
         decoded(images)
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_image_of_a_list_that_is_not_there_is_a_broken_row(photos):
     images = image_set([photos / name for name in ("1.png", "2.png")])
     (photos / "1.png").unlink()
@@ -336,7 +344,8 @@ def test_decoders_that_die_on_everything_stop_the_run(tmp_path, monkeypatch):
 
 
 @needs_proc
-def test_decoders_killed_at_any_time_change_nothing(tmp_path):
+@pytest.mark.parametrize("every", [60, pytest.param(30, marks=pytest.mark.slow)])
+def test_decoders_killed_at_any_time_change_nothing(tmp_path, every):
     images = image_set(written(tmp_path, {f"{i:03d}.png": WHOLE[f"{i % 4}.png"] for i in range(60)}))
     before = children()
     with Decoders(images, CLIP, batch_size=6, workers=2) as decoders:
@@ -344,7 +353,7 @@ def test_decoders_killed_at_any_time_change_nothing(tmp_path):
             for i, row in enumerate(batch.rows):
                 check_row((batch.pixels_NHWC[i], batch.sha256[i], batch.errors[i]), WHOLE[f"{row % 4}.png"], "")
             # What is decoded now is at most three batches ahead, so no image is struck twice.
-            for pid in sorted(children() - before) if batch.rows[0] % 30 == 0 else ():
+            for pid in sorted(children() - before) if batch.rows[0] % every == 0 else ():
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -504,6 +513,7 @@ def test_ctrl_c_in_a_program_on_standard_input_leaves_one_traceback_and_no_proce
         assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers)
 
 
+@pytest.mark.usefixtures("decoding_here")
 def test_reading_and_decoding_agree_with_reading_alone(photos):
     """What `read_image` says of a file it says of its bytes."""
     rows = decoded(image_set([photos / name for name in BROKEN]))

@@ -44,7 +44,10 @@ def at_once(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize(("before", "shard_rows"), [(39, 16), (32, 16), (1, 16), (20, 100), (3, 1)])
+@pytest.mark.parametrize(
+    ("before", "shard_rows"),
+    [(39, 16), (32, 16), (1, 16), (20, 100), pytest.param(3, 1, marks=pytest.mark.slow), (3, 5)],
+)
 def test_a_store_that_grew_is_the_one_written_at_once(tmp_path, at_once, before, shard_rows):
     a, broken, options = activations(EVERY, broken=(2, 35)), (2, 35), {"shard_rows": shard_rows}
     write(tmp_path / "grown", first(a, before), broken=broken, images=images_of(before), **options)
@@ -125,23 +128,28 @@ CHANGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A store of two images, which no test changes."""
+    return write(tmp_path_factory.mktemp("two") / "s", activations(2), images=table(["a", "b"])).path
+
+
 @pytest.mark.parametrize("case", CHANGES)
-def test_what_is_new_or_gone_is_named(tmp_path, case):
+def test_what_is_new_or_gone_is_named(two, case):
     names, line, can_be_added = CHANGES[case]
-    write(tmp_path / "s", activations(2), images=table(["a", "b"]))
     images = table(names)
-    found = changes(tmp_path / "s", images)
+    found = changes(two, images)
     with pytest.raises(InputError) as refused:
-        refuse_changes(tmp_path / "s", found, images, append=False)
+        refuse_changes(two, found, images, append=False)
     assert any(problem.endswith(line) for problem in refused.value.problems)
     assert ("--append" in str(refused.value)) == can_be_added
     if can_be_added:
-        refuse_changes(tmp_path / "s", found, images, append=True)
+        refuse_changes(two, found, images, append=True)
         arranged = found.arranged(images).table["image"].to_pylist()
         assert (arranged[:2], sorted(arranged)) == (["a", "b"], sorted(names))
     else:
         with pytest.raises(InputError, match="gone"):
-            refuse_changes(tmp_path / "s", found, images, append=True)
+            refuse_changes(two, found, images, append=True)
 
 
 def test_other_labels_are_refused(tmp_path):

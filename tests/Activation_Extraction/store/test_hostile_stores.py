@@ -98,8 +98,19 @@ def test_damaged_statistics_are_one_line(whole, tmp_path, content):
     refusal_of_statistics(path)
 
 
-@pytest.mark.parametrize("kind", ["JSON: cut off", "JSON: a list", "nothing in it", "of another node", "of Zarr 9"])
-@pytest.mark.parametrize("name", ["zarr.json", "layer4/zarr.json", "layer4/activation/zarr.json"])
+DAMAGED = ["JSON: cut off", "JSON: a list", "nothing in it", "of another node", "of Zarr 9"]
+ZARRS_OWN = ["zarr.json", "layer4/zarr.json", "layer4/activation/zarr.json"]
+
+
+# Each kind of damage and each file once; the slow tests have every pair.
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(kind, name, marks=() if i % 3 == j else pytest.mark.slow)
+        for i, kind in enumerate(DAMAGED)
+        for j, name in enumerate(ZARRS_OWN)
+    ],
+)
 def test_damaged_metadata_is_made_again_by_a_run_that_resumes(begun, whole, a, tmp_path, kind, name):
     path = copy(begun, tmp_path)
     content = METADATA[kind]

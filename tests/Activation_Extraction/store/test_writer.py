@@ -39,6 +39,12 @@ def whole(tmp_path_factory):
     return write(tmp_path_factory.mktemp("whole") / "a.zarr", A, broken=BROKEN).path
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The same store after two of its three shards."""
+    return write(tmp_path_factory.mktemp("begun") / "a.zarr", A, broken=BROKEN, stop=2).path
+
+
 # Stopped ------------------------------------------------------------------------------------------------------------
 
 
@@ -107,8 +113,8 @@ OTHERS = ["images.parquet", "statistics.npz", "history.json"]
 
 @pytest.mark.parametrize("name", [*METADATA, *OTHERS])
 @pytest.mark.parametrize("content", [None, b"[1]"])
-def test_a_file_that_can_be_made_anew_is(whole, tmp_path, name, content):
-    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
+def test_a_file_that_can_be_made_anew_is(whole, begun, tmp_path, name, content):
+    path = shutil.copytree(begun, tmp_path / "a.zarr")
     if content is None:
         (path / name).unlink()
     else:
@@ -128,10 +134,10 @@ RECORDS = st.recursive(
 
 @settings(max_examples=12)
 @given(key=st.sampled_from(["rows", "files", "sha256", "errors", None]), value=RECORDS)
-def test_a_damaged_record_counts_as_missing(tmp_path_factory, key, value):
+def test_a_damaged_record_counts_as_missing(begun, tmp_path_factory, key, value):
     path = tmp_path_factory.getbasetemp() / "damaged.zarr"
     if not path.exists():
-        write(path, A, broken=BROKEN, stop=2)
+        shutil.copytree(begun, path)
     place = path / "manifest" / "000001.json"
     whole = place.read_bytes()
     try:
@@ -144,8 +150,8 @@ def test_a_damaged_record_counts_as_missing(tmp_path_factory, key, value):
 
 
 @pytest.mark.parametrize("place", [0.4, 0.999])
-def test_statistics_so_far_with_a_wrong_byte_are_counted_again(whole, tmp_path, place):
-    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
+def test_statistics_so_far_with_a_wrong_byte_are_counted_again(whole, begun, tmp_path, place):
+    path = shutil.copytree(begun, tmp_path / "a.zarr")
     content = bytearray((path / "statistics.npz").read_bytes())
     content[int(place * len(content))] ^= 16
     (path / "statistics.npz").write_bytes(content)
@@ -153,9 +159,9 @@ def test_statistics_so_far_with_a_wrong_byte_are_counted_again(whole, tmp_path, 
     assert same_bytes(whole, path)
 
 
-def test_a_shard_whose_file_is_gone_or_cut_is_written_again(whole, tmp_path):
+def test_a_shard_whose_file_is_gone_or_cut_is_written_again(whole, begun, tmp_path):
     for harm in (Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1])):
-        path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
+        path = shutil.copytree(begun, tmp_path / "a.zarr")
         harm(path / "layer4" / "activation" / "c" / "0" / "0")
         assert [shard.index for shard in ActivationStore.open(path).missing_shards()] == [0, 2]
         write(path, A, broken=BROKEN)
@@ -225,9 +231,9 @@ def test_a_store_tells_what_its_shards_were_made_with(tmp_path):
     assert json.loads((path / "complete.json").read_text())["made_with"] == store.made_with
 
 
-def test_a_store_of_the_version_before_opens_and_is_completed(whole, tmp_path):
+def test_a_store_of_the_version_before_opens_and_is_completed(begun, tmp_path):
     """Its records do not say what they were made with, and its history has other words."""
-    path = write(tmp_path / "a.zarr", A, broken=BROKEN, stop=2).path
+    path = shutil.copytree(begun, tmp_path / "a.zarr")
     for record in (path / "manifest").glob("*.json"):
         content = json.loads(record.read_text())
         del content["made_with"]
