@@ -95,11 +95,13 @@ def same_bytes(one: Path, other: Path) -> bool:
     return files(one) == files(other) and all(filecmp.cmp(one / p, other / p, shallow=False) for p in files(one))
 
 
-@pytest.mark.decoding_processes
-@settings(max_examples=3)
+@pytest.mark.parametrize(
+    "where", ["here", pytest.param("in processes", marks=[pytest.mark.slow, pytest.mark.decoding_processes])]
+)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_rows_match_in_any_order_with_duplicates_broken_images_and_any_batches_and_shards(
-    folder, tmp_path_factory, data
+    folder, tmp_path_factory, where, data
 ):
     names = [*(f"{i:02d}.png" for i in range(COUNT)), *BROKEN]
     chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=40).filter(lambda c: set(c) - set(BROKEN)))

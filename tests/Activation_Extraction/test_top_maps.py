@@ -19,6 +19,7 @@ from Activation_Extraction.store.maps import FOLDER, top_maps
 from Activation_Extraction.store.reader import ActivationStore
 from Activation_Extraction.top_maps import keep_top_maps
 
+pytestmark = pytest.mark.usefixtures("decoding_here")
 K, SIDE = 3, 16
 
 

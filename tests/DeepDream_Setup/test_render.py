@@ -17,7 +17,7 @@ from DeepDream_Setup.transforms import DRAWS, Transforms
 from InterpScore import InputError
 from tests.bfloat16 import needs_bfloat16
 
-from .conftest import model_of
+from .conftest import Small, model_of
 
 VIEWS = Transforms(jitter=2, scale=(0.9, 1.1), rotate=5)
 QUICK = Recipe(steps=6, transforms=VIEWS)
@@ -57,7 +57,11 @@ def test_optimum_of_a_linear_unit_is_its_closed_form():
 
 @pytest.mark.parametrize(
     ("precision", "together"),
-    [("fp32", 8), ("fp64", None), pytest.param("bf16", 8, marks=[pytest.mark.slow, needs_bfloat16])],
+    [
+        ("fp32", 8),
+        pytest.param("fp64", None, marks=pytest.mark.slow),
+        pytest.param("bf16", 8, marks=[pytest.mark.slow, needs_bfloat16]),
+    ],
 )
 def test_image_is_the_same_alone_and_among_64(clip_mini, precision, together):
     recipe = Recipe(steps=2, transforms=VIEWS)
@@ -111,6 +115,12 @@ def test_objective_rises(small):
         assert render.objective[-1] > 1.5 * render.objective[0], render.unit.name
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """What the quick recipe makes of unit 1."""
+    return pixels(rendered(model_of(Small()), "1"))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -132,8 +142,8 @@ def test_objective_rises(small):
     ],
     ids=str,
 )
-def test_every_key_of_a_recipe_has_an_effect(small, changes):
-    plain, changed = pixels(rendered(small, "1")), pixels(rendered(small, "1", replace(QUICK, **changes)))
+def test_every_key_of_a_recipe_has_an_effect(small, plain, changes):
+    changed = pixels(rendered(small, "1", replace(QUICK, **changes)))
     assert plain.shape != changed.shape or (plain != changed).any()
 
 

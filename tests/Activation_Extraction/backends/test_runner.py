@@ -58,10 +58,15 @@ def pixels(count, model, seed=0):
 
 def expected(images, layer, model, pooling="mean"):
     """By the network itself, one image at a time."""
-    plain = PlainNetwork(model, [layer], pooling)
+    return expected_of(images, [layer], model, pooling)[layer]
+
+
+def expected_of(images, layers, model, pooling="mean"):
+    """The same, of several layers at once."""
+    plain = PlainNetwork(model, layers, pooling)
     with running(model):
-        rows = [plain(network_input(torch.from_numpy(image[None]), model.image_input))[0] for image in images]
-    return torch.cat(rows).numpy()
+        rows = [plain(network_input(torch.from_numpy(image[None]), model.image_input)) for image in images]
+    return {layer: torch.cat(found).numpy() for layer, found in zip(layers, zip(*rows), strict=True)}
 
 
 def distance(found, reference):
@@ -98,7 +103,7 @@ def test_layers_of_clip_are_those_of_the_network_to_1e_5(name, weights, every):
     network = load_model(name, weights=weights)
     images = pixels(1, network, seed=1)
     layers = [layer.name for layer in network.layers.listing(network.example()) if layer.units is not None][::every]
-    reference = {layer: expected(images, layer, network) for layer in layers}
+    reference = expected_of(images, layers, network)
     for asked in [layers, *([layer] for layer in layers[::8])]:
         found = prepare_runner(network, asked, backend="eager", batch_size=1)(images)
         for layer in asked:
