@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def open_database(place: str, *, create: bool = True) -> Database:
         try:
             with engine.execution_options(begin="IMMEDIATE").begin() as connection:
                 _refuse_others(connection, place, create)
-                _refuse_newer(connection, place)
-                migrate(connection)
+                if not _is_current(connection, place):
+                    migrate(connection)
         except BaseException:
             engine.dispose()
             raise
@@ -105,15 +106,22 @@ def _refuse_others(connection: Connection, place: str, create: bool) -> None:
         raise InputError(f"{_without_password(place)}: {found}; expected the database of a study")
 
 
-def _refuse_newer(connection: Connection, place: str) -> None:
-    """Refuse a schema that this version does not know: it would write what the newer one misreads."""
+def _is_current(connection: Connection, place: str) -> bool:
+    """Whether the schema is this version's. One that it does not know is refused: it would write what the newer one misreads."""
     found = MigrationContext.configure(connection).get_current_revision()
-    known = [each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    known = _revisions(MIGRATIONS)
     if found is not None and found not in known:
         raise InputError(
             f"{_without_password(place)}: has schema {found}, of a newer version of InterpScore; expected {max(known)} or "
             "older (install the newer version)"
         )
+    return found == known[0]
+
+
+@cache
+def _revisions(folder: Path) -> list[str]:
+    """Of the schema, the newest first."""
+    return [each.revision for each in ScriptDirectory(str(folder)).walk_revisions()]
 
 
 def migrate(connection: Connection, to: str = "head") -> None:
