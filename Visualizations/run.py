@@ -319,4 +319,6 @@ def _typed(column: str, values: pd.Series[Any]) -> pd.Series[Any]:
         if not values.map(lambda value: isinstance(value, str)).all():
             raise TypeError
         return values.astype(str)
-    return values if column.endswith("_significant") else pd.to_numeric(values.astype(object)).astype(float)
+    if values.dtype.kind == "f" or column.endswith("_significant"):
+        return values
+    return pd.to_numeric(values.astype(object)).astype(float)
