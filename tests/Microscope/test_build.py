@@ -196,7 +196,10 @@ class StoppedError(Exception):
     """Ends a run in the middle."""
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 4, 5, 6])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize("parts", [1, *(pytest.param(parts, marks=slow) for parts in (2, 3, 5)), 4, 6])
 def test_a_build_that_ends_after_any_part_resumes_to_the_same_bytes(home, undisturbed, tmp_path, monkeypatch, parts):
     kept, keep = [], RunFolder.keep
 

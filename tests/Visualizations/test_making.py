@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from Activation_Extraction.base.commands import app, run
-from Visualizations.kinds import ENTRY_POINT_GROUP
+from Visualizations.kinds import ENTRY_POINT_GROUP, figure_kinds
 from Visualizations.making import make_figures
 from Visualizations.run import Run, Sources
 from Visualizations.styles import Style
@@ -67,7 +67,16 @@ def test_png_is_as_wide_as_the_venue_says(small, tmp_path):
 # Exit codes -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_drawn_is_said_and_is_an_error_only_where_it_was_named(called, results, tmp_path):
+def some_figures():
+    """Of this package: one that results alone draw, and two that they do not."""
+    return tuple(kind for kind in figure_kinds() if kind.name in ("ranking", "heatmap", "layers"))
+
+
+@pytest.mark.parametrize("kinds", [some_figures, pytest.param(figure_kinds, marks=pytest.mark.slow)])
+def test_what_cannot_be_drawn_is_said_and_is_an_error_only_where_it_was_named(
+    called, results, tmp_path, monkeypatch, kinds
+):
+    monkeypatch.setattr("Visualizations.kinds.figure_kinds", kinds)
     code, out, err = called(results, "-o", tmp_path / "f", "--format", "png")
     assert (code, err) == (0, "")
     assert (

@@ -62,8 +62,8 @@ def small_study(
     if not pictures.exists():
         write_stimuli(pictures)
     place = database or str(folder / "study.db")
-    if database is None and not (folder / "study.db").exists():
-        (folder / "study.db").write_bytes(empty_database())
+    if "://" not in place and not Path(place).exists():
+        Path(place).write_bytes(empty_database())
     return open_served(
         protocol(**changes), pictures, place, state=state or folder / "state", mark=mark, root_path=root_path
     )[0]
