@@ -39,6 +39,22 @@ def client(study):
     return client_of(study)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory, stimuli):
+    """A study to which nothing may be written."""
+    found = small_study(tmp_path_factory.mktemp("empty"), stimuli=stimuli)
+    yield found
+    found.database.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory, stimuli):
+    """A participant who only asks for files."""
+    found = small_study(tmp_path_factory.mktemp("visited"), stimuli=stimuli)
+    yield Participant(client_of(found))
+    found.database.close()
+
+
 def count(study, table):
     with study.database.reading() as session:
         return session.scalar(select(func.count()).select_from(table))
@@ -57,13 +73,13 @@ def count(study, table):
         {"PROLIFIC_PID": "a" * 24 + "\n"}, {"PROLIFIC_PID": "\0" * 24}, {"PROLIFIC_PID": "١" * 24},
     ],
 )  # fmt: skip
-def test_malformed_ids_get_a_friendly_page_and_write_nothing(study, client, ids):
-    found = client.get("/", params=prolific_ids() | ids if ids else {})
+def test_malformed_ids_get_a_friendly_page_and_write_nothing(empty, ids):
+    found = client_of(empty).get("/", params=prolific_ids() | ids if ids else {})
     assert found.status_code == 400
     assert "This link is not complete" in found.text
     assert "script>alert" not in found.text
     assert "set-cookie" not in found.headers
-    assert count(study, StudySession) == 0
+    assert count(empty, StudySession) == 0
 
 
 def test_looking_at_the_information_page_writes_nothing(study, client):
@@ -321,9 +337,8 @@ def test_other_sites_cannot_send_answers(study, client):
         "/openapi.json", "/pictures/' OR 1=1 --", "/.env", "/static//etc/passwd",
     ],
 )  # fmt: skip
-def test_files_are_found_by_our_names_alone(study, client, path):
-    me = Participant(client)
-    found = me.get(path)
+def test_files_are_found_by_our_names_alone(visitor, path):
+    found = visitor.get(path)
     assert found.status_code == 404
     assert "There is no such page" in found.text
 
