@@ -66,13 +66,13 @@ def measure_build(arguments: argparse.Namespace) -> None:
         begun = perf_counter(), processor_time()
         decode(image_set(photos))
         decoding = perf_counter() - begun[0], processor_time() - begun[1]
-        files = [path.stat().st_size for path in bundle.rglob("sprites/*")]
+        files = [path.stat().st_size for kind in ("sprites", "rest") for path in bundle.rglob(f"{kind}/*")]
     print(f"{arguments.units:,} units × {arguments.images:,} images; {shown:,} pictures shown")
     print(f"wall and processor time; peak memory {memory / 1e6:,.0f} MB")
     print(f"decoding them alone   {decoding[0]:8.1f} s  {decoding[1]:8.1f} s")
     print(f"building the bundle   {building[0]:8.1f} s  {building[1]:8.1f} s")
     print(f"                      {building[0] / decoding[0]:8.2f} ×  {building[1] / decoding[1]:8.2f} ×")
-    print(f"sprites               {sum(files) / len(files) / 1e3:8.0f} kB a unit, {max(files) / 1e3:.0f} kB at most")
+    print(f"sprites               {sum(files) / arguments.units / 1e3:8.0f} kB a unit")
 
 
 def decode(images: ImageSet) -> None:

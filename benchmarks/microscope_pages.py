@@ -21,8 +21,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' generator and servers
 
+from tests.browser import chromium
 from tests.Microscope.made_bundle import make_bundle
-from tests.Microscope.serving_pages import chromium, running, static_site, streamlit_app
+from tests.Microscope.serving_pages import running, static_site, streamlit_app
 
 UNITS, IMAGES = 2560, 50_000
 COLD, USERS, BETWEEN, SECONDS = 5, 5, 3000, 45
@@ -45,7 +46,7 @@ window.timed_ = async (act) => {
   const from = performance.now(); act();
   return (await seen).map((to) => to - from); };
 window.bytes_ = (unit) => performance.getEntriesByType('resource').reduce((sum, each) =>
-  sum + (unit === undefined || new RegExp(`/(units|sprites|renders|thumbs)/${unit}[._]`).test(each.name) ? each.transferSize : 0), 0);
+  sum + (unit === undefined || new RegExp(`/(units|sprites|rest|renders|thumbs)/${unit}[._]`).test(each.name) ? each.transferSize : 0), 0);
 window.next_ = () => { const link = window.deep_('[data-focus="Next unit"]'); return window.timed_(() => link.click()); };
 window.goto_ = (unit) => { const dialog = [...window.deep_('.microscope').querySelectorAll('dialog')].find((e) => e.ariaLabel === 'Go to a unit');
   dialog.querySelector('input').value = unit; return window.timed_(() => dialog.querySelector('form').requestSubmit()); };

@@ -37,13 +37,14 @@ from Microscope.bundle.layer import Measured, UnitFiles, add_store_values, index
 from Microscope.bundle.layers import SourceLayer, source_layers
 from Microscope.bundle.measuring import measure
 from Microscope.bundle.options import Files, Options
-from Microscope.bundle.pictures import AT_ONCE, SpriteMaker, Tiles, TilesJob, Wanted
+from Microscope.bundle.pictures import AT_ONCE, SpriteMaker, Sprites, Tiles, TilesJob, Wanted
 from Microscope.bundle.processes import in_processes
 from Microscope.bundle.units import LayerFacts, Neighbours
 from Microscope.bundle.writing import as_document, hashed
 
 BUNDLE, IDENTITY, WORK, DOWNLOADS = "bundle.json", ".identity.json", ".work", "downloads"
 UNITS_AT_ONCE = 32
+FOLDERS = {"sprite": "sprites", "rest": "rest", "thumb": "thumbs"}
 """Units of a part of the job."""
 _FEW = 4
 """Parts for which no processes are started."""
@@ -266,7 +267,7 @@ class _Build:
 
     def _units(self, layer: SourceLayer, facts: LayerFacts, missing: Sequence[range], wanted: Sequence[Wanted]) -> None:
         paths = [self.folder.path / _tiles_file(part) for part in _shares(len(wanted), AT_ONCE)]
-        maker = SpriteMaker(Tiles(paths, self.options.tile))
+        maker = SpriteMaker(Tiles(paths, self.options.tile), self.options.top)
         blocks = [[[int(facts.place_N[row]) for row in facts.tiles(unit)] for unit in units] for units in missing]
         made = in_processes(maker, blocks, self._processes(missing))
         with self._showing("Making units", layer.units, missing) as advance:
@@ -275,17 +276,19 @@ class _Build:
                 advance(len(units))
 
     def _keep_units(
-        self, layer: SourceLayer, facts: LayerFacts, units: range, sprites: Sequence[tuple[bytes, bytes] | None]
+        self, layer: SourceLayer, facts: LayerFacts, units: range, sprites: Sequence[Sprites | None]
     ) -> None:
         known, contents, stated = self.known[layer.key], {}, []
-        for unit, pair in zip(units, sprites, strict=True):
+        for unit, made in zip(units, sprites, strict=True):
             document = as_document(facts.unit(unit))
-            names = {"unit": hashed(f"units/{unit}", "json", document), "sprite": None, "thumb": None}
+            names = {"unit": hashed(f"units/{unit}", "json", document), "sprite": None, "rest": None, "thumb": None}
             contents[f"{layer.key}/{names['unit']}"] = document
-            face = known.face.get(unit) or (pair[1] if pair else None)
-            for kind, content in (("sprite", pair[0] if pair else None), ("thumb", face)):
+            pictures = made._asdict() if made else {}
+            if face := known.face.get(unit):
+                pictures["thumb"] = face
+            for kind, content in pictures.items():
                 if content is not None:
-                    names[kind] = hashed(f"{kind}s/{unit}", "webp", content)
+                    names[kind] = hashed(f"{FOLDERS[kind]}/{unit}", "webp", content)
                     contents[f"{layer.key}/{names[kind]}"] = content
             for render in known.renders.get(unit, []):
                 contents[f"{layer.key}/{render.file}"] = known.render_bytes[render.file]

@@ -5,7 +5,8 @@
     <layer>/index.<hash>.json            Index: a few values of every unit, by column: walls, search, filters, sorting, maps
     <layer>/concepts.<hash>.json         Concepts: each concept and the units that stand for it
     <layer>/units/<unit>.<hash>.json     Unit: everything that is known of one unit
-    <layer>/sprites/<unit>.<hash>.webp   the pictures of a unit, side by side: tile t is at column t mod C, row t div C
+    <layer>/sprites/<unit>.<hash>.webp   the first F pictures of a unit, side by side: tile t is at column t mod C, row t div C
+    <layer>/rest/<unit>.<hash>.webp      its other pictures, in the same way: tile t is at the place of t - F
     <layer>/thumbs/<unit>.<hash>.webp    what stands for the unit on a wall: its render where there is one, else its best picture
     <layer>/renders/<unit>_<n>.<hash>.webp
     <layer>/embedding.<hash>.npz         mean embedding of the top pictures of each unit, (units, dimensions): text probes on a server
@@ -23,7 +24,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT: Final = "interpscore-microscope/1"
+FORMAT: Final = "interpscore-microscope/2"
 
 
 class _Part(BaseModel):
@@ -33,7 +34,7 @@ class _Part(BaseModel):
 class Bundle(_Part):
     """`bundle.json`."""
 
-    format: Literal["interpscore-microscope/1"] = FORMAT
+    format: Literal["interpscore-microscope/2"] = FORMAT
     title: str
     layers: list[LayerEntry]
     """In the order of the selector; the first is shown first."""
@@ -147,6 +148,8 @@ class Sprite(_Part):
     tile: int
     """Pixels per side."""
     columns: int
+    first: int
+    """Tiles of `Index.sprite_file`, at most: what a page shows first is small and decodes soon."""
 
 
 class Notable(_Part):
@@ -160,8 +163,10 @@ class Index(_Part):
     """`index.<hash>.json`: arrays over units, `[u]`."""
 
     unit_file: list[str]
-    """`units/89.0f3a….json`, below the layer's folder; so are the next two."""
+    """`units/89.0f3a….json`, below the layer's folder; so are the next three."""
     sprite_file: list[str | None]
+    rest_file: list[str | None]
+    """Sprites of the tiles from `Sprite.first` on; None where there are none."""
     thumb_file: list[str | None]
     """None: no picture of the unit was found."""
     label: list[str | None]
@@ -346,6 +351,8 @@ class Unit(_Part):
     unit: int
     layer: str
     """Its key."""
+    tiles: int
+    """In its sprites."""
     label: Label | None
     scores: dict[str, Interval]
     """`InterpScore`, `S`, `C`, `R`, `H` and those of packages; of the profile; `Rank`."""

@@ -28,6 +28,7 @@ class UnitFiles:
 
     unit: str
     sprite: str | None
+    rest: str | None
     thumb: str | None
 
 
@@ -87,6 +88,7 @@ def index_of(
     return Index(
         unit_file=[each.unit for each in files],
         sprite_file=[each.sprite for each in files],
+        rest_file=[each.rest for each in files],
         thumb_file=[each.thumb for each in files],
         label=[label.text if label else None for label in labels],
         concepts=searched,
@@ -113,7 +115,7 @@ def layer_of(
         title=f"{source.model} · {source.layer}",
         units=source.units,
         images=images,
-        sprite=Sprite(tile=options.tile, columns=COLUMNS),
+        sprite=Sprite(tile=options.tile, columns=COLUMNS, first=options.top),
         index=str(files["index"]),
         concepts=files["concepts"],
         sources=[source.source, *known.sources],

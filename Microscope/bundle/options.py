@@ -12,7 +12,7 @@ from Activation_Extraction.base.errors import InputError, shown
 Path = str | os.PathLike[str]
 
 MOST_TILES = 400
-"""Of a sprite."""
+"""Of a unit."""
 _STRATA = re.compile(r"(\d{1,3})x(\d{1,3})")
 
 

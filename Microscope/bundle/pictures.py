@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,23 +155,34 @@ class Tiles:
         return tiles
 
 
+class Sprites(NamedTuple):
+    """Of a unit, in WebP: its first tiles, the others, and its first tile alone."""
+
+    sprite: bytes
+    rest: bytes | None
+    thumb: bytes
+
+
 @dataclass(frozen=True)
 class SpriteMaker:
     """Sprites of a block of units, in WebP; can be pickled."""
 
     tiles: Tiles
+    first: int
+    """Tiles of a unit's first sprite, at most."""
 
-    def __call__(self, block: Sequence[Sequence[int]]) -> list[tuple[bytes, bytes] | None]:
-        """The sprite of each unit and its first tile alone; None without a tile.
+    def __call__(self, block: Sequence[Sequence[int]]) -> list[Sprites | None]:
+        """The sprites of each unit; None without a tile.
 
         Args:
             block: of each unit, the places of its tiles.
         """
         return [self._of(places) if places else None for places in block]
 
-    def _of(self, places: Sequence[int]) -> tuple[bytes, bytes]:
+    def _of(self, places: Sequence[int]) -> Sprites:
         tiles = self.tiles.read(places)
-        return webp(sprite(tiles)), webp(tiles[0])
+        rest = tiles[self.first :]
+        return Sprites(webp(sprite(tiles[: self.first])), webp(sprite(rest)) if len(rest) else None, webp(tiles[0]))
 
 
 def sprite(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:

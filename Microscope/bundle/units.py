@@ -45,7 +45,7 @@ class LayerFacts:
     edges: Sequence[Sequence[tuple[int, int, float]]]
 
     def tiles(self, unit: int) -> list[int]:
-        """Images whose tiles are in the sprite of a unit, in order, each once."""
+        """Images whose tiles are in the sprites of a unit, in order, each once."""
         d = self.distributions
         rows = [*d.top_row_UK[unit].tolist(), *d.stratum_row_UST[unit].ravel().tolist()]
         return [row for row in dict.fromkeys(rows) if row >= 0 and self.place_N[row] >= 0]
@@ -60,6 +60,7 @@ class LayerFacts:
         return Unit(
             unit=unit,
             layer=self.source.key,
+            tiles=len(places),
             label=known.labels.get(unit),
             scores=known.scores.get(unit, {}),
             notes=known.notes.get(unit, []),

@@ -1,10 +1,10 @@
 // Browse: a wall of units, searched, filtered and sorted in the browser.
 
-import { append, h, patch } from "./dom.js";
+import { append, arrange, h, patch } from "./dom.js";
 import { counted, distance, randomFrom, shown } from "./numbers.js";
 import { address, card, choice, mostKnown, pager, summary, term, title } from "./parts.js";
 
-const PER_PAGE = 60;
+const PER_PAGE = 60, CARDS_KEPT = 600;
 const FILTERS = ["InterpScore", "S", "C", "R", "H", "label_score", "sparsity", "MS", "MS_top", "clarity", "entropy", "polysemy", "times_natural"];
 const YES_NO = [["", "any"], ["1", "yes"], ["0", "no"]];
 const UNSORTED = /_(low|high)$/;
@@ -12,8 +12,8 @@ const UNSORTED = /_(low|high)$/;
 let current = null;
 
 export async function render(show, layer, params) {
-  const of = { layer, head: h("div", { class: "heading" }), notable: h("div"), tools: h("div"), list: h("div", { class: "stack" }) };
-  of.element = h("div", { class: "browse" }, of.head, of.notable, of.tools, of.list);
+  const of = { layer, head: h("div", { class: "heading" }), notable: h("div"), tools: h("div"), filtered: h("div"), wall: h("ul", { class: "wall" }), turn: h("div"), cards: new Map() };
+  of.element = h("div", { class: "browse" }, of.head, of.notable, of.tools, h("div", { class: "stack" }, of.filtered, of.wall, of.turn));
   const next = fill(of, show, layer, params, true);
   return { element: of.element, title: "Browse", after: () => { current = of; prefetch(layer, next); } };
 }
@@ -41,10 +41,21 @@ function fill(of, show, layer, params, controls) {
     of.tools.replaceChildren(toolbar(show, layer, params, name));
   }
   const here = units.slice(at * PER_PAGE, (at + 1) * PER_PAGE);
-  patch(of.list, h("div", { class: "stack" }, h("div", { class: "filtered" }, chips(show, layer, params)),
-    here.length ? h("ul", { class: "wall" }, here.map((unit) => h("li", {}, card(show, layer, unit, { name, lazy: false })))) : nothing(show, layer, params),
-    units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE)));
+  patch(of.filtered, h("div", { class: "filtered" }, chips(show, layer, params)));
+  arrange(of.wall, cards(of, show, layer, here, name));
+  patch(of.turn, h("div", { class: "filtered" }, !here.length && nothing(show, layer, params), units.length > PER_PAGE && pager(show, at, units.length, PER_PAGE)));
   return units.slice((at + 1) * PER_PAGE, (at + 2) * PER_PAGE);
+}
+
+/** Cards of units, each made once for what it depends on. */
+function cards(of, show, layer, units, name) {
+  const given = `${name} ${show.address.link({ page: "unit", unit: "" })}`;
+  if (of.cardsFor !== given || of.cards.size > CARDS_KEPT) of.cards.clear();
+  of.cardsFor = given;
+  return units.map((unit) => {
+    if (!of.cards.has(unit)) of.cards.set(unit, h("li", {}, card(show, layer, unit, { name, lazy: false })));
+    return of.cards.get(unit);
+  });
 }
 
 /** Units that the address asks for, in its order. */

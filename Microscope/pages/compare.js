@@ -17,8 +17,8 @@ export async function render(show, layer, params) {
     const at = unitOf({ unit: place, layer: layer.key }, show.bundle.keys);
     const of = show.bundle.keys.includes(at.layer) ? await show.bundle.layer(at.layer) : null;
     if (!of || at.unit === null || at.unit >= of.count) { wrong.push(place); continue; }
-    const [known, sprite] = await Promise.all([of.unit(at.unit), of.sprite(at.unit)]);
-    found.push({ of, known, sprite, place: address(of, at.unit), colour: COLOURS[found.length] });
+    const [known] = await Promise.all([of.unit(at.unit), of.sprite(at.unit)]);
+    found.push({ of, known, place: address(of, at.unit), colour: COLOURS[found.length] });
   }
   const element = h("div", { class: "stack" },
     h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Compare units"), h("p", { class: "muted" }, `Two to ${MOST} units.`)),
@@ -44,7 +44,7 @@ const side = (found, cell) => h("div", { class: "side", style: { "--n": found.le
 const heading = ({ known, colour }) => h("h3", {}, h("i", { class: "dot", style: { background: colour } }), `Unit ${known.unit} `, h("span", { class: "muted" }, visible(known.label?.text ?? "no label")));
 
 function pictures(show, found) {
-  return section("Pictures that activate them most", side(found, ({ of, known, sprite }) => h("div", { class: "strip" }, known.top.slice(0, PICTURES).map((tile) => tileImage(of, known.unit, tile, sprite)))));
+  return section("Pictures that activate them most", side(found, ({ of, known }) => h("div", { class: "strip" }, known.top.slice(0, PICTURES).map((tile) => tileImage(of, known, tile)))));
 }
 
 function scores(show, found) {

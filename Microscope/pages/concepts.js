@@ -56,16 +56,19 @@ async function several(show, layer, params) {
   if (!units.length) return section("Units of several concepts", h("p", { class: "muted" }, "No unit's label needs more than one concept."));
   const at = Math.min(Math.ceil(units.length / PER_PAGE) - 1, Math.max(0, Number.parseInt(params.at ?? "0", 10) || 0));
   const here = units.slice(at * PER_PAGE, (at + 1) * PER_PAGE);
-  const rows = await Promise.all(here.map(async (unit) => clusterRow(show, layer, await layer.unit(unit), await layer.sprite(unit))));
+  const rows = await Promise.all(here.map(async (unit) => {
+    const [known] = await Promise.all([layer.unit(unit), layer.sprite(unit)]);
+    return clusterRow(show, layer, known);
+  }));
   const turn = (to, words) => h("button", { type: "button", disabled: to < 0 || to * PER_PAGE >= units.length, "data-focus": words, on: { click: () => show.go({ at: to || null }) } }, words);
   return section("Units of several concepts", h("p", { class: "muted" }, `${counted(units.length, "unit")} whose label needs at least two concepts, with the groups that their top pictures fall into.`), rows,
     units.length > PER_PAGE && h("div", { class: "row" }, turn(at - 1, "Earlier units"), turn(at + 1, "More units")));
 }
 
-function clusterRow(show, layer, known, sprite) {
+function clusterRow(show, layer, known) {
   const groups = known.clusters ?? [];
   return h("div", { class: "clusters" }, show.link({ page: "unit", unit: address(layer, known.unit) }, { class: "line" }, thumb(layer, known.unit), h("span", {}, h("b", {}, String(known.unit)), " ",
     [known.label?.text, ...(known.label?.needs ?? [])].filter(Boolean).map(visible).join(" + ") || "no label"), h("span", { class: "amount" }, shown(layer.value("polysemy", known.unit)))),
     groups.length ? groups.map(({ size, concept }, k) => h("div", { class: "group" }, h("p", { class: "muted" }, `${size} × ${visible(concept ?? "mixed")}`),
-      h("div", { class: "strip" }, known.top.filter((tile) => tile.cluster === k).slice(0, 6).map((tile) => tileImage(layer, known.unit, tile, sprite))))) : h("p", { class: "missing" }, "Groups are not measured."));
+      h("div", { class: "strip" }, known.top.filter((tile) => tile.cluster === k).slice(0, 6).map((tile) => tileImage(layer, known, tile))))) : h("p", { class: "missing" }, "Groups are not measured."));
 }

@@ -1,6 +1,6 @@
 // A bundle's files: fetched once, kept in memory, the pictures of neighbours fetched and decoded before they are asked for.
 
-const SPRITES_KEPT = 40;
+const SPRITES_KEPT = 80;
 const UNITS_KEPT = 2000;
 const IMAGES_KEPT = 800;
 
@@ -17,8 +17,8 @@ export class Bundle {
   async open() {
     this.about = await json(`${this.base}bundle.json`);
     const format = this.about?.format;
-    if (format !== "interpscore-microscope/1") {
-      throw new BundleError(`bundle.json says format ${format}; these pages read interpscore-microscope/1`);
+    if (format !== "interpscore-microscope/2") {
+      throw new BundleError(`bundle.json says format ${format}; these pages read interpscore-microscope/2`);
     }
     this.keys = this.about.layers.map((layer) => layer.key);
     return this;
@@ -45,7 +45,8 @@ class Layer {
     this.key = key;
     this.units = new Kept(UNITS_KEPT);
     this.sprites = new Kept(SPRITES_KEPT);
-    this.images = new Map();
+    this.images = new Kept(IMAGES_KEPT);
+    this.lost = new Set();
   }
 
   async open() {
@@ -64,10 +65,23 @@ class Layer {
     return this.units.get(unit, () => json(this.file(this.index.unit_file[unit])));
   }
 
-  /** The sprite of a unit, being decoded; null where it cannot be loaded. */
-  sprite(unit) {
-    const file = this.index.sprite_file[unit];
-    return file ? this.sprites.get(unit, () => picture(this.file(file)).catch(() => null)) : Promise.resolve(null);
+  /** A sprite of a unit, once it is decoded: of its first pictures, or with "rest" of the others. One that cannot be loaded is `lost`. */
+  sprite(unit, part = "sprite") {
+    const file = this.index[`${part}_file`][unit];
+    if (!file) return Promise.resolve(null);
+    return this.sprites.get(file, () => decoded(this.file(file)).then((image) => (this.lost.delete(file), image), () => (this.lost.add(file), this.sprites.forget(file), null)));
+  }
+
+  /** Where a tile of a unit is: its file, its column and row there, and how many of each the file has. */
+  place(known, { tile }) {
+    const { columns, first } = this.about.sprite, later = tile >= first;
+    const n = later ? known.tiles - first : Math.min(known.tiles, first), at = later ? tile - first : tile;
+    return { file: this.index[later ? "rest_file" : "sprite_file"][known.unit], column: at % columns, row: Math.floor(at / columns), columns: Math.min(n, columns), rows: Math.ceil(n / columns) };
+  }
+
+  /** Whether a tile can be shown. */
+  shows(known, tile) {
+    return tile.tile !== null && !this.lost.has(this.place(known, tile).file);
   }
 
   /** The address of what stands for a unit on a wall; null where no picture of it was found. */
@@ -76,12 +90,9 @@ class Layer {
     return file ? this.file(file) : null;
   }
 
-  /** An image element of a file: one that is kept and free, so that the browser asks for the file once, whatever the server says of caching. */
-  image(src, make) {
-    const kept = this.images.get(src), image = kept && !kept.isConnected ? kept : make();
-    this.images.delete(src);
-    this.images.set(src, image);
-    if (this.images.size > IMAGES_KEPT) this.images.delete(this.images.keys().next().value);
+  /** Hold a file that an image element shows: the browser asks for it once, whatever the server says of caching. */
+  held(image) {
+    image.addEventListener("load", () => this.images.get(image.src, async () => Object.assign(new Image(), { src: image.src })), { once: true });
     return image;
   }
 
@@ -103,7 +114,7 @@ class Layer {
     const later = window.requestIdleCallback ?? ((work) => window.setTimeout(work, 50));
     for (const unit of units) {
       if (unit < 0 || unit >= this.count) continue;
-      later(() => Promise.all([this.unit(unit), this.sprite(unit)]).catch(() => null));
+      later(() => Promise.all([this.unit(unit), this.sprite(unit), this.sprite(unit, "rest")]).catch(() => null));
     }
   }
 }
@@ -122,6 +133,10 @@ class Kept {
     there.catch(() => this.found.delete(key));
     if (this.found.size > this.most) this.found.delete(this.found.keys().next().value);
     return there;
+  }
+
+  forget(key) {
+    this.found.delete(key);
   }
 }
 
@@ -147,13 +162,10 @@ async function json(url) {
   }
 }
 
-/** An image element once its file is there; `decoded` of it tells when it can be painted at once. */
-function picture(url) {
+/** An image that can be painted at once; kept, so that the browser keeps what it decoded. */
+async function decoded(url) {
   const image = new Image();
-  return new Promise((there, fail) => {
-    image.onload = () => there(image);
-    image.onerror = () => fail(new BundleError(`${url} cannot be loaded`));
-    image.src = url;
-    image.decoded = image.decode().catch(() => null);
-  });
+  image.src = url;
+  await image.decode();
+  return image;
 }

@@ -78,6 +78,17 @@ function rest(node) {
   return found;
 }
 
+/** Give a list these children, touching those alone that come or go. */
+export function arrange(list, children) {
+  const stay = new Set(children);
+  for (const child of [...list.children]) if (!stay.has(child)) child.remove();
+  let at = list.firstChild;
+  for (const child of children) {
+    if (child === at) at = at.nextSibling;
+    else list.insertBefore(child, at);
+  }
+}
+
 /** Append children: elements, text, or lists of them; null and false are left out. */
 export function append(element, children) {
   for (const child of children) {

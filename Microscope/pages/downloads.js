@@ -22,8 +22,8 @@ export function csvOf(layer, known) {
 export const bibtex = (layer) => (layer.about.citation.endsWith("\n") ? layer.about.citation : `${layer.about.citation}\n`);
 
 /** A card of a unit: its label, its scores and its top pictures. */
-export async function pngOf(layer, known, sprite) {
-  const W = 1000, side = 120, across = 8, tiles = known.top.filter((tile) => tile.tile !== null).slice(0, 24);
+export async function pngOf(layer, known) {
+  const W = 1000, side = 120, across = 8, tiles = known.top.filter((tile) => layer.shows(known, tile)).slice(0, 24);
   const rows = Math.ceil(tiles.length / across), canvas = document.createElement("canvas");
   canvas.width = W;
   canvas.height = 120 + rows * (side + 4) + 40;
@@ -37,11 +37,13 @@ export async function pngOf(layer, known, sprite) {
   draw.fillText(layer.about.title.slice(0, 110), 4, 68);
   const scores = ["InterpScore", ...Object.keys(layer.about.weights)].filter((name) => known.scores[name]?.value !== null && known.scores[name] !== undefined);
   draw.fillText(scores.map((name) => `${name} ${shown(known.scores[name].value)}`).join("   "), 4, 96);
+  const sprite = await layer.sprite(known.unit), { tile: pixels } = layer.about.sprite;
   if (sprite) {
     const bitmap = await createImageBitmap(await (await fetch(sprite.src)).blob());
-    const { tile: pixels, columns } = layer.about.sprite;
-    tiles.forEach((tile, k) => draw.drawImage(bitmap, (tile.tile % columns) * pixels, Math.floor(tile.tile / columns) * pixels, pixels, pixels,
-      4 + (k % across) * (side + 4), 112 + Math.floor(k / across) * (side + 4), side, side));
+    tiles.forEach((tile, k) => {
+      const { column, row } = layer.place(known, tile);
+      draw.drawImage(bitmap, column * pixels, row * pixels, pixels, pixels, 4 + (k % across) * (side + 4), 112 + Math.floor(k / across) * (side + 4), side, side);
+    });
   }
   font(13);
   draw.fillStyle = "#5a5f68";

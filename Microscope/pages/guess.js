@@ -4,10 +4,10 @@ import { h } from "./dom.js";
 import { shown } from "./numbers.js";
 import { tileImage } from "./pictures.js";
 
-export function guess(layer, known, sprite) {
-  const strata = known.strata.map((stratum) => stratum.tiles.filter((tile) => tile.tile !== null)).filter((list) => list.length);
+export function guess(layer, known) {
+  const strata = known.strata.map((stratum) => stratum.tiles.filter((tile) => layer.shows(known, tile))).filter((list) => list.length);
   const box = h("div", { class: "guess", "data-own": true });
-  if (strata.length < 2 || !sprite) return h("p", { class: "missing" }, "There are too few pictures to guess from.");
+  if (strata.length < 2) return h("p", { class: "missing" }, "There are too few pictures to guess from.");
   let right = 0, asked = 0;
   const pick = (list) => list[Math.floor(Math.random() * list.length)];
   const pair = () => {
@@ -28,7 +28,7 @@ export function guess(layer, known, sprite) {
       box.append(h("p", { role: "status", class: "verdict" }, k === more ? "Right" : "Wrong", ` · ${right} of ${asked} `, next));
     };
     const buttons = two.map((tile, k) => h("button", { type: "button", class: "tile-button", "aria-label": `The ${k ? "second" : "first"} picture`, on: { click: () => answer(k) } },
-      tileImage(layer, known.unit, tile, sprite)));
+      tileImage(layer, known, tile)));
     box.replaceChildren(h("p", {}, "Which picture activates the unit more?"), h("div", { class: "two" }, buttons));
   };
   ask();

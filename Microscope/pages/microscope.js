@@ -5,6 +5,7 @@ import { Bundle, BundleError } from "./data.js";
 import { append, h, visible } from "./dom.js";
 import { KEYS, listen } from "./keys.js";
 import { distance, whole } from "./numbers.js";
+import { Panes } from "./panes.js";
 import { bookmarks } from "./parts.js";
 import * as browse from "./browse.js";
 import * as unit from "./unit.js";
@@ -34,7 +35,7 @@ class Explorer {
     this.bundle = new Bundle(new URL(base, window.document.baseURI).href);
     this.address = new Address(window, (how, scroll) => this.render(how, scroll));
     this.frame = h("div", { class: "microscope" });
-    this.content = h("div", { class: "content" });
+    this.panes = new Panes(this.frame);
     this.live = h("p", { class: "hidden", role: "status" });
     this.pop = h("div", { class: "popover", popover: "auto" });
     root.append(this.frame);
@@ -52,7 +53,8 @@ class Explorer {
     } catch (error) {
       this.frame.replaceChildren(h("div", { class: "content" }, failure("This bundle cannot be opened", error)));
       this.#shown("failed");
-      return this.#completed(() => {});
+      this.frame.dataset.complete = String(this.turn);
+      return;
     }
     this.marks = bookmarks(this);
     this.#build();
@@ -80,6 +82,11 @@ class Explorer {
 
   get params() {
     return this.address.params;
+  }
+
+  /** Where the page is that is shown. */
+  get content() {
+    return this.panes.shown;
   }
 
   /** A link within the explorer: an address that can be opened elsewhere, followed here without loading anything. */
@@ -115,6 +122,7 @@ class Explorer {
   bookmark() {
     if (!this.here || !OF_UNITS.has(this.params.page)) return;
     const marked = this.marks.toggle(`${this.here.layer}:${this.here.unit}`);
+    this.panes.forget();
     this.say(marked ? `Unit ${this.here.unit} is bookmarked` : "Bookmark removed");
     this.render("same");
   }
@@ -144,18 +152,22 @@ class Explorer {
     }
     if (turn !== this.turn) return;
     this.shownParams = params;
-    if (page.element) this.content.replaceChildren(page.element);
+    if (page.element) this.panes.show(page);
     page.draw?.();
+    page.after?.();
     if (page.title) this.#entitle(page.title, params);
     this.window.requestAnimationFrame(() => turn === this.turn && this.#focus(focused, params, before));  // sooner, it would lay the page out twice
-    if (how === "back") page.later?.();
-    if (how === "back") this.#scroller().scrollTop = scroll;
-    else if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
+    if (how === "back") {
+      await page.rest?.();
+      if (turn !== this.turn) return;
+      this.#later(page);
+      this.#scroller().scrollTop = scroll;
+    }
+    if (how === "go" && this.top && (before?.page !== params.page || params.page !== "unit")) this.#scroller().scrollTop = 0;
     this.#header(params);
     this.#shown(params.page);
-    page.after?.();
-    if (how !== "back" && page.later) this.#whenIdle(() => turn === this.turn && this.#completed(page.later));
-    else this.#completed(() => {});
+    if (how !== "back" && page.later) this.#whenIdle(() => this.#complete(turn, page));
+    else this.#complete(turn, page);
   }
 
   /** What lies below the window's edge is drawn once the frame with the rest is. */
@@ -164,9 +176,18 @@ class Explorer {
     else this.window.setTimeout(work, 30);
   }
 
-  #completed(draw) {
-    draw();
-    this.frame.dataset.complete = String(this.turn);
+  async #complete(turn, page) {
+    await page.rest?.();
+    if (turn !== this.turn) return;
+    this.#later(page);
+    this.frame.dataset.complete = String(turn);
+    const still = () => this.panes.page === page;
+    for (const [key, make] of page.ahead?.() ?? []) this.#whenIdle(() => still() && this.panes.lay(key, make, still).catch(() => null));
+  }
+
+  #later(page) {
+    page.later?.();
+    page.later = null;
   }
 
   async #page(params, before) {

@@ -72,7 +72,7 @@ export function card(show, layer, unit, { name = null, value = undefined, lazy =
 export function thumb(layer, unit, lazy = true) {
   const src = layer.thumb(unit);
   if (!src) return h("span", { class: "no-thumb" }, "no picture");
-  return layer.image(src, () => h("img", { src, alt: "", width: 96, height: 96, loading: lazy ? "lazy" : null, decoding: "async" }));
+  return layer.held(h("img", { src, alt: "", width: 96, height: 96, loading: lazy ? "lazy" : null, decoding: "async" }));
 }
 
 /** A link to a unit with its picture and label in one line. */

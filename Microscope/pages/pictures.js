@@ -1,22 +1,14 @@
-// Pictures of a unit from its sprite: tiles, heat maps, and a tile enlarged.
+// Pictures of a unit from its sprites: tiles, heat maps, and a tile enlarged.
 
 import { h, visible } from "./dom.js";
 import { percentile, shown } from "./numbers.js";
 
-/** Where a tile is in a sprite, for a background: position and size. */
-function placeIn(layer, tile, sprite) {
-  const { columns, tile: pixels } = layer.about.sprite;
-  const rows = Math.max(1, Math.round(sprite.naturalHeight / pixels)), across = Math.max(1, Math.round(sprite.naturalWidth / pixels));
-  const x = tile.tile % columns, y = Math.floor(tile.tile / columns);
-  return { at: `${across > 1 ? (x / (across - 1)) * 100 : 0}% ${rows > 1 ? (y / (rows - 1)) * 100 : 0}%`, size: `${across * 100}% ${rows * 100}%` };
-}
-
-/** A tile as a block whose background is its part of the sprite. */
-export function tileImage(layer, unit, tile, sprite, { heat = false } = {}) {
+/** A tile as a block whose background is its part of a sprite. */
+export function tileImage(layer, known, tile, { heat = false } = {}) {
   if (tile.tile === null) return h("span", { class: "tile unreadable", role: "img", "aria-label": `${visible(tile.image)} could not be read` }, "unreadable");
-  if (!sprite) return h("span", { class: "tile unreadable", role: "img", "aria-label": "pictures cannot be loaded" }, "no picture");
-  const { at, size } = placeIn(layer, tile, sprite);
-  return h("span", { class: "tile", style: { "background-image": `url("${sprite.src}")`, "background-size": size, "background-position": at } }, heat && tile.heat && heatMap(tile));
+  if (!layer.shows(known, tile)) return h("span", { class: "tile unreadable", role: "img", "aria-label": "pictures cannot be loaded" }, "no picture");
+  const { file, column, row, columns, rows } = layer.place(known, tile), share = (k, n) => `${n > 1 ? (k / (n - 1)) * 100 : 0}%`;
+  return h("span", { class: "tile", style: { background: `url("${layer.file(file)}") ${share(column, columns)} ${share(row, rows)} / ${columns * 100}% ${rows * 100}%` } }, heat && tile.heat && heatMap(tile));
 }
 
 /** Where in the picture the unit fires, over the picture. */
@@ -35,7 +27,7 @@ function heatMap(tile) {
 export const words = (tile) => `${visible(tile.image)}: activation ${shown(tile.activation)}, above ${percentile(tile.percentile)} of pictures`;
 
 /** Tiles of one list as buttons that enlarge them. `place`: of the list in the address, such as `top`. */
-export function tiles(show, layer, unit, list, sprite, place, { heat } = {}) {
+export function tiles(show, layer, known, list, place, { heat } = {}) {
   const opened = (event) => {
     const button = event.target.closest("[data-tile]");
     if (button) show.go({ tile: button.dataset.tile });
@@ -44,7 +36,7 @@ export function tiles(show, layer, unit, list, sprite, place, { heat } = {}) {
     const item = TILE.cloneNode(true), button = item.firstChild;
     button.title = words(tile);
     button.dataset.tile = `${place}-${k}`;
-    button.prepend(tileImage(layer, unit, tile, sprite, { heat }));
+    button.prepend(tileImage(layer, known, tile, { heat }));
     button.lastChild.textContent = shown(tile.activation);
     return item;
   }));
@@ -61,7 +53,7 @@ export function tileAt(known, place) {
 }
 
 /** A picture enlarged, with what is known of it; its neighbours by the arrow keys. */
-export function lightbox(show, layer, known, sprite) {
+export function lightbox(show, layer, known) {
   const box = h("dialog", { class: "lightbox", "aria-label": "Picture", "data-own": true });
   const close = () => { if (tileAt(known, show.params.tile)) show.go({ tile: null }, { replace: true }); };
   box.addEventListener("close", close);
@@ -79,7 +71,7 @@ export function lightbox(show, layer, known, sprite) {
     const rows = [["Activation", shown(tile.activation)], ["Percentile", `above ${percentile(tile.percentile)} of all pictures`], tile.concept !== null && ["Concept", visible(tile.concept)],
       ["Source", visible(rights?.source ?? "not stated")], ["Licence", visible(rights?.licence ?? "not stated")]].filter(Boolean);
     box.replaceChildren(
-      h("div", { class: "large" }, tileImage(layer, known.unit, tile, sprite, { heat })),
+      h("div", { class: "large" }, tileImage(layer, known, tile, { heat })),
       h("div", { class: "beside" }, h("h2", {}, visible(tile.image)), h("dl", {}, rows.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])),
         h("div", { class: "row" },
           h("button", { type: "button", "aria-label": "Previous picture", disabled: !at.k, on: { click: () => move(-1) } }, "←"),

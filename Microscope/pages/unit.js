@@ -14,8 +14,8 @@ const isShare = ({ value, low, high }) => [value, low, high].every((x) => x === 
 let current = null;
 
 export async function render(show, layer, params) {
-  const page = await read(show, layer, params);
-  return { ...page, element: page.own.element };
+  const { unit } = show.here;
+  return show.panes.find(keyOf(show, layer, unit)) ?? read(show, layer, unit, params);
 }
 
 /** A picture enlarged or closed changes nothing else; another unit changes what differs. */
@@ -23,8 +23,12 @@ export async function update(show, layer, params, before, content) {
   const of = current, others = ({ tile, heat, unit, ...rest }) => JSON.stringify(rest);
   if (!of || of.layer !== layer || content.firstChild !== of.element || others(params) !== others(before)) return null;
   if (params.unit !== before.unit) {
-    const page = await read(show, layer, params);
-    return { ...page, draw: () => { patch(of.element, page.own.element); page.own.element = of.element; } };
+    const { unit } = show.here, laid = show.panes.find(keyOf(show, layer, unit));
+    if (laid) return laid;
+    const page = await read(show, layer, unit, params), fresh = page.element;
+    page.element = page.own.element = of.element;
+    page.draw = () => { patch(of.element, fresh); page.draw = null; };
+    return page;
   }
   if (params.tile === before.tile && params.heat === before.heat) return null;
   if (params.heat !== before.heat && !tileAt(of.known, params.tile)) return null;
@@ -32,26 +36,37 @@ export async function update(show, layer, params, before, content) {
 }
 
 /** A unit's page: its head and what is beside the pictures at first, what lies below `later`. */
-async function read(show, layer, params) {
-  const { unit } = show.here;
-  const [known, sprite] = await Promise.all([layer.unit(unit), layer.sprite(unit)]);
-  const heat = params.heat === "1", light = lightbox(show, layer, known, sprite);
-  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, sprite, heat), h("div", { class: "rest stale", "data-later": true }));
-  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), h("div", { class: "rest stale", "data-later": true }));
-  const element = h("article", { class: "unit", "data-unit": unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
-  const own = { element, layer, light, known };
-  await sprite?.decoded;
+async function read(show, layer, unit, params) {
+  const sprite = layer.sprite(unit), heat = params.heat === "1";
+  const known = await layer.unit(unit);
+  let own = first(show, layer, known, heat);
+  await sprite;
+  if (known.top.some((tile) => layer.lost.has(tile.tile !== null && layer.place(known, tile).file))) own = first(show, layer, known, heat);
   return {
-    own, title: `Unit ${unit} · ${layer.key}`,
-    after: () => { current = own; light.draw(params); layer.prefetch([unit + 1, unit - 1], show.window); },
+    own, element: own.element, key: keyOf(show, layer, unit), title: `Unit ${unit} · ${layer.key}`,
+    rest: () => layer.sprite(unit, "rest"),
+    after: () => { current = own; own.light.draw(show.params); },
+    ahead: () => [unit - 1, unit + 1].filter((near) => near >= 0 && near < layer.count).map((near) => [keyOf(show, layer, near), () => read(show, layer, near, show.params)]),
     later: () => {
       const [below, beside] = own.element.querySelectorAll(":scope > .columns > * > .rest");
-      patch(below, h("div", { class: "rest" }, strata(show, layer, known, sprite, heat), wholeSet(show, layer, known),
+      patch(below, h("div", { class: "rest" }, strata(show, layer, known, heat), wholeSet(show, layer, known),
         h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
-        section("Guess the picture", guess(layer, known, sprite))));
-      patch(beside, h("div", { class: "rest" }, scores(show, layer, known), exported(show, layer, known, sprite)));
+        section("Guess the picture", guess(layer, known))));
+      patch(beside, h("div", { class: "rest" }, scores(show, layer, known), exported(show, layer, known)));
     },
   };
+}
+
+/** What a unit's page depends on. */
+const keyOf = (show, layer, unit) => JSON.stringify(Object.entries({ ...show.params, unit: address(layer, unit), tile: null }).sort());
+
+/** What is seen first of a unit: its element, which what lies below is put into. */
+function first(show, layer, known, heat) {
+  const light = lightbox(show, layer, known), rest = () => h("div", { class: "rest stale", "data-later": true });
+  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, heat), rest());
+  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), rest());
+  const element = h("article", { class: "unit", "data-unit": known.unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
+  return { element, layer, light, known };
 }
 
 /** The head of a unit's pages. */
@@ -70,12 +85,12 @@ export function unitHead(show, layer, known, page) {
     h("nav", { class: "subtabs", "aria-label": "Pages of the unit" }, tab("unit", "Unit"), tab("similar", "Similar units")));
 }
 
-function topPictures(show, layer, known, sprite, heat) {
+function topPictures(show, layer, known, heat) {
   const maps = known.top.some((tile) => tile.heat);
   return section("Pictures that activate it most",
     h("p", { class: "muted" }, `The ${known.top.length} highest of ${whole(layer.about.images)}, with their activation. `, known.unreadable > 0 && `${whole(known.unreadable)} could not be read. `,
       maps && h("button", { type: "button", "aria-pressed": String(heat), "data-focus": "heat", on: { click: () => show.go({ heat: heat ? null : "1" }) } }, "Where it fires")),
-    known.top.length ? tiles(show, layer, known.unit, known.top, sprite, "top", { heat }) : notMeasured(layer, "top"),
+    known.top.length ? tiles(show, layer, known, known.top, "top", { heat }) : notMeasured(layer, "top"),
     clusters(layer, known));
 }
 
@@ -85,14 +100,14 @@ function clusters(layer, known) {
     known.clusters.map(({ size, concept }) => `${size} × ${visible(concept ?? "mixed")}`).join(", "), ".");
 }
 
-function strata(show, layer, known, sprite, heat) {
+function strata(show, layer, known, heat) {
   if (!known.strata.length) return section("Over the whole range", notMeasured(layer, "strata"));
   const quantile = (q) => percentile(q * 100);
   return section("Over the whole range",
     h("p", { class: "muted" }, "Pictures sampled evenly between quantiles of the unit's activation, lowest first: what it ignores says as much as what it likes."),
     h("div", { class: known.strata.every((stratum) => stratum.tiles.length <= 5) ? "strata few" : "strata" }, known.strata.map((stratum, k) => h("div", { class: "stratum" },
       h("p", {}, h("b", {}, `${quantile(stratum.from_quantile)} – ${quantile(stratum.to_quantile)}`), h("span", { class: "muted" }, `${shown(stratum.low)} to ${shown(stratum.high)}`)),
-      tiles(show, layer, known.unit, stratum.tiles, sprite, `s${k}`, { heat })))));
+      tiles(show, layer, known, stratum.tiles, `s${k}`, { heat })))));
 }
 
 function wholeSet(show, layer, known) {
@@ -111,7 +126,7 @@ function renders(show, layer, known) {
     h("ul", { class: "renders" }, known.renders.map((render, k) => {
       const works = render.times_natural === null ? null : render.times_natural >= 1;
       const what = [render.start && `start: ${render.start}`, render.facet && `facet: ${render.facet}`, render.recipe].filter(Boolean).map(visible).join(" · ");
-      return h("li", {}, layer.image(layer.file(render.file), () => h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" })),
+      return h("li", {}, layer.held(h("img", { src: layer.file(render.file), alt: `Render ${k + 1}: ${what}`, width: render.side, height: render.side, decoding: "async" })),
         h("p", {}, works === null ? h("span", { class: "tag" }, "effect not measured") : h("span", { class: works ? "tag good" : "tag bad" }, works ? "works" : "does not work"), " ",
           number(show, layer, "times_natural", render.times_natural, { text: render.times_natural === null ? null : `${shown(render.times_natural)}×` }), works === null ? "" : " the best natural picture"),
         h("p", { class: "muted" }, what), render.flags.length > 0 && h("p", { class: "muted" }, render.flags.map(visible).join(", ")));
@@ -169,12 +184,12 @@ function nearest(show, layer, known) {
     h("p", {}, show.link({ page: "similar", unit: address(layer, known.unit) }, "All similar units")));
 }
 
-function exported(show, layer, known, sprite) {
+function exported(show, layer, known) {
   const name = `${layer.key}_${known.unit}`;
   return section("Export", exports({
     JSON: () => save(`${name}.json`, "application/json", JSON.stringify({ model: layer.about.model, sources: layer.about.sources, ...known }, null, 1)),
     CSV: () => save(`${name}.csv`, "text/csv", csvOf(layer, known)),
-    PNG: async () => save(`${name}.png`, "image/png", await pngOf(layer, known, sprite)),
+    PNG: async () => save(`${name}.png`, "image/png", await pngOf(layer, known)),
     BibTeX: () => save(`${name}.bib`, "application/x-bibtex", bibtex(layer)),
   }), h("p", { class: "muted" }, "Pictures keep the rights of their sources."));
 }

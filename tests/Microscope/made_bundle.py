@@ -86,7 +86,8 @@ class _Layer:
     def __init__(self, folder, key, units, images, tile, names, distinct, seed, bare):
         self.folder, self.key, self.units, self.images, self.tile, self.names = folder, key, units, images, tile, names
         self.rng, self.bare = np.random.default_rng(seed), bare
-        self.sprites = [webp(tiles(self.rng, tile, 10, 10)) for _ in range(min(distinct, units))]
+        self.sprites = [webp(tiles(self.rng, tile, 10, TOP // 10)) for _ in range(min(distinct, units))]
+        self.rests = [webp(tiles(self.rng, tile, 10, STRATA * PER_STRATUM // 10)) for _ in range(min(distinct, units))]
         self.thumbs = [webp(tiles(self.rng, tile, 1, 1)) for _ in range(min(distinct, units))]
         self.numbers = {name: np.round(self.rng.uniform(0.1, 0.9, units), 4) for name in COLUMNS if name in (*SCORES, "MS", "sparsity", "entropy", "redundancy", "label_score")}  # fmt: skip
         weights = dict(zip(SCORES, (0.3, 0.3, 0.2, 0.2)))
@@ -110,7 +111,8 @@ class _Layer:
     def write(self):
         files = [self.unit(u) for u in range(self.units)]
         index = f.Index(
-            unit_file=[each[0] for each in files], sprite_file=[each[1] for each in files], thumb_file=[each[2] for each in files],
+            unit_file=[each[0] for each in files], sprite_file=[each[1] for each in files],
+            rest_file=[each[2] for each in files], thumb_file=[each[3] for each in files],
             label=self.labelled, concepts=[[self.name(u), self.name(u + 1)] for u in range(self.units)],
             columns={name: [none(value) for value in values.tolist()] for name, values in self.numbers.items()},
             map={axis: np.round(self.rng.uniform(0, 1, self.units), 4).tolist() for axis in ("x", "y")},
@@ -130,11 +132,12 @@ class _Layer:
         # Bytes after the end of a WebP picture are not read: files that differ, from few pictures.
         mark = f"{self.key}:{u}".encode()
         sprite = hashed(self.folder, f"sprites/{u}", "webp", self.sprites[u % len(self.sprites)] + mark)
+        rest = hashed(self.folder, f"rest/{u}", "webp", self.rests[u % len(self.rests)] + mark)
         thumb = hashed(self.folder, f"thumbs/{u}", "webp", self.thumbs[u % len(self.thumbs)] + mark)
         render = hashed(self.folder, f"renders/{u}_0", "webp", self.thumbs[-1 - u % len(self.thumbs)] + mark)
         known = self.known(u, render)
         content = as_json(known.model_copy(update=NOTHING) if self.bare else known)
-        return hashed(self.folder, f"units/{u}", "json", content), sprite, thumb
+        return hashed(self.folder, f"units/{u}", "json", content), sprite, rest, thumb
 
     def known(self, u, render):
         activations = np.sort(self.rng.gamma(1.0, 1.0, 200))[::-1]
@@ -155,6 +158,7 @@ class _Layer:
         counts = (self.images * np.exp(-np.arange(64) / 8) / 8.5).astype(int)
         counts[0] += self.images - counts.sum()
         return f.Unit(
+            tiles=TOP + STRATA * PER_STRATUM,
             unit=u, layer=self.key, label=self.label(u), scores=scores, notes=["S rests on 8 images."], top=top, strata=strata,
             histogram=counts.tolist(), minimum=0.0, maximum=round(float(activations[0]), 4), mean=float(self.numbers["mean"][u]),
             inactive=0.4, unreadable=0,
@@ -210,7 +214,7 @@ class _Layer:
         columns = {name: f.Column(title=title, meaning=meaning, formula=formula, section=section, source="acts.zarr", n=f"{self.images:,} images") for name, (title, meaning, formula, section) in COLUMNS.items()}  # fmt: skip
         return f.Layer(
             key=self.key, model="clip-mini", layer=self.key, title=f"clip-mini, {self.key}", units=self.units, images=self.images,
-            sprite=f.Sprite(tile=self.tile, columns=10), index=index, concepts=concepts, sources=[store], columns=columns,
+            sprite=f.Sprite(tile=self.tile, columns=10, first=TOP), index=index, concepts=concepts, sources=[store], columns=columns,
             not_measured=dict.fromkeys(f.Unit.model_fields, "no such file was given") if self.bare else {"effect": "no file of `interpscore causality` was given"}, preprocessing="resize to 288, centre crop",
             input="288x288", histogram_edges=[k / 64 for k in range(65)],
             nulls={kind: f.Null(pairs_95=0.2, nearest_95=0.35, how="permuted activations") for kind in ("correlation", "weights") if not self.bare},

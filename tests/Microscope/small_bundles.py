@@ -103,9 +103,10 @@ class Read:
         return Concepts.model_validate_json((self.folder / self.layer.concepts).read_bytes())
 
     def tile(self, unit: int, tile: int) -> np.ndarray:
-        sprite = np.asarray(Image.open(self.folder / self.index.sprite_file[unit]).convert("RGB"))
-        side, columns = self.layer.sprite.tile, self.layer.sprite.columns
-        row, column = divmod(tile, columns)
+        side, columns, first = self.layer.sprite.tile, self.layer.sprite.columns, self.layer.sprite.first
+        file = (self.index.sprite_file if tile < first else self.index.rest_file)[unit]
+        sprite = np.asarray(Image.open(self.folder / file).convert("RGB"))
+        row, column = divmod(tile if tile < first else tile - first, columns)
         return sprite[row * side : (row + 1) * side, column * side : (column + 1) * side]
 
 

@@ -56,7 +56,8 @@ def test_tiles_are_the_pictures_that_they_are_said_to_be(home, undisturbed):
     for unit in (0, 17):
         found = made.unit(unit)
         tiles = [*found.top, *(tile for stratum in found.strata for tile in stratum.tiles)]
-        assert sorted({tile.tile for tile in tiles}) == list(range(len({tile.image for tile in tiles})))
+        assert sorted({tile.tile for tile in tiles}) == list(range(found.tiles))
+        assert made.layer.sprite.first < found.tiles == len({tile.image for tile in tiles})
         for tile in tiles:
             expected = np.asarray(Image.open(home.photos / tile.image))[0, 0].astype(int)
             assert np.abs(made.tile(unit, tile.tile).reshape(-1, 3).mean(0) - expected).max() < 12  # WebP is lossy
@@ -103,7 +104,7 @@ def test_a_store_alone_makes_a_bundle_in_which_all_else_is_absent_with_a_reason(
     assert found.clusters is None
     assert (found.similar.weights, found.similar.effect) == (None, None)
     assert all(tile.tile is None for tile in found.top)
-    assert set(made.index.sprite_file) == set(made.index.thumb_file) == {None}
+    assert set(made.index.sprite_file) == set(made.index.rest_file) == set(made.index.thumb_file) == {None}
     expected = {"tiles", "label", "scores", "profile", "dose", "renders", "published", "clusters", "words", "weights", "effect", "heat", "polysemy", "redundancy"}  # fmt: skip
     assert set(said) == expected
     assert all(said.values())

@@ -141,7 +141,7 @@ def test_back_forward_reload_and_a_shared_address_show_what_was_shown(page, cont
     page.keyboard.press("ArrowRight")
     heading(page, "Unit 6 ")
     page.get_by_role("link", name="Similar units", exact=True).click()
-    page.locator("[data-neighbour='9'] a").click()
+    page.locator(".content [data-neighbour='9'] a").click()
     heading(page, "Unit 9 ")
     shared = page.url
     assert "page=similar" in shared
@@ -180,6 +180,24 @@ def test_a_page_drawn_over_another_is_the_page_drawn_alone(page, url):
         assert page.locator(".content").evaluate(drawn) == over, path
 
 
+def test_neighbours_are_drawn_before_they_are_asked_for(page, url):
+    opened(page, url, "?unit=30")
+    page.locator(".ahead .unit").nth(1).wait_for(state="attached")
+    page.locator(".ahead [data-unit='31']").evaluate("unit => { unit.drawn_ahead = true }")
+    page.keyboard.press("ArrowRight")
+    heading(page, "Unit 31 ")
+    assert page.locator(".content [data-unit='31']").evaluate("unit => unit.drawn_ahead")
+    page.keyboard.press("b")
+    page.get_by_role("button", name="★ Bookmarked").wait_for()
+    page.keyboard.press("ArrowRight")
+    heading(page, "Unit 32 ")
+    page.keyboard.press("ArrowLeft")
+    heading(page, "Unit 31 ")
+    page.get_by_role("button", name="★ Bookmarked").click()
+    page.get_by_role("button", name="☆ Bookmark").wait_for()
+    assert page.locator(".pane").count() <= 6
+
+
 @pytest.mark.parametrize(
     ("query", "says", "offers"),
     [
@@ -195,9 +213,9 @@ def test_a_page_drawn_over_another_is_the_page_drawn_alone(page, url):
 )
 def test_a_wrong_address_gets_a_page_that_leads_on(page, url, query, says, offers):
     opened(page, url, query)
-    assert says in page.locator("h1").inner_text()
+    assert says in page.locator(".content h1").inner_text()
     page.locator("a.button", has_text=offers).first.click()
-    page.locator(".unit, .browse").wait_for()
+    page.locator(".content .unit, .browse").wait_for()
 
 
 def test_layers_are_chosen_and_named_in_the_address(page, url):
@@ -289,18 +307,16 @@ def test_filters_are_set_shown_and_removed(page, url):
 # A unit ---------------------------------------------------------------------------------------------------------------
 
 
-def test_tiles_show_their_part_of_the_sprite(page, url, bundle, known):
+def test_tiles_show_their_part_of_a_sprite(page, url, bundle, known):
     index, _ = known
     opened(page, url, "?unit=8")
-    sprite = np.asarray(
-        Image.open(BytesIO((bundle / LAYER / index["sprite_file"][8]).read_bytes())).convert("RGB"), float
-    )
-    for place, tile in (("top-0", 0), ("top-27", 27), ("s5-9", 99)):
-        shot = page.locator(f"[data-tile='{place}']").screenshot()
+    for place, tile, file in (("top-0", 0, "sprite"), ("top-27", 27, "sprite"), ("s0-0", 0, "rest"), ("s5-9", 59, "rest")):
+        sprite = Image.open(bundle / LAYER / index[f"{file}_file"][8])
+        shot = page.locator(f".content [data-tile='{place}']").screenshot()
         found = np.asarray(Image.open(BytesIO(shot)).convert("RGB"), float)
         found = found[: found.shape[1]]  # its caption is below
         y, x = tile // 10 * 32, tile % 10 * 32
-        part = sprite[y : y + 32, x : x + 32]
+        part = np.asarray(sprite.convert("RGB"), float)[y : y + 32, x : x + 32]
         middle = found[len(found) // 4 : -len(found) // 4, len(found) // 4 : -len(found) // 4]
         np.testing.assert_allclose(middle.mean((0, 1)), part[8:24, 8:24].mean((0, 1)), atol=8)
 
@@ -310,8 +326,8 @@ def test_numbers_of_a_unit_are_the_bundle_s_and_say_formula_n_and_file(page, url
     opened(page, url, "?unit=8")
     scores = unit(8)["scores"]
     for name in ("S", "InterpScore", "MS"):
-        assert page.locator(f"[data-score='{name}'] .number").inner_text() == f"{scores[name]['value']:.3f}"
-    page.locator("[data-score='S'] .number").click()
+        assert page.locator(f".content [data-score='{name}'] .number").inner_text() == f"{scores[name]['value']:.3f}"
+    page.locator(".content [data-score='S'] .number").click()
     said = page.locator(".popover").inner_text()
     for part in (
         str(scores["S"]["value"]),
@@ -323,7 +339,7 @@ def test_numbers_of_a_unit_are_the_bundle_s_and_say_formula_n_and_file(page, url
         assert part in said
     page.keyboard.press("Escape")
     opened(page, url, "?unit=10")
-    page.locator("[data-score='H'] .number", has_text="not measured").click()
+    page.locator(".content [data-score='H'] .number", has_text="not measured").click()
     assert "no rating of a high-activation image" in page.locator(".popover").inner_text()
 
 
@@ -331,24 +347,24 @@ def test_a_picture_is_enlarged_by_its_address_and_closed_by_escape(page, url, kn
     _, unit = known
     tile = unit(8)["top"][3]
     opened(page, url, "?unit=8")
-    page.locator("[data-tile='top-2']").click()
+    page.locator(".content [data-tile='top-2']").click()
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name=tile["image"]).wait_for()
-    assert f"{tile['activation']:.2f}" in page.locator(".lightbox").inner_text()
-    assert "CC0-1.0" in page.locator(".lightbox").inner_text()
+    assert f"{tile['activation']:.2f}" in page.locator(".content .lightbox").inner_text()
+    assert "CC0-1.0" in page.locator(".content .lightbox").inner_text()
     page.get_by_role("button", name="Where it fires").last.click()
-    page.locator(".lightbox canvas.heat").wait_for()
+    page.locator(".content .lightbox canvas.heat").wait_for()
     assert "tile=top-3" in page.url
     page.reload()
     page.get_by_role("heading", name=tile["image"]).wait_for()
     page.keyboard.press("Escape")
-    page.locator(".lightbox").wait_for(state="hidden")
+    page.locator(".content .lightbox").wait_for(state="hidden")
     page.wait_for_url(lambda address: "tile=" not in address)
 
 
 def test_guesses_are_judged_by_the_activations(page, url):
     opened(page, url, "?unit=8")
-    box = page.locator(".guess")
+    box = page.locator(".content .guess")
     for asked in range(1, 4):
         box.get_by_role("button", name="The first picture").click()
         first, second = (float(text) for text in box.locator(".amount").all_inner_texts())
@@ -370,7 +386,7 @@ def test_exports_of_a_unit_equal_what_is_shown(page, url, known):
     assert {key: json.loads(files["JSON"])[key] for key in known_unit} == known_unit
     rows = list(csv.DictReader(StringIO(files["CSV"].decode())))
     tops = [float(row["value"]) for row in rows if row["kind"] == "top picture"]
-    shown = [float(text) for text in page.locator("[data-tile^='top-'] .amount").all_inner_texts()]
+    shown = [float(text) for text in page.locator(".content [data-tile^='top-'] .amount").all_inner_texts()]
     assert tops == pytest.approx(shown, rel=5e-3)
     assert [row["name"] for row in rows if row["kind"] == "top picture"] == [
         tile["image"] for tile in known_unit["top"]
@@ -386,10 +402,10 @@ def test_neighbours_stand_beside_chance_and_their_network_is_followed(page, url,
     _, unit = known
     near = unit(8)["similar"]["correlation"]
     opened(page, url, "?page=similar&unit=8")
-    assert page.locator("[data-neighbour] .number").all_inner_texts() == [f"{each['value']:.3f}" for each in near]
-    assert page.locator("[data-neighbour] .tag.good").count() == sum(each["value"] > 0.35 for each in near)
-    assert page.locator(".network .link:not(.own)").count() == 2
-    page.locator(".network .node[aria-label^='Unit 11,']").click()
+    assert page.locator(".content [data-neighbour] .number").all_inner_texts() == [f"{each['value']:.3f}" for each in near]
+    assert page.locator(".content [data-neighbour] .tag.good").count() == sum(each["value"] > 0.35 for each in near)
+    assert page.locator(".content .network .link:not(.own)").count() == 2
+    page.locator(".content .network .node[aria-label^='Unit 11,']").click()
     heading(page, "Unit 11 ")
     opened(page, url, "?page=similar&unit=8&kind=effect")
     page.get_by_text("no file of `interpscore causality` was given").wait_for()
@@ -405,8 +421,8 @@ def test_concepts_rank_units_and_words_find_them(page, url, bundle):
     assert [int(text) for text in page.locator(".ranked .card b").all_text_contents()] == ocean["units"]
     page.get_by_label("A word").fill("sea")
     page.keyboard.press("Enter")
-    page.locator("[data-word=sea]").wait_for()
-    assert [int(text) for text in page.locator("[data-word] .card b").all_text_contents()] == concepts["words"][
+    page.locator(".content [data-word=sea]").wait_for()
+    assert [int(text) for text in page.locator(".content [data-word] .card b").all_text_contents()] == concepts["words"][
         "units"
     ][2]
     page.get_by_label("A word").fill("flam")
@@ -596,7 +612,7 @@ def test_names_from_outside_are_text_on_every_page(context, hostile_url, query):
     with fresh(context) as page:
         opened(page, hostile_url, query)
         assert page.locator(".microscope script, .microscope img[onerror]").count() == 0
-        assert page.locator("h1").count() == 1
+        assert page.locator(".content h1").count() == 1
         assert (
             "<script>alert(1)</script>" in page.locator(".microscope").evaluate("e => e.textContent")
             or query != "?page=concepts"
