@@ -33,7 +33,7 @@ from Microscope.bundle.evidence.gathering import gathered
 from Microscope.bundle.evidence.image_tables import with_image_tables
 from Microscope.bundle.evidence.known import Known
 from Microscope.bundle.format import Bundle, LayerEntry
-from Microscope.bundle.layer import Measured, UnitFiles, add_store_values, index_of, layer_of
+from Microscope.bundle.layer import Measured, UnitFiles, add_store_values, index_of, layer_of, numbers_of
 from Microscope.bundle.layers import SourceLayer, source_layers
 from Microscope.bundle.measuring import measure
 from Microscope.bundle.options import Files, Options
@@ -307,7 +307,8 @@ class _Build:
             contents[f"{layer.key}/{file}"] = content
             return file
 
-        named = {"index": add("index", as_document(index_of(known, layer, d, units, measured.place_U2)))}
+        named = {"index": add("index", as_document(index_of(known, units)))}
+        named["numbers"] = add("numbers", as_document(numbers_of(known, layer, d, measured.place_U2)))
         named["concepts"] = add("concepts", as_document(known.concepts)) if known.concepts else None  # type: ignore[assignment]
         contents |= {f"{DOWNLOADS}/{name}": content for name, content in known.downloads.items()}
         contents |= {f"{layer.key}/{name}": content for name, content in known.files.items()}

@@ -2,7 +2,8 @@
 
     bundle.json                          Bundle: the layers in it; fetched first
     <layer>/layer.json                   Layer: what it is, what was measured and how, what its numbers mean
-    <layer>/index.<hash>.json            Index: a few values of every unit, by column: walls, search, filters, sorting, maps
+    <layer>/index.<hash>.json            Index: the files and the label of every unit
+    <layer>/numbers.<hash>.json          Numbers: a few values of every unit, by column: walls, search, filters, sorting, maps
     <layer>/concepts.<hash>.json         Concepts: each concept and the units that stand for it
     <layer>/units/<unit>.<hash>.json     Unit: everything that is known of one unit
     <layer>/sprites/<unit>.<hash>.webp   the first F pictures of a unit, side by side: tile t is at column t mod C, row t div C
@@ -118,10 +119,11 @@ class Layer(_Part):
     sprite: Sprite
     index: str
     """File names below the layer's folder."""
+    numbers: str
     concepts: str | None
     sources: list[Source]
     columns: dict[str, Column]
-    """By the names of `Index.columns`, and by `S`, `C`, `R`, `H`, `InterpScore`, `similar_correlation`, ….`"""
+    """By the names of `Numbers.columns`, and by `S`, `C`, `R`, `H`, `InterpScore`, `similar_correlation`, ….`"""
     not_measured: dict[str, str]
     """Field of `Unit`, or column → why no unit has it."""
     preprocessing: str
@@ -171,6 +173,11 @@ class Index(_Part):
     """None: no picture of the unit was found."""
     label: list[str | None]
     """The label, or the concept of the neuron map; None: none is better than chance, or not measured."""
+
+
+class Numbers(_Part):
+    """`numbers.<hash>.json`: what walls search, filter and sort by, and the atlas draws; pages of one unit do without. Arrays over units."""
+
     concepts: list[list[str]]
     """What search looks through besides the label: runners-up, concepts of top images; at most 8."""
     columns: dict[str, list[float | None]]

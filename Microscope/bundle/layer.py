@@ -11,7 +11,7 @@ import numpy as np
 from Microscope.bundle import atlas, columns
 from Microscope.bundle.distributions import BINS, Distributions, Floats
 from Microscope.bundle.evidence.known import Known
-from Microscope.bundle.format import Index, Layer, Notable, Null, Sprite
+from Microscope.bundle.format import Index, Layer, Notable, Null, Numbers, Sprite
 from Microscope.bundle.layers import SourceLayer
 from Microscope.bundle.options import Options
 from Microscope.bundle.pictures import COLUMNS
@@ -73,24 +73,29 @@ def constant(d: Distributions) -> Any:
     return (d.count_U > 0) & (d.maximum_U == d.minimum_U)
 
 
-def index_of(
-    known: Known, source: SourceLayer, d: Distributions, files: Sequence[UnitFiles], place_U2: Floats
-) -> Index:
-    """The index of a layer."""
-    labels = [known.labels.get(unit) for unit in range(source.units)]
-    searched = []
-    for unit, label in enumerate(labels):
-        names = [runner.text for runner in label.runners_up] if label else []
-        names += [source.concepts[row] or "" for row in d.top_row_UK[unit].tolist() if row >= 0]
-        own = label.text if label else None
-        searched.append([name for name in dict.fromkeys(names) if name and name != own][:_SEARCHED])
-    has_map = bool(np.isfinite(place_U2).any())
+def index_of(known: Known, files: Sequence[UnitFiles]) -> Index:
+    """The files of a layer's units, and their labels."""
+    labels = [known.labels.get(unit) for unit in range(len(files))]
     return Index(
         unit_file=[each.unit for each in files],
         sprite_file=[each.sprite for each in files],
         rest_file=[each.rest for each in files],
         thumb_file=[each.thumb for each in files],
         label=[label.text if label else None for label in labels],
+    )
+
+
+def numbers_of(known: Known, source: SourceLayer, d: Distributions, place_U2: Floats) -> Numbers:
+    """What the pages of all units search, sort and draw."""
+    searched = []
+    for unit in range(source.units):
+        label = known.labels.get(unit)
+        names = [runner.text for runner in label.runners_up] if label else []
+        names += [source.concepts[row] or "" for row in d.top_row_UK[unit].tolist() if row >= 0]
+        own = label.text if label else None
+        searched.append([name for name in dict.fromkeys(names) if name and name != own][:_SEARCHED])
+    has_map = bool(np.isfinite(place_U2).any())
+    return Numbers(
         concepts=searched,
         columns={name: value_U.tolist() for name, value_U in known.values.items()},
         map={"x": place_U2[:, 0].tolist(), "y": place_U2[:, 1].tolist()} if has_map else None,
@@ -103,7 +108,7 @@ def layer_of(
     """The file of a layer.
 
     Args:
-        files: `index` and `concepts`, below the layer's folder.
+        files: `index`, `numbers` and `concepts`, below the layer's folder.
     """
     identity, images = source.store.identity, len(source.store)
     found = statistics(known, source, d, measured)
@@ -117,6 +122,7 @@ def layer_of(
         images=images,
         sprite=Sprite(tile=options.tile, columns=COLUMNS, first=options.top),
         index=str(files["index"]),
+        numbers=str(files["numbers"]),
         concepts=files["concepts"],
         sources=[source.source, *known.sources],
         columns=known_columns | columns.of_layer(found, known_columns, source.store.path.name),

@@ -15,9 +15,9 @@ export async function render(show, layer, params) {
 }
 
 function map(show, layer, params) {
-  const places = layer.index.map;
+  const places = layer.map;
   if (!places) return { element: section("Map of units", notMeasured(layer, "map")), draw: () => {} };
-  const names = Object.keys(layer.index.columns).filter((name) => !/_(low|high)$/.test(name) && name !== "dead" && layer.column(name).some((value) => value !== null));
+  const names = Object.keys(layer.columns).filter((name) => !/_(low|high)$/.test(name) && name !== "dead" && layer.column(name).some((value) => value !== null));
   const by = names.includes(params.by) ? params.by : mostKnown(layer, ["InterpScore", "label_score", "MS", ...names]);
   const values = by ? layer.column(by) : [], known = values.filter((value) => value !== null).sort((a, b) => a - b);
   const low = known[Math.floor(known.length * 0.02)] ?? 0, high = known[Math.ceil(known.length * 0.98) - 1] ?? 1;

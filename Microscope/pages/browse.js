@@ -99,7 +99,7 @@ function sorting(layer, params) {
 }
 
 function toolbar(show, layer, params, name) {
-  const columns = Object.keys(layer.index.columns).filter((each) => !UNSORTED.test(each));
+  const columns = Object.keys(layer.columns).filter((each) => !UNSORTED.test(each));
   const sorts = [["", "unit number"], ["label", "label"], ["random", "random"], ...columns.map((each) => [each, title(layer, each)])];
   const shuffled = () => show.go({ sort: "random", seed: 1 + Math.floor(Math.random() * 1e6), at: null });
   const sortable = layer.column(params.sort ?? "");

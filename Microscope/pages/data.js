@@ -53,8 +53,17 @@ class Layer {
     this.about = await json(`${this.base}layer.json`);
     this.index = await json(this.file(this.about.index));
     this.count = this.index.unit_file.length;
-    this.searched = this.index.label.map((label, unit) => [label ?? "", ...this.index.concepts[unit]].join("\n").toLowerCase());
     return this;
+  }
+
+  /** Read what pages of all units need besides: `columns`, `map`, `searched`. */
+  read() {
+    this.reading ??= json(this.file(this.about.numbers)).then(({ columns, map, concepts }) => {
+      this.searched = this.index.label.map((label, unit) => [label ?? "", ...concepts[unit]].join("\n").toLowerCase());
+      Object.assign(this, { columns, map });
+    });
+    this.reading.catch(() => { this.reading = null; });
+    return this.reading;
   }
 
   file(name) {
@@ -102,11 +111,11 @@ class Layer {
   }
 
   column(name) {
-    return this.index.columns[name];
+    return this.columns[name];
   }
 
   value(name, unit) {
-    return this.index.columns[name]?.[unit] ?? null;
+    return this.columns[name]?.[unit] ?? null;
   }
 
   /** Fetch units that may be asked for next, when nothing else is to be done. */

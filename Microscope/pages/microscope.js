@@ -68,7 +68,7 @@ class Explorer {
       ArrowRight: () => this.#step(1),
     });
     await this.render("start");
-    this.window.setTimeout(() => LATER.forEach((page) => load(page).catch(() => null)), 1500);
+    this.window.setTimeout(() => [...LATER.map(load), this.layer?.read()].forEach((each) => each?.catch(() => null)), 1500);
   }
 
   close() {
@@ -198,6 +198,7 @@ class Explorer {
     if (!this.bundle.keys.includes(key)) return this.#wrongLayer(key, wanted.text);
     const layer = await this.bundle.layer(key);
     this.layer = layer;
+    if (!OF_UNITS.has(params.page)) await layer.read();
     if (!layer.count) return { element: friendly(`${layer.about.title} has no units`), title: "Empty layer" };
     if (OF_UNITS.has(params.page)) {
       if (params.unit === undefined) wanted.unit = this.here?.layer === key ? this.here.unit : 0;

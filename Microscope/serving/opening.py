@@ -59,7 +59,7 @@ def _problems_of_layer(folder: Path, key: str) -> list[str]:
     if found is None:
         return [f"{place}: there is no such file; expected one for each layer in bundle.json"]
     layer = validated(Layer, found, str(place))
-    needed = [folder / key / name for name in (layer.index, layer.concepts) if name]
+    needed = [folder / key / name for name in (layer.index, layer.numbers, layer.concepts) if name]
     return [
         f"{path}: there is no such file; expected it since {place.name} names it"
         for path in needed

@@ -111,18 +111,25 @@ class _Layer:
     def write(self):
         files = [self.unit(u) for u in range(self.units)]
         index = f.Index(
-            unit_file=[each[0] for each in files], sprite_file=[each[1] for each in files],
-            rest_file=[each[2] for each in files], thumb_file=[each[3] for each in files],
-            label=self.labelled, concepts=[[self.name(u), self.name(u + 1)] for u in range(self.units)],
+            unit_file=[each[0] for each in files],
+            sprite_file=[each[1] for each in files],
+            rest_file=[each[2] for each in files],
+            thumb_file=[each[3] for each in files],
+            label=[None] * self.units if self.bare else self.labelled,
+        )
+        numbers = f.Numbers(
+            concepts=[[self.name(u), self.name(u + 1)] for u in range(self.units)],
             columns={name: [none(value) for value in values.tolist()] for name, values in self.numbers.items()},
             map={axis: np.round(self.rng.uniform(0, 1, self.units), 4).tolist() for axis in ("x", "y")},
         )  # fmt: skip
         if self.bare:
-            index = index.model_copy(
-                update={"columns": {}, "map": None, "label": [None] * self.units, "concepts": [[]] * self.units}
-            )
+            numbers = f.Numbers(columns={}, map=None, concepts=[[]] * self.units)
         concepts = None if self.bare else hashed(self.folder, "concepts", "json", as_json(self.concepts()))
-        layer = self.layer(hashed(self.folder, "index", "json", as_json(index)), concepts)
+        files = {
+            name: hashed(self.folder, name, "json", as_json(part))
+            for name, part in (("index", index), ("numbers", numbers))
+        }
+        layer = self.layer(files, concepts)
         (self.folder / "layer.json").write_bytes(as_json(layer))
 
     def name(self, number):
@@ -207,14 +214,14 @@ class _Layer:
         )  # fmt: skip
         return f.Concepts(ranked_by="AUPRC above chance, evaluation half", concepts=entries, words=words)
 
-    def layer(self, index, concepts):
+    def layer(self, files, concepts):
         if self.bare:
             self.weights = {}
         store = f.Source(kind="store", name="acts.zarr", sha256="ab" * 32, about={"weights": "clip-mini"})
         columns = {name: f.Column(title=title, meaning=meaning, formula=formula, section=section, source="acts.zarr", n=f"{self.images:,} images") for name, (title, meaning, formula, section) in COLUMNS.items()}  # fmt: skip
         return f.Layer(
             key=self.key, model="clip-mini", layer=self.key, title=f"clip-mini, {self.key}", units=self.units, images=self.images,
-            sprite=f.Sprite(tile=self.tile, columns=10, first=TOP), index=index, concepts=concepts, sources=[store], columns=columns,
+            sprite=f.Sprite(tile=self.tile, columns=10, first=TOP), **files, concepts=concepts, sources=[store], columns=columns,
             not_measured=dict.fromkeys(f.Unit.model_fields, "no such file was given") if self.bare else {"effect": "no file of `interpscore causality` was given"}, preprocessing="resize to 288, centre crop",
             input="288x288", histogram_edges=[k / 64 for k in range(65)],
             nulls={kind: f.Null(pairs_95=0.2, nearest_95=0.35, how="permuted activations") for kind in ("correlation", "weights") if not self.bare},

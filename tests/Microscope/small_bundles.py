@@ -12,7 +12,7 @@ from PIL import Image
 from Activation_Extraction.images.sets import ImageSet
 from Activation_Extraction.store.writer import StoreWriter
 from Microscope.bundle.build import build_bundle
-from Microscope.bundle.format import Bundle, Concepts, Index, Layer, Unit
+from Microscope.bundle.format import Bundle, Concepts, Index, Layer, Numbers, Unit
 from Microscope.bundle.options import Files, Options
 
 IDENTITY = {
@@ -94,6 +94,7 @@ class Read:
     folder: Path
     layer: Layer
     index: Index
+    numbers: Numbers
 
     def unit(self, unit: int) -> Unit:
         return Unit.model_validate_json((self.folder / self.index.unit_file[unit]).read_bytes())
@@ -115,7 +116,8 @@ def read(out: Path, key: str | None = None) -> Read:
     bundle = Bundle.model_validate_json((out / "bundle.json").read_bytes())
     folder = out / (key or bundle.layers[0].key)
     layer = Layer.model_validate_json((folder / "layer.json").read_bytes())
-    return Read(folder, layer, Index.model_validate_json((folder / layer.index).read_bytes()))
+    index = Index.model_validate_json((folder / layer.index).read_bytes())
+    return Read(folder, layer, index, Numbers.model_validate_json((folder / layer.numbers).read_bytes()))
 
 
 def files_of(out: Path) -> dict[str, bytes]:

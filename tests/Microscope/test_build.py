@@ -179,7 +179,7 @@ def test_one_unit_and_fewer_images_than_strata_are_shown(tmp_path):
     found = made.unit(0)
     assert [tile.image for tile in found.top] == ["b.png", "a.png"]
     assert [[tile.image for tile in stratum.tiles] for stratum in found.strata] == [["a.png"], ["b.png"]]
-    assert made.index.map is None
+    assert made.numbers.map is None
     assert made.layer.nulls == {}
 
 

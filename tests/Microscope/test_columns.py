@@ -30,7 +30,7 @@ def made(full):
 
 def test_every_column_has_a_title_a_meaning_and_where_it_is_from(made):
     about = made.layer.columns
-    shown = {*made.index.columns, *made.unit(0).scores, *made.layer.statistics, *(metric.name for metric in metrics()), *SCORES}  # fmt: skip
+    shown = {*made.numbers.columns, *made.unit(0).scores, *made.layer.statistics, *(metric.name for metric in metrics()), *SCORES}  # fmt: skip
     assert shown <= {*about}
     titles = {name: column.title for name, column in about.items()}
     assert {

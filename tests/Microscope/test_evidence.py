@@ -72,7 +72,7 @@ def test_labels_are_those_of_the_table_with_everything_beside_them(home, labels,
     assert found.prediction_set == list(row["prediction_set"])
     none = made.unit(4).label
     assert (none.text, none.why) == (None, "the same activation on every image")
-    assert made.index.columns["label_score"][0] == five(row["score"])
+    assert made.numbers.columns["label_score"][0] == five(row["score"])
     assert made.layer.statistics["labelled"] == table["concept"].notna().sum()
     assert next(one for one in made.concepts.concepts if one.name == "concept 0").labelled[0] == 0
     (source,) = [one for one in made.layer.sources if one.kind == "labels"]
@@ -129,8 +129,8 @@ def test_scores_are_those_of_the_results_with_chance_and_untrained_beside_them(h
     assert made.unit(17).notes == ["H: no rating in d.csv", "selective"]
     assert made.unit(2).scores["InterpScore"].value == 0.5
     assert made.unit(3).scores == {}
-    assert made.index.columns["S_low"][17] == 0.8
-    assert made.index.columns["InterpScore"].count(None) == 38
+    assert made.numbers.columns["S_low"][17] == 0.8
+    assert made.numbers.columns["InterpScore"].count(None) == 38
     assert made.layer.weights == {"S": 0.4, "C": 0.3, "R": 0.2, "H": 0.1}
     assert made.unit(17).label.text == "fire"
     assert json.loads((tmp_path / "b" / "bundle.json").read_bytes())["participants_simulated"]
@@ -143,11 +143,11 @@ def test_published_scores_are_of_the_same_unit_and_concept(home, tmp_path):
     board.write_text("concept,neuron,S,InterpScore\nFire,17,0.99,0.7\nBoat,3,0.5,0.5\nFire,2999,0.1,0.1\n")
     path = results(tmp_path / "r.csv", [{"Neuron": "17"}, {"Neuron": "3"}])
     build(home, tmp_path / "b", Files(results=[path], published=board))
-    columns = read(tmp_path / "b").index.columns
+    columns = read(tmp_path / "b").numbers.columns
     assert {u: value for u, value in enumerate(columns["published_InterpScore"]) if value is not None} == {17: 0.7}
     board.write_text("concept,S\nfire,0.99\n")
     build(home, tmp_path / "c", Files(results=[path], published=board))
-    columns = read(tmp_path / "c").index.columns
+    columns = read(tmp_path / "c").numbers.columns
     assert [u for u, value in enumerate(columns["published_S"]) if value is not None] == [3, 17]
 
 

@@ -161,7 +161,7 @@ def test_concepts_are_ranked_by_auprc_above_chance_on_all_images(home, made):
 
 def test_values_of_the_index_and_of_the_layer_are_those_of_its_units(home, made):
     a_NU = home.a_NU[np.isfinite(home.a_NU[:, 0])].astype(float)
-    columns = made.index.columns
+    columns = made.numbers.columns
     assert columns["maximum"] == [five(value) for value in a_NU.max(0)]
     assert columns["mean"] == [five(value) for value in a_NU.mean(0)]
     assert columns["deviation"] == pytest.approx(a_NU.std(0, ddof=1), rel=1e-4, abs=1e-6)
@@ -180,7 +180,7 @@ def test_units_that_correlate_lie_near_each_other_on_the_map(tmp_path):
     common = generator.normal(size=(200, 3))
     a_NU = (common[:, np.arange(60) % 3] + 0.4 * generator.normal(size=(200, 60))).astype(np.float32)
     build(small_home(tmp_path, a_NU, broken=()), tmp_path / "b")
-    place = read(tmp_path / "b").index.map
+    place = read(tmp_path / "b").numbers.map
     xy = np.stack([place["x"], place["y"]], 1).astype(float)
     assert xy.min() == 0
     assert xy.max() == 1

@@ -36,7 +36,10 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def known(bundle):
     """What the bundle says of a layer's units, by column, and of one unit."""
-    index = json.loads(next((bundle / LAYER).glob("index.*.json")).read_bytes())
+    index, numbers = (
+        json.loads(next((bundle / LAYER).glob(f"{name}.*.json")).read_bytes()) for name in ("index", "numbers")
+    )
+    index |= numbers
     return index, lambda unit: json.loads((bundle / LAYER / index["unit_file"][unit]).read_bytes())
 
 
@@ -310,7 +313,12 @@ def test_filters_are_set_shown_and_removed(page, url):
 def test_tiles_show_their_part_of_a_sprite(page, url, bundle, known):
     index, _ = known
     opened(page, url, "?unit=8")
-    for place, tile, file in (("top-0", 0, "sprite"), ("top-27", 27, "sprite"), ("s0-0", 0, "rest"), ("s5-9", 59, "rest")):
+    for place, tile, file in (
+        ("top-0", 0, "sprite"),
+        ("top-27", 27, "sprite"),
+        ("s0-0", 0, "rest"),
+        ("s5-9", 59, "rest"),
+    ):
         sprite = Image.open(bundle / LAYER / index[f"{file}_file"][8])
         shot = page.locator(f".content [data-tile='{place}']").screenshot()
         found = np.asarray(Image.open(BytesIO(shot)).convert("RGB"), float)
@@ -402,7 +410,9 @@ def test_neighbours_stand_beside_chance_and_their_network_is_followed(page, url,
     _, unit = known
     near = unit(8)["similar"]["correlation"]
     opened(page, url, "?page=similar&unit=8")
-    assert page.locator(".content [data-neighbour] .number").all_inner_texts() == [f"{each['value']:.3f}" for each in near]
+    assert page.locator(".content [data-neighbour] .number").all_inner_texts() == [
+        f"{each['value']:.3f}" for each in near
+    ]
     assert page.locator(".content [data-neighbour] .tag.good").count() == sum(each["value"] > 0.35 for each in near)
     assert page.locator(".content .network .link:not(.own)").count() == 2
     page.locator(".content .network .node[aria-label^='Unit 11,']").click()
@@ -422,9 +432,9 @@ def test_concepts_rank_units_and_words_find_them(page, url, bundle):
     page.get_by_label("A word").fill("sea")
     page.keyboard.press("Enter")
     page.locator(".content [data-word=sea]").wait_for()
-    assert [int(text) for text in page.locator(".content [data-word] .card b").all_text_contents()] == concepts["words"][
-        "units"
-    ][2]
+    assert [int(text) for text in page.locator(".content [data-word] .card b").all_text_contents()] == concepts[
+        "words"
+    ]["units"][2]
     page.get_by_label("A word").fill("flam")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="flame", exact=True).wait_for()
