@@ -84,6 +84,16 @@ function doses(found) {
   return section("Dose curves", lines.length ? h("div", { class: "half" }, dose(lines)) : notMeasured(found[0].of, "dose"));
 }
 
+/** The note of an exported file. An error says what is wrong with a file of another kind, or of other units. */
+export function noteOf(text, found) {
+  let kept;
+  try { kept = JSON.parse(text); } catch { kept = null; }
+  if (typeof kept?.note !== "string" || !Array.isArray(kept.units)) throw new Error("This file has no notes; expected the JSON that this page exports.");
+  const units = (list) => list.map((each) => String(each?.place)).sort().join(", ");
+  if (units(kept.units) !== units(found)) throw new Error(`These notes are on ${visible(units(kept.units)).slice(0, 80)}; expected ${units(found)}.`);
+  return kept.note;
+}
+
 function notes(show, found) {
   const key = `microscope:${show.bundle.about.title}:notes:${found.map(({ place }) => place).sort().join(",")}`;
   let kept = "";
@@ -95,7 +105,19 @@ function notes(show, found) {
   const table = () => csv([["unit", "label", ...names.flatMap((each) => [each, `${each}_low`, `${each}_high`]), "note"],
     ...found.map(({ known, place }) => [place, known.label?.text, ...names.flatMap((each) => { const score = known.scores[each] ?? {}; return [score.value, score.low, score.high]; }), box.value])]);
   const data = () => JSON.stringify({ note: box.value, address: show.window.location.href, units: found.map(({ known, place }) => ({ place, label: known.label?.text ?? null, scores: known.scores })) }, null, 1);
-  return section("Notes", box, exports({
+  const said = h("p", { class: "missing", role: "status" });
+  const take = async (event) => {
+    try {
+      box.value = noteOf(await event.target.files[0].text(), found);
+      box.dispatchEvent(new Event("input"));
+      said.textContent = "";
+    } catch (error) {
+      said.textContent = error.message;
+    }
+    event.target.value = "";
+  };
+  const file = h("input", { type: "file", accept: ".json,application/json", class: "hidden", tabindex: -1, "aria-hidden": "true", on: { change: take } });
+  return section("Notes", box, said, file, h("div", { class: "row" }, h("button", { type: "button", on: { click: () => file.click() } }, "Import notes"), exports({
     Text: () => save(`${name}.md`, "text/markdown", `# ${found.map(({ place, known }) => `${place} ${known.label?.text ?? "no label"}`).join(", ")}\n\n${box.value}\n\n${show.window.location.href}\n`),
-    JSON: () => save(`${name}.json`, "application/json", data()), CSV: () => save(`${name}.csv`, "text/csv", table()) }));
+    JSON: () => save(`${name}.json`, "application/json", data()), CSV: () => save(`${name}.csv`, "text/csv", table()) })));
 }

@@ -441,7 +441,9 @@ def test_concepts_rank_units_and_words_find_them(page, url, bundle):
     assert page.locator(".clusters").count() == 8
 
 
-def test_units_are_compared_and_notes_leave_with_them(page, url, known):
+def test_units_are_compared_and_notes_leave_with_them_and_come_back(page, url, known):
+    from playwright.sync_api import expect
+
     _, unit = known
     opened(page, url, f"?units={LAYER}:1,2,77777,abc")
     page.get_by_text("Not in this bundle: 77777, abc").wait_for()
@@ -456,6 +458,22 @@ def test_units_are_compared_and_notes_leave_with_them(page, url, known):
     rows = list(csv.DictReader(StringIO(Path(download.value.path()).read_text())))
     assert [float(row["S"]) for row in rows] == [unit(u)["scores"]["S"]["value"] for u in (1, 2, 5)]
     assert {row["note"] for row in rows} == {"'=1+1 is no formula"}
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON", exact=True).click()
+    exported = Path(download.value.path()).read_bytes()
+    page.get_by_label("Notes on these units").fill("")
+    other = json.dumps({"note": "x", "units": [{"place": f"{LAYER}:77"}, None]}).encode()
+    for content, says in (
+        (b"\x89PNG", "has no notes"),
+        (b"[1]", "has no notes"),
+        (other, f"notes are on {LAYER}:77"),
+        (exported, ""),
+    ):
+        page.locator(".content input[type=file]").set_input_files(
+            {"name": "notes.json", "mimeType": "application/json", "buffer": content}
+        )
+        page.locator(".content [role=status]", has_text=says).last.wait_for(state="attached")
+    expect(page.get_by_label("Notes on these units")).to_have_value("=1+1 is no formula")
     page.reload()
     page.get_by_label("Notes on these units").wait_for()
     assert page.get_by_label("Notes on these units").input_value() == "=1+1 is no formula"
