@@ -51,8 +51,9 @@ def show() -> None:
         data={
             "pages": f"{root}/",
             "base": f"{place.rstrip('/')}/" if is_address(place) else f"{root}/bundle/",
-            "scripts": scripts_at_first(),
-            "first": first,
+            # Tuples: in a list Streamlit looks for a data frame, and loads pandas and Arrow, which take memory and a second.
+            "scripts": tuple(scripts_at_first()),
+            "first": tuple(first),
         },
         key="microscope",
     )

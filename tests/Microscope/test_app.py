@@ -53,6 +53,13 @@ def test_a_bundle_is_shown_by_the_component_alone(shown, tmp_path, layers):
     assert [element.key for element in app.main if element.key] == ["microscope"]
 
 
+def test_streamlit_looks_for_no_data_frame_in_what_the_component_gets(shown, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("Microscope.serving.explorer._component", lambda: lambda **what: given.append(what))
+    shown(make_bundle(tmp_path / "bundle", units=2, images=100, tile=8))
+    assert {type(value) for value in given[0]["data"].values()} == {str, tuple}
+
+
 def test_the_variable_names_a_bundle_where_the_command_line_does_not(shown, monkeypatch):
     monkeypatch.setenv("INTERPSCORE_BUNDLE", "https://example.org/bundle/")
     assert [*shown().error, *shown().title] == []
