@@ -28,7 +28,11 @@ EXACT_DIGITS = 15
 def as_words(values: pd.Series) -> pd.Series:
     """A column as text without surrounding space; missing values are empty."""
     cells = values.to_numpy(dtype=object)
-    words = [str(cell).strip() if is_there else "" for cell, is_there in zip(cells.tolist(), pd.notna(cells).tolist())]
+    listed = cells.tolist()
+    if set(map(type, listed)) == {str}:
+        words = [cell.strip() for cell in listed]
+    else:
+        words = [str(cell).strip() if is_there else "" for cell, is_there in zip(listed, pd.notna(cells).tolist())]
     return pd.Series(words, index=values.index, dtype=object)  # several times faster than methods of pandas
 
 
@@ -46,10 +50,12 @@ def unit_number(unit: object) -> str:
 
     >>> unit_number("007"), unit_number(" 22.0"), unit_number("layer4.5:089"), unit_number("1e+05"), unit_number("5+9")
     ('7', '22', 'layer4.5:89', '100000', '5+9')
-    >>> unit_number("¨")  # no number: left as it is
-    '¨'
+    >>> unit_number("¨"), unit_number("1²")  # no numbers: left as they are
+    ('¨', '1²')
     """
     layer, colon, name = visible(str(unit)).rpartition(":")
+    if any(sign.isnumeric() and not sign.isdecimal() for sign in name):  # superscripts, circled numbers, fractions
+        return f"{layer}{colon}{name}"
     number = unicodedata.normalize("NFKC", name)
     if power := _POWER_OF_TEN.fullmatch(number):
         number = power[1] + "0" * int(power[2])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from InterpScore import TableWarning, run_interpretability_benchmark
 from InterpScore.errors import InputError
+from InterpScore.tables.neuron_map import read_neuron_map
 
 WORDS = [
     "",
@@ -119,8 +120,8 @@ def check(score, tmp_path_factory):
             assert outcome.err == ""
             with results.open(newline="", encoding="utf-8") as file:
                 header, *rows = list(csv.reader(file, strict=True))
-            neurons = list(json.loads(map_bytes.decode("utf-8-sig")))
-            assert sorted(row[header.index("Neuron")] for row in rows) == sorted(name.strip() for name in neurons)
+            neurons = read_neuron_map(neuron_map)
+            assert sorted(row[header.index("Neuron")] for row in rows) == sorted(neurons)
             assert {len(row) for row in rows} == {len(header)}
             assert len(pd.read_csv(results)) == len(neurons)
             assert len(json.loads(results.with_suffix(".json").read_text(encoding="utf-8"))["neurons"]) == len(neurons)
@@ -237,7 +238,10 @@ json_value = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
     max_leaves=5,
 )
-neuron = st.one_of(st.sampled_from(["1", "2", " 1", "22", "01", ""]), st.text(max_size=5))
+neuron = st.one_of(
+    st.sampled_from(["1", "2", " 1", "22", "01", "", "0.", "3,00", "1\u200b", "1²", "㊿", "a:1.0", "1e+05"]),
+    st.text(max_size=5),
+)
 concept = st.one_of(st.sampled_from(["cat", "dog", "NA", " Cat\n", "[/red]", "raised hand"]), st.text(max_size=6))
 
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from Activation_Extraction.base.commands import run
 from InterpScore.cli.sanity import sanity_app
 from InterpScore.resampling import RatingDesign
 from InterpScore.sanity import checks as sanity
-from InterpScore.sanity import coverage_table, edited_networks
+from InterpScore.sanity import coverage, coverage_table, edited_networks
 from InterpScore.sanity import network as sanity_network
 from InterpScore.sanity import simulated as sanity_simulated
 from InterpScore.sanity.coverage_table import CoverageRow
@@ -21,8 +22,11 @@ from InterpScore.sanity.ends import Covered
 from InterpScore.sanity.simulation import PlantedUnit, StudyDesign, simulate_table, simulated_frame, true_scores
 
 ROOT = Path(__file__).resolve().parents[3]
-FEWER = {"check_null_p_values": 8, "check_dose": 4}
+FEWER = {"check_null_p_values": 5, "check_dose": 2}
 """Simulated studies of checks that tell right from wrong with few; the slow tests take a tenth of the simulations."""
+FEWER_DRAWS = 400
+IMAGES_OF_THE_TRUTH = 50_000
+"""Enough for coverage of 60 studies, of which the standard error is 3%."""
 
 
 @pytest.fixture(scope="module", params=[60, pytest.param(1000, marks=pytest.mark.slow)])
@@ -40,6 +44,8 @@ def checks(simulations):
             monkeypatch.setattr(sanity, "check_ends", lambda studies, seed: [])
             some = sanity.check_labels  # every prevalence and statement is tested in test_labels
             monkeypatch.setattr(sanity, "check_labels", lambda seed: some(seed, (0.01, 0.499), corruptions=4))
+            monkeypatch.setattr(coverage, "CROSSED_DRAWS", FEWER_DRAWS)
+            monkeypatch.setattr(coverage, "true_scores", partial(true_scores, n=IMAGES_OF_THE_TRUTH))
         return sanity.run_sanity_checks(simulations=simulations)
 
 

@@ -1,8 +1,11 @@
 """Guards the neuron map: which maps are read, and what is said of the others."""
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from InterpScore.errors import InputError
 from InterpScore.tables.neuron_map import neuron_map_and_notes, normalised, read_neuron_map
@@ -15,11 +18,26 @@ from InterpScore.tables.neuron_map import neuron_map_and_notes, normalised, read
         ("1e+05", "100000", ["the neuron map: read as: neuron '1e+05' as 100000"]),
         ("layer4.5:7,00", "layer4.5:7", ["the neuron map: read as: neuron 'layer4.5:7,00' as layer4.5:7"]),
         (22.0, "22", ["the neuron map: read as: neuron '22.0' as 22"]),
+        ("0.", "0", ["the neuron map: read as: neuron '0.' as 0"]),
+        ("３.0", "3", ["the neuron map: read as: neuron '３.0' as 3"]),
+        ("1²", "1²", []), ("㊿", "㊿", []), ("①", "①", []), ("layer4.5:½", "layer4.5:½", []), ("⒈", "⒈", []),
         ("22", "22", []), (" 22 ", "22", []), ("007", "007", []), ("5+9", "5+9", []),
     ],
 )  # fmt: skip
 def test_a_neuron_that_is_read_otherwise_than_written_is_noted(key, neuron, notes):
     assert neuron_map_and_notes({key: "cat"}) == ({neuron: ("cat",)}, notes)
+
+
+signs = st.one_of(
+    st.sampled_from(["0", "7", "10", ".", ",", "e+", ":", "5+9", "²", "㊿", "１", "\u200b", " "]), st.text(max_size=1)
+)
+
+
+@given(st.lists(signs, max_size=5).map("".join))
+def test_a_neuron_as_it_was_read_is_read_as_it_is(key):
+    with contextlib.suppress(InputError):
+        (neuron,) = read_neuron_map({key: "cat"})
+        assert neuron_map_and_notes({neuron: "cat"}) == ({neuron: ("cat",)}, [])
 
 
 def test_a_file_and_a_mapping_give_the_same_map(tmp_path):
