@@ -19,7 +19,10 @@ ROOMS = (
 
 def summary(path: Path) -> str:
     """The first paragraph of a module's docstring, on one line."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    content = path.read_text(encoding="utf-8")
+    if content.startswith('"""'):  # parsing the docstring alone is much faster
+        content = content[: content.index('"""', 3) + 3]
+    text = ast.get_docstring(ast.parse(content)) or ""
     return " ".join(text.split("\n\n")[0].split()).removesuffix(":").removesuffix(".")
 
 

@@ -127,11 +127,9 @@ def files_of(out: Path) -> dict[str, bytes]:
 def serve() -> None:
     """Fork a fresh process for each call that standard input brings, pickled with the seconds after which it is killed.
 
-    What it gives goes to standard output; None where it was killed. What is imported here is imported once; no network
+    What it gives goes to standard output; None where it was killed. What was imported before is imported once; no network
     was run and nothing loaded before a process is forked.
     """
-    import InterpScore.interventions.files  # noqa: F401
-
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     while True:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import InterpScore
+from Activation_Extraction.base import commands
 from InterpScore.cli.score import score_app
 from InterpScore.labelling.labels_table import COLUMNS as LABEL_COLUMNS
 from InterpScore.options import scoring_options
@@ -43,9 +44,14 @@ MODULES = sorted(
 
 
 @cache
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+@cache
 def nodes(path):
     """A file's syntax tree, node by node from its module; parsed once for all tests."""
-    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(ast.walk(ast.parse(text_of(path))))
 
 
 def run(*command, cwd=ROOT):
@@ -97,7 +103,7 @@ def test_no_folder_of_a_room_has_more_than_fifteen_files(room):
 def test_every_file_and_package_says_what_it_is_for():
     for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
-            assert ast.get_docstring(nodes(path)[0]), path
+            assert re.match(r'r?"""\S.*', text_of(path)), path
 
 
 def test_every_option_is_documented_with_its_default():
@@ -123,7 +129,8 @@ METHODS = PRINTS - {"print"}  # `print` is also a method of our console
 
 def ways_around(path):
     """Lines of a file that print without `base.text`."""
-    for node in nodes(path):
+    words = r"\b(?:" + "|".join([*PRINTS, "stdout", "stderr"]) + r")\b"
+    for node in nodes(path) if re.search(words, text_of(path)) else ():
         match node:
             case ast.alias(name=name) if name in PRINTS:
                 yield node.lineno
@@ -141,8 +148,8 @@ def test_everything_printed_is_made_printable_first():
     base = ROOT / "Activation_Extraction" / "base"
     own = {base / "text.py", base / "start.py"}  # the latter imports nothing, and says one word
     places = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path not in own]
-    found = {f"{path}:{line}" for path in [*places, *ROOT.glob("*.py")] for line in ways_around(path)}
-    typed = {f"{path}:{line}" for path in places for line in only_for_types(path)}
+    found = {(path, line) for path in [*places, *ROOT.glob("*.py")] for line in ways_around(path)}
+    typed = {(path, line) for path, _ in found for line in only_for_types(path)}
     assert found - typed == set()
 
 
@@ -173,7 +180,7 @@ READING = {"base/files.py", "base/extras.py", "store/shards.py", "decoding/worke
 
 def reads_around(path):
     """Lines of a file that open a file for reading, or read one, without `base.files`."""
-    for node in nodes(path):
+    for node in nodes(path) if re.search("|".join([*READS, r"\bopen\("]), text_of(path)) else ():
         match node:
             case ast.Call(func=ast.Name(id="open"), args=[_, *mode]) if not mode or "r" in ast.unparse(mode[0]):
                 yield node.lineno
@@ -261,22 +268,56 @@ def test_demo_ends_with_the_files_to_open_that_its_page_shows():
     assert {f"-o {report}", f"-o {bundle}"} <= {*re.findall(r"-o \S+", makefile)}
 
 
-def test_demo_prints_what_its_page_shows(tmp_path):
+def test_demo_prints_what_its_page_shows(tmp_path, capsys):
     demo = ROOT / "Data" / "demo"
     data, neuron_map = demo / "demo_experiment.csv", demo / "demo_neuron_map.json"
     kinds = re.search(r"--level-kinds '(.+?)'", (ROOT / "Makefile").read_text(encoding="utf-8"))[1]
     results = tmp_path / "results.csv"
-    done = run(sys.executable, "interpretability_score.py", data, neuron_map, results, "--level-kinds", kinds)
-    assert done.returncode == 0, done.stderr
+    with pytest.raises(SystemExit) as end:
+        commands.run(score_app, [str(part) for part in (data, neuron_map, results, "--level-kinds", kinds)])
+    out, err = capsys.readouterr()
+    assert end.value.code == 0, err
     page = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
     shown = page.split("The command prints:")[1].split("```")[1].strip().splitlines()
-    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    printed = [line.rstrip() for line in out.splitlines()]
     # The first and the last line name files; the demo itself measures again the effects that its table holds.
     assert printed[1:-1] == [line for line in shown[1:-1] if not line.startswith("Interventions")]
-    assert "SIMULATED" in done.stdout
+    assert "SIMULATED" in out
 
 
-def test_batch_command_scores_every_table_with_every_map_and_sums_up(tmp_path):
+@pytest.fixture
+def scoring(tmp_path):
+    """A Python that sums up, fails on `missing.csv`, and scores any other table with two neurons, noting how it was called."""
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+case "$1 $2" in
+    "- "*) exec {sys.executable} "$@" ;;
+    *missing.csv*) echo "error: $2: no such file" >&2; exit 2 ;;
+    *) printf "Neuron,Concept,InterpScore\\n1,fire,0.75\\n2,wet,0.25\\n" > "$4"; echo "$@" >> {tmp_path}/calls ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    return f"PYTHON={python}"
+
+
+def test_batch_command_scores_every_table_with_every_map_and_sums_up(tmp_path, scoring):
+    files = [tmp_path / name for name in ("a.csv", "b.parquet", "map.json", "fire.json")]
+    out = tmp_path / "out"
+    done = run("env", scoring, "bash", "run_10_neurons_scoring.sh", "-o", out, *files, "--", "--seed", "5", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        f"{ROOT}/interpretability_score.py {table} {units} {out}/{table.stem}__{units.stem}.csv --seed 5 --quiet"
+        for table in files[:2]
+        for units in files[2:]
+    ]
+    assert "Summary: 4 scored, 0 failed" in done.stdout
+    assert len(re.findall(r"__(?:map|fire) +2  0\.500  0\.750 1 fire +0\.250 2 wet$", done.stdout, re.MULTILINE)) == 4
+
+
+@pytest.mark.slow
+def test_batch_command_scores_the_demo(tmp_path):
     demo = ROOT / "Data" / "demo"
     fire = tmp_path / "fire.json"
     fire.write_text(json.dumps({"185": "fire"}))
@@ -291,21 +332,8 @@ def test_batch_command_scores_every_table_with_every_map_and_sums_up(tmp_path):
     assert re.search(r"__fire\s+1  ", done.stdout)
 
 
-def test_batch_command_goes_on_after_a_failure_and_exits_1(tmp_path):
-    scoring = tmp_path / "python"  # fails on the first table, scores the second, and sums up as Python does
-    scoring.write_text(
-        f"""#!/bin/sh
-case "$1 $2" in
-    "- "*) exec {sys.executable} "$@" ;;
-    *missing.csv*) echo "error: $2: no such file" >&2; exit 2 ;;
-    *) printf "Neuron,Concept,InterpScore\\n1,fire,0.5\\n" > "$4" ;;
-esac
-"""
-    )
-    scoring.chmod(0o755)
-    done = run(
-        "env", f"PYTHON={scoring}", "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", "missing.csv", "b.csv"
-    )
+def test_batch_command_goes_on_after_a_failure_and_exits_1(tmp_path, scoring):
+    done = run("env", scoring, "bash", "run_10_neurons_scoring.sh", "-o", tmp_path / "out", "missing.csv", "b.csv")
     assert done.returncode == 1
     assert "error: missing.csv: no such file" in done.stderr
     assert "Summary: 1 scored, 1 failed" in done.stdout

@@ -22,6 +22,10 @@ QUICKEST = pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[] if kind == "renders" else pytest.mark.slow) for kind in WORK]
 )
 """All kinds of jobs go through the same folder; one of them is enough for most runs."""
+SOONEST_STARTED = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "labels" else pytest.mark.slow) for kind in WORK]
+)
+"""The others need a network, of which the libraries take seconds to be imported in another process."""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,10 @@ def undisturbed(home, tmp_path_factory):
 
 
 class Processes:
-    """Calls functions, each in a fresh process."""
+    """Calls functions, each in a fresh process that has imported a module."""
 
-    def __init__(self):
-        code = "from tests.small_jobs import serve; serve()"
+    def __init__(self, module):
+        code = f"import {module}; from tests.small_jobs import serve; serve()"
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.server = subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -66,11 +70,20 @@ class Processes:
 
 @pytest.fixture(scope="module")
 def processes():
-    processes = Processes()
-    yield processes
-    processes.server.stdin.close()
-    processes.server.wait()
-    processes.server.stdout.close()
+    """Kind → what calls functions in fresh processes that have imported what this kind of job needs."""
+    started = {}
+
+    def of(kind):
+        module = "InterpScore.labelling.parts" if kind == "labels" else "InterpScore.interventions.files"
+        if module not in started:
+            started[module] = Processes(module)
+        return started[module]
+
+    yield of
+    for each in started.values():
+        each.server.stdin.close()
+        each.server.wait()
+        each.server.stdout.close()
 
 
 def results_of(job, part):
@@ -86,7 +99,7 @@ def here(function, job, part):
 def test_parts_in_any_order_each_by_a_copy_of_the_job_give_the_same_bytes(
     request, home, undisturbed, tmp_path, kind, place
 ):
-    call, parts_run = here if place == "here" else request.getfixturevalue("processes"), []
+    call, parts_run = here if place == "here" else request.getfixturevalue("processes")(kind), []
 
     def elsewhere(jobs, parts, keep, advance):
         for part in reversed(parts):
@@ -99,7 +112,7 @@ def test_parts_in_any_order_each_by_a_copy_of_the_job_give_the_same_bytes(
     assert files_of(tmp_path) == undisturbed(kind)[0]
 
 
-@KINDS
+@SOONEST_STARTED
 @pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bytes(
     home, undisturbed, processes, tmp_path, kind, kills
@@ -107,7 +120,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bytes(
     expected, seconds = undisturbed(kind)
     moments = random.Random(f"{kind} {kills}")
     for _ in range(kills):
-        processes(WORK[kind], home, tmp_path, killed_after=seconds * moments.uniform(0.1, 1.1))
+        processes(kind)(WORK[kind], home, tmp_path, killed_after=seconds * moments.uniform(0.1, 1.1))
     WORK[kind](home, tmp_path)
     assert files_of(tmp_path) == expected
 

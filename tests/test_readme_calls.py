@@ -203,12 +203,12 @@ def test_commands_score_and_rank(clone, table):
 
 def test_figures_of_the_ranking_from_a_configuration_file(clone, table):
     table.to_csv(clone / "data.csv", index=False)
-    (clone / "neuron_map.json").write_text('{"89": "cat", "156": "dog", "201": "car"}')
+    with pytest.warns(InterpScore.TableWarning):
+        InterpScore.run_interpretability_benchmark(table, json.loads(NEURON_MAP), resamples=20).save(
+            clone / "results.csv"
+        )
     (clone / "config.yaml").write_text(CONFIG)
-    done = shell(
-        f"python interpretability_score.py data.csv neuron_map.json results.csv --resamples 20 --quiet\n{FIGURES}",
-        clone,
-    )
+    done = shell(FIGURES, clone)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (clone / "figures").iterdir()}
     assert made >= {"selectivity.png", "selectivity.csv", "robustness.png", "robustness.csv", "index.json"}
