@@ -312,10 +312,17 @@ def _whole_layer(
     for kind in dict.fromkeys(kind for kind, _ in columns):
         there = [columns[kind, unit] for unit in units if (kind, unit) in columns]
         if len(there) == len(units):
-            columns_N = [effects.frame[name] for name in there]
-            numbers = [n.to_numpy(float) if is_numeric(n) else number_words.read(str(n.name), n)[0] for n in columns_N]
-            values_VM[kind] = np.stack(numbers)[:, row_I[image_M]] if numbers else np.empty((0, len(image_M)))
+            values_VM[kind] = _numbers(effects.frame[there], number_words)[:, row_I[image_M]]
     return LayerEffects(units, effects.about.get("units") == ALL, image_M, values_VM)
+
+
+def _numbers(frame: pd.DataFrame, number_words: NumberWords) -> Floats:
+    """All columns as numbers, `(columns, rows)`."""
+    if all(dtype == np.float64 or dtype == np.float32 for dtype in frame.dtypes):  # by far the fastest for many units
+        return frame.to_numpy(np.float64).T
+    columns = [frame[name] for name in frame]
+    numbers = [n.to_numpy(float) if is_numeric(n) else number_words.read(str(n.name), n)[0] for n in columns]
+    return np.stack(numbers)
 
 
 def disagreement(

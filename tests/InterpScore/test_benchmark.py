@@ -162,7 +162,7 @@ def test_excess_is_the_value_minus_its_mean_under_permuted_labels(study, neuron_
     clean = study[study["level"] == 5].drop_duplicates("image_filename")
     activation, shows = clean["activation_2"].to_numpy(), (clean["ground_truth"] == "dog").to_numpy()
     rng, null = np.random.default_rng(5), []
-    for _ in range(4000):
+    for _ in range(2000):
         shuffled = rng.permutation(shows)
         null.append(calculate_selectivity_score(activation[shuffled], activation[~shuffled]))
     assert table.loc["2", "S_excess"] == pytest.approx(table.loc["2", "S"] - np.mean(null), abs=0.01)
@@ -390,7 +390,7 @@ def test_complete_separation_has_an_interval_of_more_than_a_point(study, neuron_
 @pytest.mark.parametrize("weights", [(0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (1, 0, 0, 0)])
 @pytest.mark.parametrize("options", [{}, {"on_missing": "zero"}, {"preset": "published"}])
 def test_a_single_weighted_component_is_the_score_with_its_interval(study, neuron_map, weights, options):
-    row = scored(study, neuron_map, weights=weights, **options).loc["1"]
+    row = scored(study, neuron_map, weights=weights, resamples=100, **options).loc["1"]
     name = "SCRH"[weights.index(1)]
     assert row[["InterpScore", "InterpScore_low", "InterpScore_high"]].tolist() == pytest.approx(
         row[[name, f"{name}_low", f"{name}_high"]].tolist(), nan_ok=True

@@ -111,7 +111,7 @@ def test_pool_is_left_as_it_was(small):
     assert all(torch.equal(before[name], value) for name, value in pool.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["clip-mini", "clip-rn50x4"])
+@pytest.mark.parametrize("name", ["clip-mini", pytest.param("clip-rn50x4", marks=pytest.mark.slow)])
 def test_single_precision_is_that_of_the_pool_in_double(name):
     torch.manual_seed(2)
     pool = load_model(name).image_tower.attnpool if name == "clip-mini" else AttentionPool2d(9, 2560, 40, 640)

@@ -151,11 +151,12 @@ def combinations(n):
         yield chosen
 
 
-def test_a_table_of_another_program_reads_as_the_plain_one_or_is_really_ambiguous(tmp_path):
+@pytest.mark.parametrize("n", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_table_of_another_program_reads_as_the_plain_one_or_is_really_ambiguous(tmp_path, n):
     path = tmp_path / "t.csv"
     plain = {kind: load_experiment_table(pd.DataFrame(cells(kind), columns=HEADER), UNITS) for kind in VALUES}
     outcome = Counter()
-    for chosen in combinations(300):
+    for chosen in combinations(n):
         path.write_bytes(rendered(**chosen))
         reason = ambiguity(**chosen)
         if reason:
@@ -166,7 +167,7 @@ def test_a_table_of_another_program_reads_as_the_plain_one_or_is_really_ambiguou
             same_as(load_experiment_table(path, UNITS), plain[chosen["values"]], chosen)
         outcome[reason or "right"] += 1
     assert outcome.keys() == {"right", *AMBIGUOUS}
-    assert outcome["right"] > 220
+    assert outcome["right"] > 0.73 * n
 
 
 def same_as(table, plain, chosen):
