@@ -319,7 +319,7 @@ def _whole_layer(
 def _numbers(frame: pd.DataFrame, number_words: NumberWords) -> Floats:
     """All columns as numbers, `(columns, rows)`."""
     if all(dtype == np.float64 or dtype == np.float32 for dtype in frame.dtypes):  # by far the fastest for many units
-        return frame.to_numpy(np.float64).T
+        return np.asarray(frame.to_numpy(np.float64).T)
     columns = [frame[name] for name in frame]
     numbers = [n.to_numpy(float) if is_numeric(n) else number_words.read(str(n.name), n)[0] for n in columns]
     return np.stack(numbers)
