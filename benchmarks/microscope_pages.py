@@ -60,7 +60,7 @@ def measure_pages(switches: int) -> None:
     """Print what a user waits for, in ms and as a ratio to the empty page."""
     print(f"{UNITS:,} units × {IMAGES:,} pictures, {psutil.cpu_count()} cores, {switches} switches of each kind; ms")
     print(f"{'':46}{'laid out: p50, p95, ÷ empty page':>36}{'painted: p50, p95, ÷ empty page':>36}")
-    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+    with tempfile.TemporaryDirectory() as folder, chromium("/usr/bin/chromium") as browser:
         empty, empty_first = measure_empty(browser, Path(folder), switches)
         bundle = make_bundle(Path(folder) / "bundle", units=UNITS, images=IMAGES, tile=96, distinct=20)
         with streamlit_app(bundle) as address:

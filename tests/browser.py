@@ -18,13 +18,13 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def chromium():
+def chromium(program=CHROMIUM):
     """The browser; the test is skipped where Playwright is not installed."""
     pytest.importorskip("playwright", reason="playwright is not installed")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield found
         found.close()
 

@@ -106,15 +106,15 @@ function notes(show, found) {
     ...found.map(({ known, place }) => [place, known.label?.text, ...names.flatMap((each) => { const score = known.scores[each] ?? {}; return [score.value, score.low, score.high]; }), box.value])]);
   const data = () => JSON.stringify({ note: box.value, address: show.window.location.href, units: found.map(({ known, place }) => ({ place, label: known.label?.text ?? null, scores: known.scores })) }, null, 1);
   const said = h("p", { class: "missing", role: "status" });
-  const take = async (event) => {
+  const take = async () => {
     try {
-      box.value = noteOf(await event.target.files[0].text(), found);
+      box.value = noteOf(await file.files[0].text(), found);
       box.dispatchEvent(new Event("input"));
       said.textContent = "";
     } catch (error) {
       said.textContent = error.message;
     }
-    event.target.value = "";
+    file.value = "";
   };
   const file = h("input", { type: "file", accept: ".json,application/json", class: "hidden", tabindex: -1, "aria-hidden": "true", on: { change: take } });
   return section("Notes", box, said, file, h("div", { class: "row" }, h("button", { type: "button", on: { click: () => file.click() } }, "Import notes"), exports({
