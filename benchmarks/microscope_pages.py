@@ -47,7 +47,7 @@ window.timed_ = async (act) => {
   return (await seen).map((to) => to - from); };
 window.bytes_ = (unit) => performance.getEntriesByType('resource').reduce((sum, each) =>
   sum + (unit === undefined || new RegExp(`/(units|sprites|rest|renders|thumbs)/${unit}[._]`).test(each.name) ? each.transferSize : 0), 0);
-window.next_ = () => { const link = window.deep_('[data-focus="Next unit"]'); return window.timed_(() => link.click()); };
+window.next_ = () => { const link = window.deep_('.content [data-focus="Next unit"]'); return window.timed_(() => link.click()); };
 window.goto_ = (unit) => { const dialog = [...window.deep_('.microscope').querySelectorAll('dialog')].find((e) => e.ariaLabel === 'Go to a unit');
   dialog.querySelector('input').value = unit; return window.timed_(() => dialog.querySelector('form').requestSubmit()); };
 window.search_ = (text) => { const box = window.deep_('.search input'); box.value = text; return window.timed_(() => box.dispatchEvent(new Event('input'))); };

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const KEPT = 4;
+const KEPT = 4, ASLEEP = "pane ahead asleep";
 
 export class Panes {
   constructor(frame) {
@@ -26,7 +26,7 @@ export class Panes {
     this.shown = ahead ? page.element.parentNode : h("div", {}, page.element);
     if (!ahead) left.after(this.shown);
     this.shown.className = "pane content";
-    left.className = "pane ahead";
+    left.className = ASLEEP;
     if (before?.key && before.key !== page.key && before.element.parentNode === left) this.#keep(before);
     else left.remove();
   }
@@ -42,7 +42,9 @@ export class Panes {
     if (this.laid.has(key)) return this.#keep(this.laid.get(key));
     const page = await make();
     if (!still()) return;
-    this.shown.after(h("div", { class: "pane ahead" }, page.element));
+    const pane = h("div", { class: "pane ahead" }, page.element);
+    this.shown.after(pane);
+    requestAnimationFrame(() => setTimeout(() => { if (pane !== this.shown) pane.className = ASLEEP; }));  // what has been laid out stays so
     this.#keep(page);
     page.rest?.();
   }

@@ -22,6 +22,8 @@ PAGES = Path(__file__).parents[1] / "pages"
 
 _HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 _FOR_EVER = "public, max-age=31536000, immutable"
+_AT_ONCE = 2**22
+"""Bytes of a file that is sent whole: in pieces, each would wait for a thread."""
 _INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 """Of a bundle's files: whatever is in them, no browser runs it as a page of ours."""
 
@@ -58,10 +60,14 @@ class Files(StaticFiles):
             response.headers.update(_INERT)
         headers = Headers(scope=scope)
         plain = scope["method"] == "GET" and response.status_code == 200 and "range" not in headers
-        if plain and str(full_path).endswith(".json") and "gzip" in headers.get("accept-encoding", ""):
+        if not plain:
+            return response
+        kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+        if str(full_path).endswith((".json", ".js", ".css")) and "gzip" in headers.get("accept-encoding", ""):
             content = _compressed(str(full_path), stat_result.st_mtime_ns, stat_result.st_size)
-            kept = {name: value for name, value in response.headers.items() if name != "content-length"}
             return Response(content, headers=kept | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+        if stat_result.st_size <= _AT_ONCE:
+            return Response(read_bytes(Path(full_path), self._folder), headers=kept)
         return response
 
 
