@@ -94,6 +94,7 @@ def here(function, job, part):
     return function(pickle.loads(pickle.dumps(job)), part)
 
 
+@pytest.mark.slow
 @QUICKEST
 @pytest.mark.parametrize("place", ["here", pytest.param("processes", marks=pytest.mark.slow)])
 def test_parts_in_any_order_each_by_a_copy_of_the_job_give_the_same_bytes(
@@ -146,6 +147,7 @@ def test_a_second_writer_is_refused_and_leaves_the_partial_files_of_the_first(ho
         assert sorted(path.name for path in folder.iterdir()) == [".a.0123456789abcdef.part", LOCK]
 
 
+@pytest.mark.slow
 @QUICKEST
 def test_parts_of_other_library_versions_are_kept_and_that_is_said(home, undisturbed, tmp_path, kind):
     with pytest.raises(StoppedError):

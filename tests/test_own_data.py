@@ -38,6 +38,7 @@ def test_every_block_is_of_a_kind_that_is_run():
     assert len(BLOCKS) + 1 == PAGE.count("\n```") / 2  # one shows the folders
 
 
+@pytest.mark.slow
 def test_the_page_runs_on_few_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

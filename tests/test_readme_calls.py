@@ -201,6 +201,7 @@ def test_commands_score_and_rank(clone, table):
     assert "Summary: 1 scored, 0 failed" in done.stdout
 
 
+@pytest.mark.slow
 def test_figures_of_the_ranking_from_a_configuration_file(clone, table):
     table.to_csv(clone / "data.csv", index=False)
     with pytest.warns(InterpScore.TableWarning):
@@ -306,6 +307,7 @@ def test_scores_of_every_layer(clip, photographs):
     assert all("no concept labels" in note for each in scores for note in each.table["Notes"])
 
 
+@pytest.mark.slow
 def test_intervention_with_the_folder_of_the_metrics_on_the_path(tmp_path):
     prepared = "from Activation_Extraction import load_model; model, neuron_id = load_model('clip-mini'), 185"
     shown = "import statistics; print(statistics.mean([1, 3]), effects.mean_effect > 0, len(effects.effect_N) > 1)"

@@ -323,6 +323,7 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_interrupted_by_the_keyboard_it_says_so_and_keeps_what_is_done(tmp_path):
     images = pictures(tmp_path / "images", 60)
     running = command(images, "-o", tmp_path / "a.zarr")

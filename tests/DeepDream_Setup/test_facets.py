@@ -67,6 +67,7 @@ def test_objective_is_positive_attribution_along_the_probe_over_its_sum():
     assert gradient.count_nonzero() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", ["100,185", pytest.param("242,494", marks=pytest.mark.slow)])
 def test_images_of_three_facets_differ_and_each_scores_highest_on_its_own(units, labelled, clip_mini):
     probes = train_probes("layer3.1", *labelled)

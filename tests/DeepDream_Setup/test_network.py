@@ -99,6 +99,7 @@ def test_fp64_is_of_gradients_alone(small):
         prepare_network(small, ["relu2"], precision="fp64")
 
 
+@pytest.mark.slow
 def test_unit_of_a_frozen_graph_is_reached_as_in_the_network_it_was_made_of(clip_mini, tmp_path):
     from Activation_Extraction.models.registry import CLIP_MEAN, CLIP_STD, load_model
     from tests.Activation_Extraction.graph_writer import clip_image_graph

@@ -98,6 +98,7 @@ def test_each_flag_is_raised_by_what_it_stands_for(judge, natural, drawn):
     assert ("dead" in quality(judge, natural, drawn[0], dead).flags) == (natural.best_U[dead] <= 0)
 
 
+@pytest.mark.slow
 def test_natural_images_are_rarely_flagged_for_how_they_look(judge, natural, drawn):
     flags = [flag for pixels in drawn[:20] for flag in quality(judge, natural, pixels).flags]
     assert sum(flag in ("grey", "saturated", "noisy") for flag in flags) <= 2

@@ -157,6 +157,7 @@ def test_paired_robustness_equals_a_plain_loop_over_pairs(study, neuron_map):
     assert scored(study, neuron_map, resamples=0).loc["1", "R_paired"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_excess_is_the_value_minus_its_mean_under_permuted_labels(study, neuron_map):
     table = scored(study, neuron_map, resamples=4000)
     clean = study[study["level"] == 5].drop_duplicates("image_filename")

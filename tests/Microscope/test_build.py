@@ -299,6 +299,7 @@ def test_an_unfinished_store_is_refused(home, tmp_path):
 # Several layers, names from outside
 
 
+@pytest.mark.slow
 def test_layers_of_several_stores_have_keys_of_their_own_and_share_pictures(home, tmp_path):
     names = [f"{concept}/{i}.png" for i, concept in enumerate(home.concepts)]
     contents = [(home.photos / name).read_bytes() for name in names]

@@ -32,6 +32,7 @@ def test_figures_have_no_layout_problem_at_the_width_of_a_paper(drawn, name):
     assert layout_problems(drawn(name).figure) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", ["heatmap", "robustness"])
 def test_figures_with_many_panels_fit_other_venues(drawn, name, style):

@@ -50,6 +50,7 @@ def test_figures_are_files_with_their_values_and_an_index(small, tmp_path):
     assert b"/Type3" not in (tmp_path / "f" / "selectivity.pdf").read_bytes()  # fonts are embedded as they are
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(small, tmp_path):
     for folder in ("a", "b"):
         make_figures(Run(small.sources), tmp_path / folder, ["published"], formats=["svg", "png"])

@@ -53,6 +53,7 @@ def test_names_are_shown_as_text_and_fit(pictures, name):
         assert all(has_glyph(c) or c == "\n" for c in text.get_text() if not c.isascii()), text.get_text()
 
 
+@pytest.mark.slow
 def test_what_no_font_shows_is_an_escape_with_a_note(small, tmp_path):
     table = small.result.table.replace({"Concept": {"cat": "\ue000"}})
     for given, noted in ((table, True), (small.result.table, False)):

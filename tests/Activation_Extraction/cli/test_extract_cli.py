@@ -121,6 +121,7 @@ def test_options_take_effect_and_are_recorded(folder, extract, plain, tmp_path, 
         assert not np.array_equal(plain.rows("layer4", [0]), other.rows("layer4", [0]))
 
 
+@pytest.mark.slow
 def test_auto_records_what_it_became_and_takes_what_a_store_was_begun_with(folder, extract, tmp_path):
     there = find_spec("openvino") is not None
     code, out, err = extract(folder, "-o", tmp_path / "a.zarr", backend="auto")

@@ -104,6 +104,7 @@ def test_every_model_is_listed_with_the_state_of_its_weights(net):
     assert "damaged: shelf" in row(models("list"), "net")
 
 
+@pytest.mark.slow
 def test_layers_of_clip_are_listed_with_shapes_and_other_names_without_weights():
     listed = models("layers", "clip")
     assert (listed.code, listed.err) == (0, "")

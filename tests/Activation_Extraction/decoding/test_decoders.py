@@ -343,6 +343,7 @@ def test_decoders_that_die_on_everything_stop_the_run(tmp_path, monkeypatch):
         decoded(images, batch_size=1, ahead=0)
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("every", [60, pytest.param(30, marks=pytest.mark.slow)])
 def test_decoders_killed_at_any_time_change_nothing(tmp_path, every):
@@ -485,6 +486,7 @@ def program(script, photos, **options):
             process.kill()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_program_needs_no_main_guard_and_its_processes_end_when_it_is_killed(photos, tmp_path):
     (tmp_path / "script.py").write_text(PROGRAM)

@@ -213,7 +213,9 @@ PROCESSORS = [
 
 
 @pytest.mark.parametrize(("kind", "changes"), PROCESSORS)
-@pytest.mark.parametrize("size", [(301, 407), (500, 233), (64, 100), (225, 224)])
+@pytest.mark.parametrize(
+    "size", [(301, 407), (64, 100), *(pytest.param(size, marks=pytest.mark.slow) for size in [(500, 233), (225, 224)])]
+)
 def test_settings_do_what_the_processor_itself_does(kind, changes, size):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     processor = getattr(transformers, kind, None)

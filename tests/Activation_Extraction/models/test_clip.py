@@ -171,7 +171,10 @@ def test_running_statistics_reach_the_embeddings(key):
     assert distance(after, before) > 1e-3
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("clip-mini", "clip-rn50x4"))) for name in CONFIGS],
+)
 def test_tensors_and_their_shapes_are_those_of_openais_checkpoints(name):
     ours, theirs = sizes_alone(CONFIGS[name]), on_meta(reference, CONFIGS[name])
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (ours, theirs)]

@@ -77,7 +77,9 @@ def test_world_has_many_nameable_things():
     assert set(CONCEPTS) >= {"fish", "house"} | PLURAL | FIXED_COLOURS
 
 
-@pytest.mark.parametrize("concept", CONCEPTS)
+@pytest.mark.parametrize(
+    "concept", [pytest.param(concept, marks=[pytest.mark.slow] * bool(k % 4)) for k, concept in enumerate(CONCEPTS)]
+)
 def test_thing_is_seen_inside_the_frame_in_every_style_and_on_every_background(concept):
     visible = []
     # Each style and each background once or twice; over all concepts every pair comes up.
@@ -324,6 +326,7 @@ def test_model_by_name_has_exactly_these_weights(model):
     assert model.provenance["weights_sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_fresh_pictures_are_named_right_by_the_text_tower(model, fresh, card):
     hits_CP = right(fresh[0], texts_of(model, [prompt(concept) for concept in CONCEPTS]))
     accuracy = hits_CP.double().mean().item()

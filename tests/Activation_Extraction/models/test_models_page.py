@@ -76,6 +76,7 @@ def test_preprocessing_function():
         np.testing.assert_allclose(page.activations.values, page.model.image_tower(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_transformers():
     page = run("transformers")
     assert page.shapes["layernorm"] == (1, 17, 32)
@@ -154,6 +155,7 @@ def test_axis_of_the_units():
     assert page.units == {"conv": 8, "mix": 16}
 
 
+@pytest.mark.slow
 def test_touching_a_layer():
     page = run("Keep or edit a layer")
     assert page.images.grad.abs().sum() > 0
@@ -171,6 +173,7 @@ def test_touching_a_layer():
 # The real network
 
 
+@pytest.mark.slow
 def test_photographs_are_named_as_the_page_says(imagenet):
     rows = re.findall(
         r"^\| `(\S+)` \|[^|]*\| (\d+) [^|]*\| ([\d.]+) \| (yes|no)(.*)\|$", SECTIONS[NETWORK], re.MULTILINE
@@ -247,6 +250,7 @@ def test_the_extra_is_named_where_its_packages_are_missing(monkeypatch):
         efficientnet.load(None, None)
 
 
+@pytest.mark.slow
 def test_a_python_file_on_the_command_line(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", SECTIONS[OWN_FILE], re.DOTALL)
     (shell,) = re.findall(r"```\n(interpscore.*?)```", SECTIONS[OWN_FILE], re.DOTALL)

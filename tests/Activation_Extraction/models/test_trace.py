@@ -663,6 +663,7 @@ def test_run_goes_to_its_end_while_an_outer_block_wants_to_see_more(network, x):
     assert (list(outer), list(inner)) == (["head"], ["stem"])
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_network_do_not_see_each_other(network):
     threads, rounds = 6, 25
     barrier = threading.Barrier(threads)

@@ -245,6 +245,7 @@ def test_a_store_of_the_version_before_opens_and_is_completed(begun, tmp_path):
     assert store.made_with == [{}]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_shards(tmp_path):
     def grown(shards):
         a = activations(64 * shards, {"layer4": (256,)})

@@ -106,6 +106,7 @@ def table(built):
 # What is built ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_extraction_reads_every_file_and_levels_and_concepts_come_through(built, table):
     images = image_set(built / "images.csv")
     assert images.table["concept"].to_pylist() == table["concept"].tolist()

@@ -133,6 +133,7 @@ def count(place, table):
     return found
 
 
+@pytest.mark.slow
 def test_a_study_is_served_backed_up_stopped_restored_and_served_again(folder, called):
     place, copy = folder / "study.db", folder / "copy.db"
     command = [

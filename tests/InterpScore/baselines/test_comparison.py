@@ -205,6 +205,7 @@ def test_units_read_in_shares_give_the_same(home, by_neuron, monkeypatch):
     pd.testing.assert_frame_equal(again[names], by_neuron[names])
 
 
+@pytest.mark.slow
 def test_the_command_prints_them_and_writes_them(home, by_neuron, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(home)
     (tmp_path / "map.json").write_text(json.dumps(MAP))

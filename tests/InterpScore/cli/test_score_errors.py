@@ -382,6 +382,7 @@ def stopped(files, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [*SLOW_PLACES, "moving into place"])
 def test_a_run_that_is_killed_leaves_the_old_results(stopped, place):
     assert stopped("SIGKILL", place).returncode == -signal.SIGKILL

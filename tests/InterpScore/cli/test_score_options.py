@@ -326,6 +326,7 @@ SCRIPT = [sys.executable, str(ROOT / "interpretability_score.py")]
 COMMAND = [sys.executable, "-c", "from Activation_Extraction.base.start import main; main()", "score"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [SCRIPT, COMMAND], ids=["interpretability_score.py", "interpscore score"])
 def test_both_commands_give_the_table_of_the_library(command, files, environment, simulated_study, neurons):
     arguments = [*map(str, files.paths), "--resamples", "40", "--weights", "0.4", "0.3", "0.2", "0.1"]
@@ -340,6 +341,7 @@ def test_both_commands_give_the_table_of_the_library(command, files, environment
     assert files.results.read_text() == direct.table.to_csv(index=False, lineterminator="\n")
 
 
+@pytest.mark.slow
 def test_output_that_cannot_show_a_character_is_no_failure(files, environment):
     done = subprocess.run(
         [*SCRIPT, *map(str, files.paths), "--resamples", "0"],

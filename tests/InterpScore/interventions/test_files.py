@@ -265,6 +265,7 @@ def measured(drawn, tmp_path):
     return measure
 
 
+@pytest.mark.slow
 def test_command_measures_every_unit_of_the_layer_before_the_pool(measured, drawn):
     frame, about, outcome = measured()
     assert sorted(frame.index) == [f"{c}/{c}_{k}.png" for c in ("fire", "star", "tree") for k in range(2)]

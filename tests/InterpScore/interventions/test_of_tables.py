@@ -119,6 +119,7 @@ def raw(image, unit):
     return float(image.effects([ablate(), amplify()])[0][:, unit].mean())
 
 
+@pytest.mark.slow
 def test_benchmark_measures_every_neuron_on_every_clean_image(measured, by_image):
     scores = measured.table.set_index("Neuron")
     for unit, concept in MAP.items():
@@ -191,6 +192,7 @@ def test_activations_of_another_network_are_noticed(table, folder):
     assert any("the table's activations do not match those" in line for line in result.warnings)
 
 
+@pytest.mark.slow
 def test_file_of_effects_scores_as_measuring_them_does(table, folder, measured, tmp_path):
     model = load_model("clip-mini")
     names = sorted(path.name for path in folder.glob("*/*.png"))

@@ -143,6 +143,7 @@ def test_command_prints_every_check_and_writes_the_table(monkeypatch, capsys, ch
     assert len((tmp_path / "checks.csv").read_text().splitlines()) == len(checks) + 1
 
 
+@pytest.mark.slow
 def test_units_that_cause_nothing_or_fire_always_are_told_apart_in_a_network(monkeypatch):
     monkeypatch.setattr(edited_networks, "DESIGN", replace(edited_networks.DESIGN, images_per_concept=4))
     monkeypatch.setattr(edited_networks, "SELECTION", 8)

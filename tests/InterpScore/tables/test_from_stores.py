@@ -579,6 +579,7 @@ def test_results_inside_the_store_are_refused(from_store, files, tmp_path, score
     assert sorted(acts.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_store_needs_zarr_and_no_network(from_store, files, tmp_path):
     script = """
 import sys

@@ -62,6 +62,7 @@ def test_distributions_of_many_have_a_density_behind_the_points(many, monkeypatc
 # Correlation ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_correlations_are_those_of_scipy_over_the_neurons_with_both(run):
     drawing = drawn(run, correlation)
     assert list(zip(drawing.values["x"], drawing.values["y"])) == [(b, a) for a, b in combinations("SCRH", 2)]
