@@ -370,3 +370,11 @@ def test_batch_command_stops_when_it_is_interrupted(tmp_path):
 def test_command_tells_its_version():
     done = run(sys.executable, "-c", "from Activation_Extraction.base.start import main; main()", "--version")
     assert (done.returncode, done.stdout.strip()) == (0, f"interpscore {version('interpscore')}")
+
+
+@pytest.mark.slow
+def test_every_benchmark_finds_what_it_imports():
+    code = "import runpy, sys; sys.path.insert(0, 'benchmarks'); files = sys.argv[1:]; del sys.argv[1:]; [runpy.run_path(file, run_name='imported') for file in files]"
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").glob("*.py"))
+    done = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
