@@ -48,7 +48,7 @@ export function dose(lines) {
   const strengths = points.map(({ strength }) => strength), from = Math.min(...strengths), to = Math.max(...strengths);
   const x = (v) => left + (v - from) / (to - from || 1) * (W - left - 12), y = (v) => bottom - v / most * (bottom - 12);
   return s("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img",
-    "aria-label": `Dose curve: ${lines[0].points.map(({ strength, effect }) => `λ ${strength}: ${shown(effect.value)}`).join(", ")}` },
+    "aria-label": `Dose curve: ${lines.map(({ name, points }) => `${name ? `${name}, ` : ""}${points.map(({ strength, effect }) => `λ ${strength}: ${shown(effect.value)}`).join(", ")}`).join("; ")}` },
     s("line", { x1: left, x2: W - 8, y1: bottom, y2: bottom, class: "rule" }),
     s("line", { x1: x(1), x2: x(1), y1: 8, y2: bottom, class: "mark" }),
     lines.map(({ points, colour = "var(--accent)" }) => {

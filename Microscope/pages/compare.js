@@ -80,7 +80,7 @@ export function rebinned({ histogram: counts, minimum, maximum }, low, high) {
 }
 
 function doses(found) {
-  const lines = found.filter(({ known }) => known.dose?.length).map(({ known, colour }) => ({ points: known.dose, colour }));
+  const lines = found.filter(({ known }) => known.dose?.length).map(({ known, colour }) => ({ name: `unit ${known.unit}`, points: known.dose, colour }));
   return section("Dose curves", lines.length ? h("div", { class: "half" }, dose(lines)) : notMeasured(found[0].of, "dose"));
 }
 

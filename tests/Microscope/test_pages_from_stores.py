@@ -4,6 +4,7 @@ Two kinds are taken from the bundle: chance of correlations and ends of dose int
 test_numbers.py and test_evidence.py.
 """
 
+import hashlib
 import re
 from collections import Counter
 from decimal import ROUND_HALF_UP, Decimal
@@ -168,6 +169,69 @@ def _scores(full, made, unit):
         found += [] if pd.isna(row[name]) else [shown(row[name]), *between(row.get(f"{name}_low"), row.get(f"{name}_high"))]  # fmt: skip
     assert {name for name in profile.index if f"{name}_untrained_mean" in profile} <= {*made.unit(unit).scores}
     return [*found, "95", *numbers(run["Notes"])]
+
+
+def test_every_number_of_a_comparison(full, made, sections):
+    units, said = (0, 2), sections("?units=0,2")
+    run, profile = (full.table(name).set_index(key) for name, key in (("results", "Neuron"), ("profile", "unit")))
+    first = ["InterpScore", "S", "C", "R", "H", "Rank"]
+    known = [made.unit(u).scores for u in units]
+    scores = []
+    for name in [*first, *(name for name in known[0] if name not in first)]:
+        values = [(run if name in run else profile)[name][u] for u in units]
+        marks = [
+            x
+            for each in known
+            for x in (each[name].low, each[name].high, each[name].chance, each[name].untrained)
+            if x is not None
+        ]
+        ends = [*(five(v) for v in values if not pd.isna(v)), *marks]
+        scores += numbers(made.layer.columns[name].title)
+        scores += [] if all(0 <= x <= 1 for x in ends) else [shown(min(ends)), shown(max(ends))]
+        scores += [shown(v) for v in values if not pd.isna(v)]
+    a_NU = full.home.a_NU[:, units].astype(float)
+    ends = shown(a_NU.min()), shown(a_NU.max())
+    ranges = [*ends]
+    for u, a_N in zip(units, a_NU.T):
+        counts, edges = np.histogram(a_N, 64)
+        middles = (edges[1:] + edges[:-1]) / 2
+        place = np.minimum(63, (64 * (middles - a_NU.min()) / np.ptp(a_NU)).astype(int))
+        ranges += [str(u), "96", *ends, str(np.bincount(place, counts).max().astype(int)), *ends]
+    effects = full.table("effects")
+    dose = [
+        text
+        for u in units
+        for text in (
+            str(u),
+            "0",
+            shown(effects[f"ablation_effect_{u}"].mean()),
+            "2",
+            shown(effects[f"amplification_effect_{u}"].mean()),
+        )
+    ]
+    most = max(one.effect.high for u in units for one in made.unit(u).dose)
+    assert {heading: numbers(text) for heading, text in said.items()} == {
+        "Pictures that activate them most": ["0", "2"],
+        "Scores on shared axes": ["0", "2", *scores, "95"],
+        "All pictures, on one axis": ranges,
+        "Dose curves": [*dose, "0", "2", shown(most), "0"],
+        "Notes": [],
+        "rest": ["6", "0", "0", "2", "2"],  # numbers, and buttons that remove them
+    }
+
+
+def test_data_and_methods_are_those_of_the_files(full, made, sections):
+    said = sections("?page=methods")
+    folder = full.bundle.parent
+    for source in made.layer.sources:
+        found = [path for path in folder.rglob(source.name) if path.is_file() and full.bundle not in path.parents]
+        assert source.sha256 in said["Files"]
+        assert not found or hashlib.sha256(found[0].read_bytes()).hexdigest() == source.sha256, source.name
+    assert numbers(said["m · block"])[:3] == ["12", "96", "0.300"]
+    null = made.layer.nulls["correlation"]
+    assert numbers(said["Chance"]) == ["95", "95", shown(null.pairs_95), shown(null.nearest_95)]
+    assert numbers(said["Pictures"]) == ["96"]
+    assert numbers(said["Limits"]) == ["96"]
 
 
 def test_every_number_of_the_page_of_similar_units(full, made, sections):
