@@ -42,8 +42,7 @@ function hear(element, listeners) {
 
 /**
  * Make an element equal to a fresh one, touching what differs alone: the browser lays out and paints no more than that.
- * Pictures of other files, and elements marked `data-own` (their listeners know them), are replaced; what is in elements
- * marked `data-later` stays until it is drawn.
+ * Pictures of other files, and elements marked `data-own` (their listeners know them), are replaced.
  */
 export function patch(old, fresh) {
   if (old.nodeName !== fresh.nodeName || ownOrOther(old, fresh)) return old.replaceWith(fresh);
@@ -58,7 +57,6 @@ export function patch(old, fresh) {
     else old.setAttribute(name, value);
   }
   if (old[HEARD] !== fresh[HEARD]) hear(old, fresh[HEARD]);
-  if (fresh.hasAttribute("data-later")) return;
   let was = old.firstChild, is = fresh.firstChild;
   while (was && is) {
     const next = [was.nextSibling, is.nextSibling];

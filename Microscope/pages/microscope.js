@@ -150,7 +150,7 @@ class Explorer {
       this.window.clearTimeout(slow);
       if (turn === this.turn) this.frame.classList.remove("waiting");
     }
-    if (turn !== this.turn) return;
+    if (turn !== this.turn) return this.panes.drop(page);
     this.shownParams = params;
     if (page.element) this.panes.show(page);
     page.draw?.();

@@ -1,4 +1,4 @@
-// Panes that pages are drawn in. One is shown; those that may be asked for next are laid out ahead, out of sight, so that showing them is a swap.
+// Panes that pages are drawn in. One is shown; others are laid out before it is their turn, out of sight, so that showing them is a swap.
 
 import { h } from "./dom.js";
 
@@ -17,36 +17,45 @@ export class Panes {
     return this.laid.get(key) ?? null;
   }
 
-  /** Show a page's element: laid out ahead, new, or shown already and changed in place. The page before is laid by, where it has a key. */
+  /** Lay an element out, out of sight, while its pictures are still on their way. */
+  put(element) {
+    this.shown.after(h("div", { class: "pane ahead" }, element));
+    element.getBoundingClientRect();
+  }
+
+  /** Show a page's element. The page before is kept, where it has a key. */
   show(page) {
-    const before = this.page, left = this.shown, ahead = this.laid.get(page.key) === page;
+    const before = this.page, left = this.shown;
     this.page = page;
     if (page.element.parentNode === left) return;
     this.laid.delete(page.key);
-    this.shown = ahead ? page.element.parentNode : h("div", {}, page.element);
-    if (!ahead) left.after(this.shown);
+    if (!page.element.parentNode) left.after(h("div", {}, page.element));
+    this.shown = page.element.parentNode;
     this.shown.className = "pane content";
     left.className = ASLEEP;
     if (before?.key && before.key !== page.key && before.element.parentNode === left) this.#keep(before);
     else left.remove();
   }
 
+  /** Draw a page that may be asked for next, unless `still` says that nobody waits for it any more. */
+  async lay(key, make, still) {
+    if (this.laid.has(key)) return this.#keep(this.laid.get(key));
+    const page = await make();
+    if (!still() || this.laid.has(key)) return this.drop(page);
+    page.element.parentNode.className = ASLEEP;
+    this.#keep(page);
+    page.rest?.();
+  }
+
+  /** Forget a page that was drawn for nothing. */
+  drop(page) {
+    if (page !== this.page && this.laid.get(page?.key) !== page) page?.element?.parentNode?.remove();
+  }
+
   /** Draw pages anew when they are asked for again. */
   forget() {
     for (const { element } of this.laid.values()) element.parentNode.remove();
     this.laid.clear();
-  }
-
-  /** Let the browser lay out the page that `make` draws, unless `still` says that nobody waits for it any more. */
-  async lay(key, make, still) {
-    if (this.laid.has(key)) return this.#keep(this.laid.get(key));
-    const page = await make();
-    if (!still()) return;
-    const pane = h("div", { class: "pane ahead" }, page.element);
-    this.shown.after(pane);
-    requestAnimationFrame(() => setTimeout(() => { if (pane !== this.shown) pane.className = ASLEEP; }));  // what has been laid out stays so
-    this.#keep(page);
-    page.rest?.();
   }
 
   #keep(page) {

@@ -1,7 +1,7 @@
 // Unit: everything that is known of one unit.
 
 import { dose, histogram, interval } from "./charts.js";
-import { h, patch, visible } from "./dom.js";
+import { h, visible } from "./dom.js";
 import { bibtex, csvOf, pngOf } from "./downloads.js";
 import { guess } from "./guess.js";
 import { percentile, shown, whole } from "./numbers.js";
@@ -12,24 +12,18 @@ import { lightbox, tileAt, tiles } from "./pictures.js";
 const isShare = ({ value, low, high }) => [value, low, high].every((x) => x === null || x === undefined || (x >= 0 && x <= 1));
 
 let current = null;
+/** Of what lies below the pictures and beside them, as it was last: a page keeps its height, and the reader's place, until that is drawn. */
+let heights = [600, 600];
 
 export async function render(show, layer, params) {
   const { unit } = show.here;
   return show.panes.find(keyOf(show, layer, unit)) ?? read(show, layer, unit, params);
 }
 
-/** A picture enlarged or closed changes nothing else; another unit changes what differs. */
-export async function update(show, layer, params, before, content) {
-  const of = current, others = ({ tile, heat, unit, ...rest }) => JSON.stringify(rest);
+/** A picture enlarged or closed changes nothing else. */
+export function update(show, layer, params, before, content) {
+  const of = current, others = ({ tile, heat, ...rest }) => JSON.stringify(rest);
   if (!of || of.layer !== layer || content.firstChild !== of.element || others(params) !== others(before)) return null;
-  if (params.unit !== before.unit) {
-    const { unit } = show.here, laid = show.panes.find(keyOf(show, layer, unit));
-    if (laid) return laid;
-    const page = await read(show, layer, unit, params), fresh = page.element;
-    page.element = page.own.element = of.element;
-    page.draw = () => { patch(of.element, fresh); page.draw = null; };
-    return page;
-  }
   if (params.tile === before.tile && params.heat === before.heat) return null;
   if (params.heat !== before.heat && !tileAt(of.known, params.tile)) return null;
   return { draw: () => of.light.draw(params) };
@@ -37,22 +31,30 @@ export async function update(show, layer, params, before, content) {
 
 /** A unit's page: its head and what is beside the pictures at first, what lies below `later`. */
 async function read(show, layer, unit, params) {
-  const sprite = layer.sprite(unit), heat = params.heat === "1";
+  const key = keyOf(show, layer, unit), sprite = layer.sprite(unit), heat = params.heat === "1";
   const known = await layer.unit(unit);
   let own = first(show, layer, known, heat);
+  show.panes.put(own.element);
   await sprite;
-  if (known.top.some((tile) => layer.lost.has(tile.tile !== null && layer.place(known, tile).file))) own = first(show, layer, known, heat);
+  if (known.top.some((tile) => tile.tile !== null && !layer.shows(known, tile))) {
+    const { element } = own;
+    own = first(show, layer, known, heat);
+    element.replaceWith(own.element);
+  }
   return {
-    own, element: own.element, key: keyOf(show, layer, unit), title: `Unit ${unit} · ${layer.key}`,
+    own, key, element: own.element, title: `Unit ${unit} · ${layer.key}`,
     rest: () => layer.sprite(unit, "rest"),
     after: () => { current = own; own.light.draw(show.params); },
-    ahead: () => [unit - 1, unit + 1].filter((near) => near >= 0 && near < layer.count).map((near) => [keyOf(show, layer, near), () => read(show, layer, near, show.params)]),
+    ahead: () => {
+      heights = [...own.element.querySelectorAll(":scope > .columns > * > .rest")].map((each) => each.offsetHeight);
+      return [unit - 1, unit + 1].filter((near) => near >= 0 && near < layer.count).map((near) => [keyOf(show, layer, near), () => read(show, layer, near, show.params)]);
+    },
     later: () => {
       const [below, beside] = own.element.querySelectorAll(":scope > .columns > * > .rest");
-      patch(below, h("div", { class: "rest" }, strata(show, layer, known, heat), wholeSet(show, layer, known),
+      below.replaceWith(h("div", { class: "rest" }, strata(show, layer, known, heat), wholeSet(show, layer, known),
         h("div", { class: "columns even" }, doses(show, layer, known), nearest(show, layer, known)),
         section("Guess the picture", guess(layer, known))));
-      patch(beside, h("div", { class: "rest" }, scores(show, layer, known), exported(show, layer, known)));
+      beside.replaceWith(h("div", { class: "rest" }, scores(show, layer, known), exported(show, layer, known)));
     },
   };
 }
@@ -62,9 +64,9 @@ const keyOf = (show, layer, unit) => JSON.stringify(Object.entries({ ...show.par
 
 /** What is seen first of a unit: its element, which what lies below is put into. */
 function first(show, layer, known, heat) {
-  const light = lightbox(show, layer, known), rest = () => h("div", { class: "rest stale", "data-later": true });
-  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, heat), rest());
-  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), rest());
+  const light = lightbox(show, layer, known), rest = (k) => h("div", { class: "rest stale", style: { "contain-intrinsic-block-size": `${heights[k]}px` } });
+  const wide = h("div", { class: "wide" }, topPictures(show, layer, known, heat), rest(0));
+  const narrow = h("div", { class: "narrow" }, renders(show, layer, known), label(show, layer, known), rest(1));
   const element = h("article", { class: "unit", "data-unit": known.unit }, unitHead(show, layer, known, "unit"), h("div", { class: "columns" }, wide, narrow), light.box);
   return { element, layer, light, known };
 }

@@ -187,9 +187,16 @@ def test_neighbours_are_drawn_before_they_are_asked_for(page, url):
     opened(page, url, "?unit=30")
     page.locator(".ahead .unit").nth(1).wait_for(state="attached")
     page.locator(".ahead [data-unit='31']").evaluate("unit => { unit.drawn_ahead = true }")
+    page.mouse.wheel(0, 1500)
+    page.wait_for_function(
+        "document.scrollingElement.scrollTop > 1000 || document.querySelector('.stMain')?.scrollTop > 1000"
+    )
+    scrolled = "Math.max(document.scrollingElement.scrollTop, document.querySelector('.stMain')?.scrollTop ?? 0)"
+    at = page.evaluate(scrolled)
     page.keyboard.press("ArrowRight")
     heading(page, "Unit 31 ")
     assert page.locator(".content [data-unit='31']").evaluate("unit => unit.drawn_ahead")
+    assert page.evaluate(scrolled) == pytest.approx(at, abs=40)
     page.keyboard.press("b")
     page.get_by_role("button", name="★ Bookmarked").wait_for()
     page.keyboard.press("ArrowRight")
