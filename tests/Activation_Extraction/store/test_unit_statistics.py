@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from Activation_Extraction.store import saved_statistics
 from Activation_Extraction.store.unit_statistics import UnitStatistics, histogram_edges
 
 MODEST = st.floats(-1e6, 1e6, width=32) | st.just(np.nan)
@@ -131,3 +132,23 @@ def test_arrays_go_there_and_back():
     back = UnitStatistics.from_arrays(statistics.arrays())
     for name, values in statistics.arrays().items():
         np.testing.assert_array_equal(values, back.arrays()[name])
+
+
+@pytest.mark.parametrize(("images", "units"), [(1, 1), (40, 3), (300, 129)])
+def test_they_are_saved_as_the_files_that_zarr_writes(tmp_path, images, units):
+    zarr = pytest.importorskip("zarr")
+    a_NU = np.random.default_rng(units).standard_normal((images, units)).astype(np.float32)
+    statistics = UnitStatistics.of(a_NU, 0, 9)
+    zarr.open_group(tmp_path / "ours", mode="w", zarr_format=3)
+    saved_statistics.write_arrays(tmp_path / "ours", "layer", statistics)
+    group = zarr.open_group(tmp_path / "zarrs", mode="w", zarr_format=3).create_group(
+        saved_statistics.group_name("layer")
+    )
+    for name, (dimension_names, values_of) in saved_statistics._ARRAYS.items():
+        values = values_of(statistics)
+        group.create_array(
+            name, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=dimension_names,
+            fill_value=float("nan") if values.dtype.kind == "f" else 0, config={"write_empty_chunks": True},
+        )[...] = values  # fmt: skip
+    for file in saved_statistics.files_of_arrays(["layer"]):
+        assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "zarrs" / file).read_bytes(), file
