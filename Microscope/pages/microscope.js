@@ -159,7 +159,7 @@ class Explorer {
     this.window.requestAnimationFrame(() => turn === this.turn && this.#focus(focused, params, before));  // sooner, it would lay the page out twice
     if (how === "back") {
       await page.rest?.();
-      if (turn !== this.turn) return;
+      if (turn !== this.turn) return this.#complete(turn, page);
       this.#later(page);
       this.#scroller().scrollTop = scroll;
     }
@@ -178,10 +178,10 @@ class Explorer {
 
   async #complete(turn, page) {
     await page.rest?.();
-    if (turn !== this.turn) return;
+    const still = () => this.panes.page === page;  // also where a picture was enlarged meanwhile, which is a turn of its own
+    if (turn !== this.turn && !still()) return;
     this.#later(page);
-    this.frame.dataset.complete = String(turn);
-    const still = () => this.panes.page === page;
+    if (turn === this.turn) this.frame.dataset.complete = String(turn);
     for (const [key, make] of page.ahead?.() ?? []) this.#whenIdle(() => still() && this.panes.lay(key, make, still).catch(() => null));
   }
 

@@ -19,21 +19,25 @@ export class Panes {
 
   /** Lay an element out, out of sight, while its pictures are still on their way. */
   put(element) {
-    this.shown.after(h("div", { class: "pane ahead" }, element));
+    const pane = h("div", { class: "pane ahead" }, element);
+    this.shown.after(pane);
     element.getBoundingClientRect();
+    pane.className = ASLEEP;  // what is laid out stays so
   }
 
-  /** Show a page's element. The page before is kept, where it has a key. */
+  /** Show a page's element. The page before is kept, where it has a key and no dialog is open in it, which would block the page that follows. */
   show(page) {
     const before = this.page, left = this.shown;
     this.page = page;
     if (page.element.parentNode === left) return;
+    const twin = this.laid.get(page.key);
+    if (twin && twin !== page) twin.element.parentNode.remove();
     this.laid.delete(page.key);
     if (!page.element.parentNode) left.after(h("div", {}, page.element));
     this.shown = page.element.parentNode;
     this.shown.className = "pane content";
     left.className = ASLEEP;
-    if (before?.key && before.key !== page.key && before.element.parentNode === left) this.#keep(before);
+    if (before?.key && before.key !== page.key && before.element.parentNode === left && !left.querySelector("dialog[open]")) this.#keep(before);
     else left.remove();
   }
 
@@ -42,7 +46,6 @@ export class Panes {
     if (this.laid.has(key)) return this.#keep(this.laid.get(key));
     const page = await make();
     if (!still() || this.laid.has(key)) return this.drop(page);
-    page.element.parentNode.className = ASLEEP;
     this.#keep(page);
     page.rest?.();
   }

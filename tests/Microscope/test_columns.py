@@ -11,21 +11,11 @@ from InterpScore.profiles.layer import SCORES
 from InterpScore.scoring.results import columns as columns_of_results
 from Microscope.bundle import columns
 from Microscope.bundle.evidence.labels import _BY
-from tests.Microscope.full_bundle import CLEAN, full_bundle
-from tests.Microscope.small_bundles import five, read
+from tests.Microscope.full_bundle import CLEAN
+from tests.Microscope.small_bundles import five
 
 PROPER = {"InterpScore", "Rank"}
 """Titles that are names."""
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    return full_bundle(tmp_path_factory.mktemp("full"))
-
-
-@pytest.fixture(scope="module")
-def made(full):
-    return read(full.bundle)
 
 
 def test_every_column_has_a_title_a_meaning_and_where_it_is_from(made):

@@ -183,6 +183,24 @@ def test_a_page_drawn_over_another_is_the_page_drawn_alone(page, url):
         assert page.locator(".content").evaluate(drawn) == over, path
 
 
+def test_a_picture_that_is_enlarged_at_once_or_left_open_spoils_no_page(context, url):
+    with fresh(context) as page:
+        loaded(page, url)
+        held = []
+        page.route("**/rest/3.*", lambda route: held.append(route))
+        page.locator(".card").nth(3).click()
+        page.locator(".content [data-tile='top-1']").click()
+        page.locator(".content .lightbox[open]").wait_for()
+        assert page.locator(".content .guess").count() == 0
+        for route in held:
+            route.continue_()
+        page.locator(".content .guess").wait_for(state="attached")
+        page.evaluate("history.go(-2)")
+        page.locator(".content .wall").wait_for()
+        page.locator(".card").nth(4).click()
+        heading(page, "Unit 4 ")
+
+
 def test_neighbours_are_drawn_before_they_are_asked_for(page, url):
     opened(page, url, "?unit=30")
     page.locator(".ahead .unit").nth(1).wait_for(state="attached")

@@ -16,9 +16,9 @@ import pytest
 from InterpScore.pairs import formulas
 from Microscope.bundle.evidence.embeddings import clusters_of
 from tests.browser import chromium, needs_chromium
-from tests.Microscope.full_bundle import CONCEPTS, CONSTANT, DEAD, EACH, OPTIONS, UNITS, full_bundle
+from tests.Microscope.full_bundle import CONCEPTS, CONSTANT, DEAD, EACH, OPTIONS, UNITS
 from tests.Microscope.serving_pages import static_site
-from tests.Microscope.small_bundles import five, read
+from tests.Microscope.small_bundles import five
 
 pytestmark = needs_chromium
 
@@ -38,16 +38,6 @@ SECTIONS = """() => {
     found.rest = texts(content, Object.assign([], { rest: true })).join(" ¦ ");
     return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    return full_bundle(tmp_path_factory.mktemp("full"))
-
-
-@pytest.fixture(scope="module")
-def made(full):
-    return read(full.bundle)
 
 
 @pytest.fixture(scope="module")
